@@ -1,0 +1,55 @@
+"""The preconditioned denoiser (Karras, Aittala, Aila and Laine, "Elucidating the design space of diffusion-based generative
+models", arXiv 2206.00364, equation 7 and table 1).
+
+    D(x, sigma) = c_skip x + c_out F(c_in x, c_noise)
+
+with F a backbone and `sigma_data` the root mean square of clean images in model units.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from noiseworth.tensors import per_image
+
+
+class Denoiser(Protocol):
+    """`(x_sigma (B, C, H, W), sigma (B,)) -> (B, C, H, W)`: an estimate of `E[x | x_sigma]`, in model units."""
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor: ...
+
+
+class PreconditionedDenoiser(nn.Module):
+    """A backbone made a denoiser whose input, output and loss have unit scale at every level."""
+
+    def __init__(self, backbone: nn.Module, sigma_data: float) -> None:
+        super().__init__()
+        self.backbone, self.sigma_data = backbone, sigma_data
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Estimate the clean images.
+
+        Args:
+            x: (B, C, H, W) noisy images.
+            sigma: (B,) their noise levels, positive.
+
+        Returns:
+            (B, C, H, W) float32.
+        """
+        sigma = sigma.to(torch.float32)
+        total = sigma**2 + self.sigma_data**2
+        c_skip = per_image(self.sigma_data**2 / total, x)
+        c_out = per_image(sigma * self.sigma_data * total.rsqrt(), x)
+        c_in = per_image(total.rsqrt(), x)
+        output: Tensor = self.backbone(c_in * x, sigma.log() / 4)
+        return c_skip * x + c_out * output.to(torch.float32)
+
+    def loss_weight(self, sigma: Tensor) -> Tensor:
+        """EDM's weight of a squared error at a level, `1 / c_out^2`; (B,) -> (B,)."""
+        return loss_weight(sigma, self.sigma_data)
+
+
+def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
+    """`(sigma^2 + sigma_data^2) / (sigma sigma_data)^2` (arXiv 2206.00364, table 1, "Loss weighting")."""
+    return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2

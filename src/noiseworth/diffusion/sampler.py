@@ -1,0 +1,86 @@
+"""Heun's method on the probability-flow equation (arXiv 2206.00364, algorithm 1, deterministic).
+
+    dx / dsigma = (x - D(x, sigma)) / sigma
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from noiseworth.diffusion.precondition import Denoiser
+from noiseworth.errors import UserError
+from noiseworth.tensors import Stream, normal
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """Levels of the sampler: from `sigma_max` to `sigma_min` by equation 5 of arXiv 2206.00364, then to 0.
+
+    A model trained from a higher level than `sigma_min` (no clean images) stops there: the last step to 0 returns `D`, a posterior
+    mean, which is smoother than an image.
+    """
+
+    steps: int = 18
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 2:
+            raise UserError(f"--sampler.steps {self.steps}: at least 2")
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise UserError(f"--sampler.sigma_min {self.sigma_min}: must lie between 0 and sigma_max {self.sigma_max}")
+
+    def levels(self, trained_from: float = 0.0) -> Tensor:
+        """The levels (steps + 1,), float64, falling, the last one 0."""
+        low = max(self.sigma_min, trained_from)
+        ramp = torch.linspace(0, 1, self.steps, dtype=torch.float64)
+        root = 1 / self.rho
+        levels = (self.sigma_max**root + ramp * (low**root - self.sigma_max**root)) ** self.rho
+        return torch.cat([levels, torch.zeros(1, dtype=torch.float64)])
+
+
+def heun(denoiser: Denoiser, x: Tensor, levels: Tensor) -> Tensor:
+    """Follow the equation from `x` (B, ...) at `levels[0]` through all levels (falling; Euler's step into a last 0).
+
+    The state is kept in float64, as rounding errors would otherwise add up over the steps; the denoiser sees `x`'s own dtype.
+    """
+    dtype, state = x.dtype, x.to(torch.float64)
+
+    def slope(at: Tensor, sigma: Tensor) -> Tensor:
+        batch = sigma.to(at.device).expand(len(at))
+        return (at - denoiser(at.to(dtype), batch.to(dtype)).to(torch.float64)) / sigma.to(at.device)
+
+    for sigma, following in zip(levels[:-1], levels[1:], strict=True):
+        step = (following - sigma).to(state.device)
+        first = slope(state, sigma)
+        predicted = state + step * first
+        state = predicted if following == 0 else state + step * (first + slope(predicted, following)) / 2
+    return state.to(dtype)
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Denoiser,
+    ids: Tensor,
+    shape: tuple[int, int, int],
+    *,
+    config: SamplerConfig | None = None,
+    trained_from: float = 0.0,
+    seed: int = 0,
+) -> Tensor:
+    """Generate images.
+
+    Args:
+        denoiser: maps (x, sigma) to an estimate of the clean image.
+        ids: (B,) numbers of the images, on the denoiser's device; image `i` starts from the same noise whatever batch it is in.
+        shape: C, H, W.
+        trained_from: the lowest level that the denoiser was trained at.
+
+    Returns:
+        (B, C, H, W) float32 in model units, not clipped.
+    """
+    levels = (config or SamplerConfig()).levels(trained_from)
+    start = normal(seed, Stream.LATENT, ids, shape)
+    return heun(denoiser, start * levels[0].to(start.device, start.dtype), levels)

@@ -1,0 +1,135 @@
+"""The worth of a noisy image at a level, and what follows from it: `N_eff`, and the price of a noisy image.
+
+    a(sigma, s) = 1 - s^2 / sigma^2
+    w(sigma, s) = v / (v + s^2 / a)    for sigma > s, else 0;  w(sigma, 0) = 1
+    N_eff(sigma) = sum_i w(sigma, s_i)
+
+where `s` is the noise of an image, `sigma` a level, and `v(sigma)` the mean over pixels of the variance of a clean pixel
+given `x_sigma`. An unbiased target from a noisy image has variance `v + s^2 / a` where one from a clean image has `v`; in the best
+linear combination each counts by its inverse variance, hence `w` (DESIGN section 1).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+# Below this `a` the target's noise is over 20 times the image's own, worth is negligible and float32 starts to suffer.
+MIN_A = 0.05
+
+
+def trust(sigma: Tensor, s: Tensor, min_a: float = MIN_A) -> Tensor:
+    """`a = 1 - s^2 / sigma^2` where it is at least `min_a`, else 0; float64, broadcasting `sigma` against `s`."""
+    a = 1 - (s.to(torch.float64) / sigma.to(torch.float64)) ** 2
+    return torch.where(a >= min_a, a, torch.zeros_like(a))
+
+
+def worth(sigma: Tensor, s: Tensor, v: Tensor, min_a: float = MIN_A) -> Tensor:
+    """The worth of images of noise `s` at levels `sigma`, relative to a clean image.
+
+    Args:
+        sigma: levels, positive.
+        s: noise levels of images, 0 or more.
+        v: `v(sigma)`, positive; the three broadcast against each other.
+        min_a: images with a smaller `a` are given worth 0.
+
+    Returns:
+        float64 in [0, 1].
+    """
+    a = trust(sigma, s, min_a)
+    noise = s.to(torch.float64) ** 2 / torch.where(a > 0, a, torch.ones_like(a))
+    return torch.where(a > 0, v / (v + noise), torch.zeros_like(a))
+
+
+class PosteriorVariance:
+    """`v(sigma)` on a grid of levels, log-linear between them: first the linear-Gaussian bound, then what the network shows.
+
+    The bound is `mean_j lambda_j sigma^2 / (lambda_j + sigma^2)`, the error of the best linear denoiser that treats coefficients
+    alone; no posterior variance exceeds it. The network's squared residual against an unbiased target, less the target's known
+    noise `s^2 / a`, estimates `v` plus the network's own squared error; it replaces the bound where it is smaller.
+
+    State changes only in `refresh`, by steps of 2^(1/8), so that runs that differ in the last bit go on drawing the same pairs.
+    """
+
+    LOW, HIGH, BINS = 1e-3, 100.0, 64
+    _MEMORY = 0.5  # share of the past that a refresh keeps
+    _FLOOR = 1e-3  # of the bound
+    _PRIOR = 64.0  # the bound counts as this many clean observations
+
+    def __init__(self, eigenvalues: Tensor) -> None:
+        """`eigenvalues`: variances of the clean data's coefficients in an orthonormal basis, any shape, 0 or more."""
+        step = math.log(self.HIGH / self.LOW) / self.BINS
+        self.grid = torch.exp(math.log(self.LOW) + step * (torch.arange(self.BINS, dtype=torch.float64) + 0.5))
+        self._step = step
+        flat = eigenvalues.to(torch.float64).flatten()
+        square = self.grid[:, None] ** 2
+        bound = (flat * square / (flat + square)).mean(dim=1)
+        self.bound = bound.clamp(min=torch.finfo(torch.float32).tiny)
+        self.value = self.bound.clone()
+        self.sums = torch.zeros(2, self.BINS, dtype=torch.float64)  # weighted residuals, weights
+
+    def __call__(self, sigma: Tensor) -> Tensor:
+        """`v` at levels of any shape; float64. Outside the grid the end values are scaled like the bound's limits."""
+        place = (torch.log(sigma.to(torch.float64).cpu() / self.LOW) / self._step - 0.5).clamp(0, self.BINS - 1)
+        left = place.floor().to(torch.int64).clamp(max=self.BINS - 2)
+        log_v = torch.log(self.value)
+        value = torch.exp(log_v[left] + (place - left) * (log_v[left + 1] - log_v[left]))
+        # Below the grid nothing but noise is left to remove: v = sigma^2, as at its lowest level.
+        below = (sigma.to(torch.float64).cpu() / self.grid[0]).clamp(max=1.0) ** 2
+        return (value * below).to(sigma.device)
+
+    def observe(self, sigma: Tensor, s: Tensor, residual: Tensor) -> None:
+        """Take note of residuals.
+
+        Args:
+            sigma: (B,) levels.
+            s: (B,) noise of the images.
+            residual: (B,) mean over pixels of `(D - T)^2`.
+        """
+        sigma, s, residual = (t.detach().to("cpu", torch.float64) for t in (sigma, s, residual))
+        a = 1 - (s / sigma) ** 2
+        weight = worth(sigma, s, self(sigma)) ** 2  # inverse variance of a residual, up to a constant
+        cell = (torch.log(sigma / self.LOW) / self._step).floor().to(torch.int64).clamp(0, self.BINS - 1)
+        self.sums[0].index_add_(0, cell, weight * (residual - s**2 / a))
+        self.sums[1].index_add_(0, cell, weight)
+
+    def refresh(self) -> None:
+        """Make what was observed the new `v`, and forget half of it."""
+        estimate = (self._PRIOR * self.bound + self.sums[0]) / (self._PRIOR + self.sums[1])
+        estimate = torch.minimum(torch.maximum(estimate, self._FLOOR * self.bound), self.bound)
+        self.value = torch.exp2(torch.round(torch.log2(estimate) * 8) / 8)
+        self.sums *= self._MEMORY
+
+    def state(self) -> dict[str, list[float]]:
+        """Everything that `load_state` needs, as plain numbers."""
+        return {"bound": self.bound.tolist(), "value": self.value.tolist(), "residuals": self.sums[0].tolist(), "weights": self.sums[1].tolist()}
+
+    def load_state(self, state: dict[str, list[float]]) -> None:
+        """Go on from `state()`."""
+        bound, value, residuals, weights = (torch.tensor(state[k], dtype=torch.float64) for k in ("bound", "value", "residuals", "weights"))
+        self.bound, self.value, self.sums = bound, value, torch.stack([residuals, weights])
+
+
+def spectrum(images: Tensor, s: Tensor) -> tuple[Tensor, float]:
+    """The spectrum of the clean signal, from images of mixed noise.
+
+    The basis is the orthonormal cosine transform over (C, H, W): it nearly diagonalises natural images of any size, and white
+    noise stays white in it. Images count by `1 / (1 + s^2)^2`, roughly their inverse variance.
+
+    Args:
+        images: (N, C, H, W) in model units.
+        s: (N,) their noise.
+
+    Returns:
+        Variances (C, H, W) of the coefficients, noise removed, 0 or more; and `sigma_data`, the root mean square of clean pixels.
+    """
+    from scipy.fft import dctn
+
+    weight = (1 / (1 + s.to(torch.float64) ** 2) ** 2)[:, None, None, None]
+    weight = weight / weight.sum()
+    coefficients = torch.from_numpy(dctn(images.to(torch.float64).numpy(), axes=(1, 2, 3), norm="ortho"))
+    noise = (weight.flatten() * s.to(torch.float64) ** 2).sum()
+    mean = (weight * coefficients).sum(0)
+    variance = ((weight * (coefficients - mean) ** 2).sum(0) - noise).clamp(min=0)
+    mean_square = float(((weight * coefficients**2).sum(0) - noise).mean())
+    return variance, math.sqrt(max(mean_square, 1e-6))

@@ -1,0 +1,1 @@
+"""Whole jobs: sampling and evaluating a run, the demo. Core modules never import from here."""

@@ -1,0 +1,36 @@
+"""Grids of small images as PNG."""
+
+import io
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_GAP = 1
+_BACKGROUND = 96
+
+
+def grid_png(images: NDArray[np.float32], columns: int = 16, min_side: int = 24) -> bytes:
+    """A grid of images as PNG, each enlarged by a whole factor so that single pixels stay visible.
+
+    Args:
+        images: (N, C, H, W) in model units, shown from -1 (black) to 1 (white); channels beyond the third are left out.
+        columns: images in a row.
+        min_side: smallest width of one image in the picture, in pixels.
+    """
+    n, channels, height, width = images.shape
+    shown = images[:, :3] if channels >= 3 else images[:, :1].repeat(3, axis=1)
+    pixels = np.rint((np.clip(shown, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    factor = max(1, math.ceil(min_side / width))
+    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    columns = min(columns, n)
+    rows = math.ceil(n / columns)
+    cell_height, cell_width = height * factor + _GAP, width * factor + _GAP
+    sheet = np.full((rows * cell_height + _GAP, columns * cell_width + _GAP, 3), _BACKGROUND, np.uint8)
+    for i, picture in enumerate(pixels):
+        top, left = (i // columns) * cell_height + _GAP, (i % columns) * cell_width + _GAP
+        sheet[top : top + height * factor, left : left + width * factor] = picture
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

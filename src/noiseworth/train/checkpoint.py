@@ -1,0 +1,127 @@
+"""Checkpoints: safetensors and JSON, written beside, synced, hashed, then renamed. No pickle.
+
+`checkpoints/step-00000500/{model.safetensors, ema.safetensors, optimizer.safetensors, state.json}`; `state.json` holds the SHA-256 of the others, and a
+checkpoint that does not match it is passed over for the one before.
+"""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noiseworth.errors import UserError
+from noiseworth.records import load_record, sha256_of, to_json
+
+_KEEP = 2  # the newest, and one to fall back on
+
+
+@dataclass(frozen=True)
+class State:
+    """`state.json`: where the run stands, and the hashes of the files beside it."""
+
+    step: int
+    n_images: int
+    seconds: float  # of training so far, over all processes that worked on the run one after the other
+    sigma_data: float
+    shape: tuple[int, int, int]  # of an image: C, H, W
+    offset: float  # of the data set, for turning model units back into raw ones
+    scale: float
+    data_fingerprint: str
+    trained_from: float  # lowest level trained at
+    posterior_variance: dict[str, list[float]]
+    sha256: dict[str, str]
+
+
+def save(folder: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]]) -> Path:
+    """Write a checkpoint under `folder` and remove all but the newest two.
+
+    Args:
+        folder: the run's `checkpoints` directory.
+        state: its `sha256` is filled in here.
+        tensors: file stem -> named tensors.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"step-{state.step:08d}"
+    beside = folder / f".step-{state.step:08d}.partial"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    hashes = {}
+    for stem, group in tensors.items():
+        file = beside / f"{stem}.safetensors"
+        save_file({name: t.detach().cpu().contiguous() for name, t in group.items()}, file)
+        _sync(file)
+        hashes[file.name] = sha256_of(file)
+    (beside / "state.json").write_text(to_json(dataclasses.replace(state, sha256=hashes)) + "\n", encoding="utf-8")
+    _sync(beside / "state.json")
+    shutil.rmtree(place, ignore_errors=True)  # a damaged one that was passed over
+    beside.rename(place)
+    _sync(folder)
+    for old in sorted(folder.glob("step-*"))[:-_KEEP]:
+        shutil.rmtree(old)
+    return place
+
+
+def load(place: Path) -> tuple[State, dict[str, dict[str, Tensor]]]:
+    """Read a checkpoint and check its hashes.
+
+    Raises:
+        UserError: a file is missing or differs from what was written.
+    """
+    from safetensors.torch import load_file
+
+    state = load_record(State, place / "state.json")
+    tensors = {}
+    for name, expected in state.sha256.items():
+        file = place / name
+        if not file.is_file() or sha256_of(file) != expected:
+            raise UserError(f"{file}: is missing or damaged (its SHA-256 is not the one in state.json)")
+        tensors[file.stem] = load_file(file)
+    return state, tensors
+
+
+def load_newest(folder: Path) -> tuple[State, dict[str, dict[str, Tensor]], list[str]] | None:
+    """The newest checkpoint that is whole, and a line on each newer one that is not; None if there is none at all.
+
+    Raises:
+        UserError: there are checkpoints, and none is whole.
+    """
+    damaged = []
+    for place in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            return (*load(place), damaged)
+        except UserError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise UserError(f"{folder}: no checkpoint is whole ({damaged[0]}); remove the run and start again")
+    return None
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as named tensors: `<parameter number>.<key>`."""
+    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {f"{number}.{key}": torch.as_tensor(value) for number, group in state.items() for key, value in group.items()}
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `pack_optimizer` took; learning rates are set anew at each step and are not part of it."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

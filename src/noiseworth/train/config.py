@@ -1,0 +1,80 @@
+"""Settings of a training run. No torch here, so that `noiseworth train --help` is quick."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from noiseworth.errors import UserError
+
+Use = Literal["all", "clean", "noisy"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train one denoiser on images of mixed noise.
+
+    Args:
+        data: packed data set to train on.
+        run: directory of the run; the same command goes on there after an interruption.
+        use: train on all images, or on the clean or the noisy ones alone.
+        preset: size of the network (digits, small).
+        n_images: training length, in images seen.
+        batch: images in a step, over all processes.
+        lr: peak learning rate of Adam.
+        warmup: images over which the learning rate rises; it then falls to 0 along a cosine.
+        clip: largest norm of the gradient; larger ones are scaled down.
+        gamma: how much compute follows the data: 0 keeps EDM's levels, 1 gives each level compute in proportion to N_eff.
+        level_mean: mean of ln sigma over the training levels.
+        level_std: standard deviation of ln sigma over the training levels.
+        ema: half-life of the averaged weights, in images; shorter at the beginning.
+        checkpoint_every: images between checkpoints.
+        seed: of every random draw.
+        precision: arithmetic of the network.
+        device: where to train.
+        resume: "auto" goes on with what is in the run directory, "never" refuses a directory that is not empty.
+    """
+
+    data: str
+    run: str
+    use: Use = "all"
+    preset: str = "digits"
+    n_images: int = 100_000
+    batch: int = 128
+    lr: float = 2e-3
+    warmup: int = 5_000
+    clip: float = 1.0
+    gamma: float = 0.5
+    level_mean: float = -1.2
+    level_std: float = 1.2
+    ema: int = 10_000
+    checkpoint_every: int = 25_000
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu"] = "auto"
+    resume: Literal["auto", "never"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("n_images", "batch", "ema", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)}: must be at least 1")
+        if self.n_images < self.batch:
+            raise UserError(f"--n_images {self.n_images}: is less than one batch of {self.batch}")
+        for name in ("lr", "clip", "level_std"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise UserError(f"--{name} {getattr(self, name)}: must be a finite number above 0")
+        if not math.isfinite(self.level_mean):
+            raise UserError(f"--level_mean {self.level_mean}: must be finite")
+        if self.warmup < 0 or not 0 <= self.seed < 2**63:
+            raise UserError(f"--warmup {self.warmup} --seed {self.seed}: must be 0 or more")
+        if not 0 <= self.gamma <= 1:
+            raise UserError(f"--gamma {self.gamma}: must lie between 0 and 1")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps: `n_images` rounded up to whole batches."""
+        return math.ceil(self.n_images / self.batch)
+
+    def learning_rate(self, n_images: int) -> float:
+        """The learning rate when `n_images` have been seen: linear warm-up, then a cosine to 0."""
+        rise = min(1.0, (n_images + self.batch) / self.warmup) if self.warmup else 1.0
+        return self.lr * rise * 0.5 * (1 + math.cos(math.pi * n_images / (self.steps * self.batch)))

@@ -1,0 +1,149 @@
+"""Carrying a run through: resume, progress bar, metrics, checkpoints, signals, `DONE.json`."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from noiseworth.diffusion.worth import worth
+from noiseworth.errors import UserError
+from noiseworth.networks import count_parameters
+from noiseworth.records import DoneRecord, StepRecord, WorthRecord, to_json, write_atomically
+from noiseworth.train import checkpoint, run
+from noiseworth.train.config import TrainConfig
+from noiseworth.train.loop import Trainer
+
+_FLUSH_SECONDS = 2.0
+_WORTH_LEVELS = 41
+_WORTH_RANGE = (0.02, 20.0)
+_LISTED_SIGMAS = 20
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Training was asked to stop by a signal and has saved its state."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool = False) -> DoneRecord:
+    """Train until done, going on from the last checkpoint; a run that is done is returned at once.
+
+    Args:
+        label: shown before the progress bar; by default the run's name.
+        quiet: no progress bar.
+
+    Raises:
+        UserError: settings, data or run directory do not fit.
+        Stopped: SIGINT or SIGTERM came; the state is saved.
+    """
+    place = Path(config.run)
+    run.prepare(config)
+    if (done := run.load_done(place)) is not None:
+        return done
+    trainer = Trainer(config)
+    for line in trainer.restore():
+        print(f"noiseworth: passing over a damaged checkpoint: {line}", file=sys.stderr)
+    main = trainer.accelerator.is_main_process
+    if main:
+        run.rewind_metrics(place, trainer.step)
+    pending: list[StepRecord] = []
+    flushed = monotonic()
+
+    def flush() -> None:
+        if main and pending:
+            run.append_metrics(place, pending)
+        pending.clear()
+
+    bar = tqdm(
+        total=config.steps * config.batch, initial=trainer.n_images, unit="img", unit_scale=True, desc=label or place.name,
+        disable=quiet or not main, dynamic_ncols=True, mininterval=0.5, leave=False,
+    )  # fmt: skip
+    with _signals() as received, bar:
+        saved = trainer.n_images
+        for record in trainer.steps():
+            pending.append(record)
+            bar.update(config.batch)
+            bar.set_postfix(loss=f"{record.loss:.3f}", refresh=False)
+            due = record.n_images // config.checkpoint_every > saved // config.checkpoint_every
+            if due or received or trainer.step == config.steps:
+                flush()
+                trainer.save()
+                saved = record.n_images
+            elif monotonic() - flushed > _FLUSH_SECONDS:
+                flush()
+                flushed = monotonic()
+            if received and trainer.step < config.steps:
+                raise Stopped(f"{place}: stopped and saved at {record.n_images:,} images; the same command goes on from there", received[0])
+    return _finish(trainer, place)
+
+
+def _finish(trainer: Trainer, place: Path) -> DoneRecord:
+    found = checkpoint.load_newest(place / "checkpoints")
+    if found is None:
+        raise UserError(f"{place}: its checkpoints have gone while it ran")
+    done = DoneRecord(
+        n_images=trainer.n_images,
+        seconds=found[0].seconds,
+        parameters=count_parameters(trainer.denoiser),
+        trained_from=trainer.law.trained_from,
+        weights=found[0].sha256,
+        worth=measure_worth(trainer),
+    )
+    if trainer.accelerator.is_main_process:
+        write_atomically(place / "DONE.json", to_json(done) + "\n")
+    return done
+
+
+def measure_worth(trainer: Trainer) -> WorthRecord:
+    """What each noise level of the run's data is worth, by level and averaged over the training levels p(sigma)."""
+    grid = torch.tensor(np.geomspace(*_WORTH_RANGE, _WORTH_LEVELS))
+    distinct, counts = np.unique(trainer.data.sigma, return_counts=True)
+    if len(distinct) > _LISTED_SIGMAS:
+        pieces = np.array_split(np.sort(trainer.data.sigma), _LISTED_SIGMAS)
+        distinct, counts = np.array([np.median(p) for p in pieces]), np.array([len(p) for p in pieces])
+    s = torch.from_numpy(distinct.astype(np.float64))
+    table = worth(grid[None], s[:, None], trainer.v(grid)[None])
+    # Average over p(sigma) by its quantiles: the midpoint rule in probability.
+    typical = trainer.law.levels.quantile((torch.arange(4096, dtype=torch.float64) + 0.5) / 4096)
+    mean = worth(typical[None], s[:, None], trainer.v(typical)[None]).mean(1)
+    return WorthRecord(
+        levels=grid.tolist(),
+        posterior_variance=trainer.v(grid).tolist(),
+        sigmas=s.tolist(),
+        counts=counts.tolist(),
+        worth=table.tolist(),
+        n_effective=trainer.law.n_effective(grid).tolist(),
+        mean_worth=mean.tolist(),
+        price=[1 / m if m > 0 else None for m in mean.tolist()],
+    )
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM are noted in the list, to be acted on between steps; a second one ends the process as usual."""
+    received: list[int] = []
+    before = {}
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not the main thread: signals are somebody else's
+        pass
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,181 @@
+"""The training loop: a generator of step records.
+
+Every draw is a function of (seed, images seen, slot): slot `j` of the step that begins at `n` images draws with id `n + j`. There is no
+loader state, so the same command goes on after any interruption to the same weights, and any number of processes sees the
+same images in the same order; each takes its share of the slots.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.diffusion.levels import LogNormalLevels
+from noiseworth.diffusion.objective import ambient_loss
+from noiseworth.diffusion.pairs import PairLaw
+from noiseworth.diffusion.precondition import PreconditionedDenoiser
+from noiseworth.diffusion.worth import PosteriorVariance, spectrum
+from noiseworth.errors import UserError
+from noiseworth.records import StepRecord
+from noiseworth.tensors import Stream, normal
+from noiseworth.train import checkpoint
+from noiseworth.train.config import TrainConfig
+from noiseworth.train.ema import Ema
+from noiseworth.train.run import load_weights, make_denoiser
+
+_SPECTRUM_IMAGES = 10_000
+_REFRESH_STEPS = 64  # steps between updates of v, and so of the law of the pairs
+
+
+class Trainer:
+    """All that a run is between two steps.
+
+    Attributes:
+        config: the settings.
+        step: optimiser steps done.
+        n_images: images seen.
+        ema: the averaged denoiser.
+        law: the law of the training pairs.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.accelerator = Accelerator(
+            cpu=config.device == "cpu", mixed_precision="bf16" if config.precision == "bf16" else "no"
+        )
+        if config.batch % self.accelerator.num_processes:
+            raise UserError(f"--batch {config.batch}: is not a multiple of the {self.accelerator.num_processes} processes")
+        whole = open_dataset(config.data)
+        whole.require_known_sigma()
+        self.data: Dataset = whole.use(config.use)
+        self.step = self.n_images = 0
+        self.seconds = 0.0
+        self._began = monotonic()
+        some = np.unique(np.linspace(0, len(self.data) - 1, min(len(self.data), _SPECTRUM_IMAGES)).astype(np.int64))
+        eigenvalues, self.sigma_data = spectrum(torch.from_numpy(self.data.read(some)), torch.from_numpy(self.data.sigma[some]))
+        self.v = PosteriorVariance(eigenvalues)
+        levels = LogNormalLevels(config.level_mean, config.level_std)
+        self.law = PairLaw(torch.from_numpy(self.data.sigma), levels, self.v, config.gamma)
+        denoiser = make_denoiser(config, self.data.shape[0], self.sigma_data)
+        self.ema = Ema(denoiser, config.ema)
+        self.ema.module.to(self.accelerator.device)
+        optimizer = torch.optim.Adam(denoiser.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
+        self.model, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
+
+    @property
+    def denoiser(self) -> PreconditionedDenoiser:
+        """The denoiser being trained, as it is now (not averaged)."""
+        module: PreconditionedDenoiser = self.accelerator.unwrap_model(self.model)
+        return module
+
+    def steps(self) -> Iterator[StepRecord]:
+        """Train to the end, yielding a record after each step.
+
+        Raises:
+            UserError: the loss or the gradient is not finite; the weights are those before the step.
+        """
+        self.model.train()
+        while self.step < self.config.steps:
+            yield self._step()
+
+    def _step(self) -> StepRecord:
+        config, device = self.config, self.accelerator.device
+        share = config.batch // self.accelerator.num_processes
+        first = self.n_images + self.accelerator.process_index * share
+        ids = torch.arange(first, first + share)
+        pairs = self.law.draw(config.seed, ids)
+        index = pairs.index.numpy()
+        y = torch.from_numpy(self.data.read(index)).to(device)
+        s = self.law.s[pairs.index].to(device)
+        sigma = pairs.sigma.to(device)
+        noise = normal(config.seed, Stream.NOISE, ids.to(device), self.data.shape)
+
+        rate = config.learning_rate(self.n_images)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = ambient_loss(self.model, y, s, sigma, noise, self.sigma_data)
+        mean = loss.weighted.mean()
+        self.optimizer.zero_grad()
+        self.accelerator.backward(mean)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+        whole, observed = self._over_processes(mean, torch.stack([sigma, s, loss.residual.to(sigma.dtype)], dim=1))
+        if not (np.isfinite(whole) and bool(torch.isfinite(norm))):
+            worst = int(torch.nan_to_num(loss.weighted.detach(), nan=torch.inf).argmax())
+            raise UserError(
+                f"{config.run}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1} (worst: image"
+                f" {self.data.ids[index[worst]]}, sigma {float(s[worst]):.4g}, level {float(sigma[worst]):.4g}); the step was not taken:"
+                " lower --lr or look at that image"
+            )
+        self.optimizer.step()
+        self.step += 1
+        self.n_images += config.batch
+        self.ema.update(self.denoiser, self.n_images, config.batch)
+        self.v.observe(*observed.unbind(1))
+        if self.step % _REFRESH_STEPS == 0:
+            self.v.refresh()
+            self.law.refresh()
+        return StepRecord(self.step, self.n_images, whole, float(norm), rate, round(self.elapsed(), 3))
+
+    def _over_processes(self, mean: Tensor, rows: Tensor) -> tuple[float, Tensor]:
+        """The loss averaged, and the rows of all processes in the order of their slots."""
+        if self.accelerator.num_processes > 1:
+            mean, rows = self.accelerator.reduce(mean.detach(), "mean"), self.accelerator.gather(rows)
+        return float(mean.detach()), rows
+
+    def elapsed(self) -> float:
+        """Seconds of training, those before interruptions included."""
+        return self.seconds + monotonic() - self._began
+
+    def state(self) -> checkpoint.State:
+        """What a checkpoint says of the run (hashes are filled in when it is written)."""
+        record = self.data.record
+        return checkpoint.State(
+            step=self.step,
+            n_images=self.n_images,
+            seconds=self.elapsed(),
+            sigma_data=self.sigma_data,
+            shape=self.data.shape,
+            offset=record.offset,
+            scale=record.scale,
+            data_fingerprint=record.fingerprint,
+            trained_from=self.law.trained_from,
+            posterior_variance=self.v.state(),
+            sha256={},
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint (the main process alone does)."""
+        if self.accelerator.is_main_process:
+            groups = {
+                "model": self.denoiser.state_dict(),
+                "ema": self.ema.module.state_dict(),
+                "optimizer": checkpoint.pack_optimizer(self.optimizer.optimizer),
+            }
+            checkpoint.save(Path(self.config.run) / "checkpoints", self.state(), groups)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self) -> list[str]:
+        """Go on from the newest whole checkpoint, if there is one; returns a line on each damaged one that was passed over.
+
+        Raises:
+            UserError: no checkpoint is whole, or the data set is not the one that the run began with.
+        """
+        found = checkpoint.load_newest(Path(self.config.run) / "checkpoints")
+        if found is None:
+            return []
+        state, tensors, damaged = found
+        if state.data_fingerprint != self.data.record.fingerprint:
+            raise UserError(f"{self.config.run}: was begun on other data than {self.config.data} (fingerprints differ)")
+        load_weights(self.denoiser, tensors["model"])
+        load_weights(self.ema.module, tensors["ema"])  # type: ignore[arg-type]
+        checkpoint.unpack_optimizer(self.optimizer.optimizer, tensors["optimizer"])
+        self.v.load_state(state.posterior_variance)
+        self.law.refresh()
+        self.step, self.n_images, self.seconds = state.step, state.n_images, state.seconds
+        self._began = monotonic()
+        return damaged

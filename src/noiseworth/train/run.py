@@ -1,0 +1,128 @@
+"""A run's directory: `config.yaml`, `env.json`, `metrics.jsonl`, `checkpoints/`, `DONE.json`, and how to open one."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from torch import Tensor
+
+from noiseworth.diffusion.precondition import PreconditionedDenoiser
+from noiseworth.errors import UserError
+from noiseworth.networks import make_backbone
+from noiseworth.records import DoneRecord, StepRecord, from_json, load_record, machine, to_line, versions, write_atomically
+from noiseworth.train import checkpoint
+from noiseworth.train.config import TrainConfig
+
+# What may differ between the command that began a run and the one that goes on with it. (The data may have moved; that they are
+# the same is checked by their fingerprint.)
+_FREE = ("run", "data", "resume", "device")
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """A trained denoiser, and what is needed to use it: the shape of its images, their scaling, the lowest level it knows."""
+
+    denoiser: PreconditionedDenoiser
+    shape: tuple[int, int, int]
+    offset: float
+    scale: float
+    trained_from: float
+    n_images: int
+    config: TrainConfig
+    sha256: str  # of the weights' file
+
+
+def prepare(config: TrainConfig) -> None:
+    """Make the run's directory, or check that what is there was begun by the same settings.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    run = Path(config.run)
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run}: is a file; --run names a directory")
+    if (run / "config.yaml").is_file():
+        if config.resume == "never":
+            raise UserError(f"{run}: holds a run already; choose another --run, or leave out --resume never to go on with it")
+        before, after = dataclasses.asdict(load_config(run)), dataclasses.asdict(config)
+        changed = [f"{key} was {before[key]!r}, is {after[key]!r}" for key in before if key not in _FREE and before[key] != after[key]]
+        if changed:
+            raise UserError(f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --run or remove it")
+        return
+    if run.is_dir() and any(run.iterdir()):
+        raise UserError(f"{run}: is not empty and holds no run; choose another --run")
+    run.mkdir(parents=True, exist_ok=True)
+    write_atomically(run / "env.json", json.dumps({"machine": machine(), "versions": versions()}, indent=1) + "\n")
+    write_atomically(run / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def load_config(run: Path) -> TrainConfig:
+    """The resolved settings of a run.
+
+    Raises:
+        UserError: `run` is not a run, or its settings cannot be read.
+    """
+    path = run / "config.yaml"
+    try:
+        return from_json(TrainConfig, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{run}: not a run (no config.yaml); make one with `noiseworth train`") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+
+
+def rewind_metrics(run: Path, step: int) -> None:
+    """Cut `metrics.jsonl` back to the records up to `step`, which the steps to come will follow."""
+    path = run / "metrics.jsonl"
+    if path.is_file():
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                break  # the end of a line that was being written when the process died
+            if record["step"] <= step:
+                kept.append(line + "\n")
+        write_atomically(path, "".join(kept))
+
+
+def append_metrics(run: Path, records: list[StepRecord]) -> None:
+    """Add records to `metrics.jsonl`."""
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write("".join(to_line(record) for record in records))
+
+
+def load_done(run: Path) -> DoneRecord | None:
+    """`DONE.json`, or None if the run is not complete."""
+    path = run / "DONE.json"
+    return load_record(DoneRecord, path) if path.is_file() else None
+
+
+def load_run(run: Path | str) -> RunModel:
+    """Open the averaged weights of a run's newest whole checkpoint.
+
+    Raises:
+        UserError: `run` is not a run, or has no checkpoint yet.
+    """
+    run = Path(run)
+    config = load_config(run)
+    found = checkpoint.load_newest(run / "checkpoints")
+    if found is None:
+        raise UserError(f"{run}: has no checkpoint yet; let `noiseworth train` reach its first one")
+    state, tensors, _ = found
+    denoiser = make_denoiser(config, state.shape[0], state.sigma_data)
+    load_weights(denoiser, tensors["ema"])
+    denoiser.eval().requires_grad_(False)
+    return RunModel(denoiser, state.shape, state.offset, state.scale, state.trained_from, state.n_images, config, state.sha256["ema.safetensors"])
+
+
+def make_denoiser(config: TrainConfig, channels: int, sigma_data: float) -> PreconditionedDenoiser:
+    """The untrained denoiser of a configuration."""
+    return PreconditionedDenoiser(make_backbone(config.preset, channels, config.seed), sigma_data)
+
+
+def load_weights(denoiser: PreconditionedDenoiser, tensors: dict[str, Tensor]) -> None:
+    """Put weights from a checkpoint in place; every one must be there."""
+    denoiser.load_state_dict(tensors, strict=True)
