@@ -87,10 +87,10 @@ def _folder(folder: Path) -> Source:
 
 def _image(file: Path) -> NDArray[Any]:
     try:
-        with Image.open(file) as image:
+        with Image.open(file) as opened:
+            # A palette holds 8-bit colours: nothing is lost.
+            image = opened.convert("RGB") if opened.mode == "P" else opened
             image.load()
-            if image.mode == "P":
-                image = image.convert("RGB")  # a palette holds 8-bit colours: nothing is lost  # noqa: PLW2901
             if image.mode not in _MODES:
                 raise UserError(f"{file}: pixel mode {image.mode} is not supported ({', '.join(_MODES)} are); convert it first")
             pixels = np.asarray(image).astype(_MODES[image.mode], copy=False)
@@ -134,5 +134,7 @@ def _to_channels_first(images: NDArray[Any], path: Path) -> NDArray[Any]:
     if not images.size:
         raise UserError(f"{path}: holds no pixels, shape {images.shape}")
     if str(images.dtype) not in _STORED:
-        raise UserError(f"{path}: dtype {images.dtype} is not one of {', '.join(_STORED)}; convert it first (float64: .astype('float32'))")
+        raise UserError(
+            f"{path}: dtype {images.dtype} is not one of {', '.join(_STORED)}; convert it first (float64: .astype('float32'))"
+        )
     return images

@@ -29,7 +29,7 @@ class Part:
     labels: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        columns = [self.sigma, self.ids] if self.labels is None else [self.sigma, self.ids, self.labels]
+        columns: list[NDArray[Any]] = [self.sigma, self.ids] if self.labels is None else [self.sigma, self.ids, self.labels]
         if self.images.ndim != 4 or any(column.shape != (len(self.images),) for column in columns):
             shapes = [column.shape for column in columns]
             raise ValueError(f"images {self.images.shape} need (N, C, H, W) and columns of shape (N,), got {shapes}")

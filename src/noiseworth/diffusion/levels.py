@@ -26,4 +26,5 @@ class LogNormalLevels:
     def share_below(self, sigma: Tensor | float) -> Tensor:
         """The share of the law below `sigma`, the inverse of `quantile`."""
         log_sigma = torch.log(torch.as_tensor(sigma, dtype=torch.float64))
-        return torch.special.ndtr((log_sigma - self.mean) / self.std)
+        share: Tensor = torch.special.ndtr((log_sigma - self.mean) / self.std)
+        return share

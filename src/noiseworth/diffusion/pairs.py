@@ -3,7 +3,8 @@
     q(sigma, i) ~ p(sigma) N_eff(sigma)^(gamma - 1) w(sigma, s_i)
 
 so that the marginal over levels is `p(sigma) N_eff(sigma)^gamma` and, given the level, images are drawn in proportion to their worth.
-`gamma = 0` keeps p(sigma); `gamma = 1` spends compute on each level in proportion to the data that speaks about it. No pair with zero worth,
+`gamma = 0` keeps p(sigma); `gamma = 1` spends compute on each level in proportion to the data that speaks about it.
+No pair with zero worth,
 and so none with a zero gradient, is ever drawn.
 
 Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by an upper bound of its
@@ -75,7 +76,8 @@ class PairLaw:
 
         Images that share a group (more than 256 distinct noise levels) count with the group's lowest noise.
         """
-        return (self._counts * worth(sigma[:, None], self._lowest[None], self.v(sigma)[:, None])).sum(1)
+        total: Tensor = (self._counts * worth(sigma[:, None], self._lowest[None], self.v(sigma)[:, None])).sum(1)
+        return total
 
     def draw(self, seed: int, ids: Tensor) -> Pairs:
         """Pairs for training slots, a function of (seed, ids).

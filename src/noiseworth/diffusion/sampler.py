@@ -1,9 +1,10 @@
 """Heun's method on the probability-flow equation (arXiv 2206.00364, algorithm 1, deterministic).
 
-    dx / dsigma = (x - D(x, sigma)) / sigma
+dx / dsigma = (x - D(x, sigma)) / sigma
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def heun(denoiser: Denoiser, x: Tensor, levels: Tensor) -> Tensor:
         batch = sigma.to(at.device).expand(len(at))
         return (at - denoiser(at.to(dtype), batch.to(dtype)).to(torch.float64)) / sigma.to(at.device)
 
-    for sigma, following in zip(levels[:-1], levels[1:], strict=True):
+    for sigma, following in pairwise(levels):
         step = (following - sigma).to(state.device)
         first = slope(state, sigma)
         predicted = state + step * first

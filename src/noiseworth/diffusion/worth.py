@@ -102,11 +102,18 @@ class PosteriorVariance:
 
     def state(self) -> dict[str, list[float]]:
         """Everything that `load_state` needs, as plain numbers."""
-        return {"bound": self.bound.tolist(), "value": self.value.tolist(), "residuals": self.sums[0].tolist(), "weights": self.sums[1].tolist()}
+        return {
+            "bound": self.bound.tolist(),
+            "value": self.value.tolist(),
+            "residuals": self.sums[0].tolist(),
+            "weights": self.sums[1].tolist(),
+        }
 
     def load_state(self, state: dict[str, list[float]]) -> None:
         """Go on from `state()`."""
-        bound, value, residuals, weights = (torch.tensor(state[k], dtype=torch.float64) for k in ("bound", "value", "residuals", "weights"))
+        bound, value, residuals, weights = (
+            torch.tensor(state[k], dtype=torch.float64) for k in ("bound", "value", "residuals", "weights")
+        )
         self.bound, self.value, self.sums = bound, value, torch.stack([residuals, weights])
 
 

@@ -21,8 +21,8 @@ class DemoConfig:
     out: str = "runs/demo"
     seed: int = 0
     sigma: float = 0.5
-    n_images: int = 100_000
-    n_generated: int = 3_000
+    n_images: int = 90_000
+    n_generated: int = 2_000
     fresh: bool = False
 
     def __post_init__(self) -> None:

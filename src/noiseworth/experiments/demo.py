@@ -1,7 +1,8 @@
 """`noiseworth demo`: Table 1 of arXiv 2411.02780 in miniature, on scikit-learn's 8x8 digits.
 
 Four models of the same size and training length, that differ only in their data: all images clean; a tenth of them, clean, alone; all
-noisy; that tenth clean and the rest noisy. About 4 minutes on two cores. Expected: `mixed` comes close to `clean`; `clean_small` and `noisy`
+noisy; that tenth clean and the rest noisy. About 4 minutes on two cores. Expected: `mixed` comes close to `clean`;
+`clean_small` and `noisy`
 are several times further away.
 """
 
@@ -110,7 +111,12 @@ def _prepare(out: Path, config: DemoConfig) -> None:
     note = out / "demo.json"
     if config.fresh and note.is_file():
         shutil.rmtree(out)
-    settings = {"seed": config.seed, "sigma": config.sigma, "n_images": config.n_images, "n_generated": config.n_generated}
+    settings = {
+        "seed": config.seed,
+        "sigma": config.sigma,
+        "n_images": config.n_images,
+        "n_generated": config.n_generated,
+    }
     if note.is_file():
         if json.loads(note.read_text(encoding="utf-8")) != settings:
             raise UserError(f"{out}: holds a demo with other settings; choose another --out, or --fresh to start again")

@@ -98,4 +98,6 @@ def _clean(path: Path | str) -> Dataset:
 
 def _same_shape(dataset: Dataset, reference: Dataset) -> None:
     if dataset.shape != reference.shape:
-        raise UserError(f"{dataset.path}: images of shape {dataset.shape} cannot be compared with {reference.shape} in {reference.path}")
+        raise UserError(
+            f"{dataset.path}: images of shape {dataset.shape} cannot be compared with {reference.shape} in {reference.path}"
+        )

@@ -8,11 +8,11 @@ import torch
 from tqdm import tqdm
 
 from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.data.pictures import grid_png
 from noiseworth.data.writer import Part, new_directory, write_dataset
 from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.errors import UserError
 from noiseworth.records import DatasetRecord, load_record
-from noiseworth.report.pictures import grid_png
 from noiseworth.train.run import RunModel, load_run
 
 _GRID = 96

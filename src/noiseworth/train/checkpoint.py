@@ -1,6 +1,7 @@
 """Checkpoints: safetensors and JSON, written beside, synced, hashed, then renamed. No pickle.
 
-`checkpoints/step-00000500/{model.safetensors, ema.safetensors, optimizer.safetensors, state.json}`; `state.json` holds the SHA-256 of the others, and a
+`checkpoints/step-00000500/{model.safetensors, ema.safetensors, optimizer.safetensors, state.json}`; `state.json`
+holds the SHA-256 of the others, and a
 checkpoint that does not match it is passed over for the one before.
 """
 
@@ -93,7 +94,7 @@ def load_newest(folder: Path) -> tuple[State, dict[str, dict[str, Tensor]], list
     Raises:
         UserError: there are checkpoints, and none is whole.
     """
-    damaged = []
+    damaged: list[str] = []
     for place in sorted(folder.glob("step-*"), reverse=True):
         try:
             return (*load(place), damaged)

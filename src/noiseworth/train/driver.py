@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,13 +47,15 @@ def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool =
         Stopped: SIGINT or SIGTERM came; the state is saved.
     """
     place = Path(config.run)
-    run.prepare(config)
+    run.check(config)
     if (done := run.load_done(place)) is not None:
         return done
     trainer = Trainer(config)
+    main = trainer.accelerator.is_main_process
+    if main:
+        run.begin(config)
     for line in trainer.restore():
         print(f"noiseworth: passing over a damaged checkpoint: {line}", file=sys.stderr)
-    main = trainer.accelerator.is_main_process
     if main:
         run.rewind_metrics(place, trainer.step)
     pending: list[StepRecord] = []
@@ -82,7 +85,10 @@ def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool =
                 flush()
                 flushed = monotonic()
             if received and trainer.step < config.steps:
-                raise Stopped(f"{place}: stopped and saved at {record.n_images:,} images; the same command goes on from there", received[0])
+                raise Stopped(
+                    f"{place}: stopped and saved at {record.n_images:,} images; the same command goes on from there",
+                    received[0],
+                )
     return _finish(trainer, place)
 
 
@@ -131,14 +137,14 @@ def measure_worth(trainer: Trainer) -> WorthRecord:
 def _signals() -> Iterator[list[int]]:
     """SIGINT and SIGTERM are noted in the list, to be acted on between steps; a second one ends the process as usual."""
     received: list[int] = []
-    before = {}
+    before: dict[int, Any] = {}
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
         signal.signal(number, before[number])
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
             before[number] = signal.signal(number, note)
     except ValueError:  # not the main thread: signals are somebody else's
         pass

@@ -45,9 +45,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.accelerator = Accelerator(
-            cpu=config.device == "cpu", mixed_precision="bf16" if config.precision == "bf16" else "no"
-        )
+        self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="bf16" if config.precision == "bf16" else "no")
         if config.batch % self.accelerator.num_processes:
             raise UserError(f"--batch {config.batch}: is not a multiple of the {self.accelerator.num_processes} processes")
         whole = open_dataset(config.data)
@@ -108,7 +106,7 @@ class Trainer:
             worst = int(torch.nan_to_num(loss.weighted.detach(), nan=torch.inf).argmax())
             raise UserError(
                 f"{config.run}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1} (worst: image"
-                f" {self.data.ids[index[worst]]}, sigma {float(s[worst]):.4g}, level {float(sigma[worst]):.4g}); the step was not taken:"
+                f" {self.data.ids[index[worst]]}, sigma {float(s[worst]):.4g}, level {float(sigma[worst]):.4g}); not taken:"
                 " lower --lr or look at that image"
             )
         self.optimizer.step()

@@ -11,7 +11,16 @@ from torch import Tensor
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
 from noiseworth.errors import UserError
 from noiseworth.networks import make_backbone
-from noiseworth.records import DoneRecord, StepRecord, from_json, load_record, machine, to_line, versions, write_atomically
+from noiseworth.records import (
+    DoneRecord,
+    StepRecord,
+    from_json,
+    load_record,
+    machine,
+    to_line,
+    versions,
+    write_atomically,
+)
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
 
@@ -34,8 +43,8 @@ class RunModel:
     sha256: str  # of the weights' file
 
 
-def prepare(config: TrainConfig) -> None:
-    """Make the run's directory, or check that what is there was begun by the same settings.
+def check(config: TrainConfig) -> None:
+    """Make sure that the run's directory is free, or was begun by the same settings. Writes nothing.
 
     Raises:
         UserError: it holds something else.
@@ -50,12 +59,17 @@ def prepare(config: TrainConfig) -> None:
         changed = [f"{key} was {before[key]!r}, is {after[key]!r}" for key in before if key not in _FREE and before[key] != after[key]]
         if changed:
             raise UserError(f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --run or remove it")
-        return
-    if run.is_dir() and any(run.iterdir()):
+    elif run.is_dir() and any(path.name != "env.json" for path in run.iterdir()):
         raise UserError(f"{run}: is not empty and holds no run; choose another --run")
-    run.mkdir(parents=True, exist_ok=True)
-    write_atomically(run / "env.json", json.dumps({"machine": machine(), "versions": versions()}, indent=1) + "\n")
-    write_atomically(run / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def begin(config: TrainConfig) -> None:
+    """Make the run's directory, unless it was begun before."""
+    run = Path(config.run)
+    if not (run / "config.yaml").is_file():
+        run.mkdir(parents=True, exist_ok=True)
+        write_atomically(run / "env.json", json.dumps({"machine": machine(), "versions": versions()}, indent=1) + "\n")
+        write_atomically(run / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
 
 
 def load_config(run: Path) -> TrainConfig:
@@ -115,7 +129,16 @@ def load_run(run: Path | str) -> RunModel:
     denoiser = make_denoiser(config, state.shape[0], state.sigma_data)
     load_weights(denoiser, tensors["ema"])
     denoiser.eval().requires_grad_(False)
-    return RunModel(denoiser, state.shape, state.offset, state.scale, state.trained_from, state.n_images, config, state.sha256["ema.safetensors"])
+    return RunModel(
+        denoiser,
+        state.shape,
+        state.offset,
+        state.scale,
+        state.trained_from,
+        state.n_images,
+        config,
+        state.sha256["ema.safetensors"],
+    )
 
 
 def make_denoiser(config: TrainConfig, channels: int, sigma_data: float) -> PreconditionedDenoiser:

@@ -1,0 +1,60 @@
+"""noiseworth: train one diffusion model on images of mixed noise, and learn what the noisy ones were worth.
+
+Names are loaded when they are first used, so `import noiseworth` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from noiseworth.data.corrupt import corrupt as corrupt
+    from noiseworth.data.dataset import Dataset as Dataset
+    from noiseworth.data.dataset import open_dataset as open_dataset
+    from noiseworth.data.inspect import inspect as inspect
+    from noiseworth.data.pack import pack as pack
+    from noiseworth.diffusion.objective import ambient_loss as ambient_loss
+    from noiseworth.diffusion.pairs import PairLaw as PairLaw
+    from noiseworth.diffusion.worth import worth as worth
+    from noiseworth.errors import UserError as UserError
+    from noiseworth.experiments.config import DemoConfig as DemoConfig
+    from noiseworth.experiments.demo import run_demo as run_demo
+    from noiseworth.experiments.evaluation import evaluate as evaluate
+    from noiseworth.experiments.sampling import sample_run as sample_run
+    from noiseworth.report.page import write_report as write_report
+    from noiseworth.train.config import TrainConfig as TrainConfig
+    from noiseworth.train.driver import run_training as run_training
+    from noiseworth.train.run import load_run as load_run
+
+_HOMES = {
+    "Dataset": "data.dataset",
+    "DemoConfig": "experiments.config",
+    "PairLaw": "diffusion.pairs",
+    "TrainConfig": "train.config",
+    "UserError": "errors",
+    "ambient_loss": "diffusion.objective",
+    "corrupt": "data.corrupt",
+    "evaluate": "experiments.evaluation",
+    "inspect": "data.inspect",
+    "load_run": "train.run",
+    "open_dataset": "data.dataset",
+    "pack": "data.pack",
+    "run_demo": "experiments.demo",
+    "run_training": "train.driver",
+    "sample_run": "experiments.sampling",
+    "worth": "diffusion.worth",
+    "write_report": "report.page",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'noiseworth' has no attribute {name!r}")
+    return getattr(import_module(f"noiseworth.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,99 @@
+"""Curves as SVG text, drawn from records."""
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from noiseworth.records import Evaluation, StepRecord, WorthRecord
+
+_COLOURS = ("#1b6ca8", "#d1495b", "#7a7a7a", "#2a9d5c", "#8e5ea2", "#c98a1b")
+
+
+def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str, float]) -> str | None:
+    """Risk over sigma^2 against the level, a curve a run, bars of two standard errors; dotted below what it was trained at."""
+    measured = {name: e.risk for name, e in evaluations.items() if e.risk is not None}
+    if not measured:
+        return None
+
+    def draw(axes: Any) -> None:
+        for (name, curve), colour in zip(measured.items(), _COLOURS * len(measured), strict=False):
+            levels = np.array(curve.levels)
+            value, error = np.array(curve.risk) / levels**2, 2 * np.array(curve.standard_error) / levels**2
+            known = levels >= trained_from.get(name, 0.0)
+            axes.errorbar(
+                levels[known],
+                value[known],
+                error[known],
+                color=colour,
+                label=name,
+                marker="o",
+                markersize=3.5,
+                linewidth=1.6,
+            )
+            if not known.all():
+                until = int(known.argmax()) + 1 if known.any() else len(levels)
+                axes.plot(levels[:until], value[:until], color=colour, linestyle=":", linewidth=1.6)
+        axes.axhline(1, color="#999999", linewidth=0.8)
+        axes.annotate(
+            "leaves all the noise in",
+            (0.99, 1),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color="#777777",
+        )
+        axes.set(xscale="log", yscale="log", xlabel="level σ (model units)", ylabel="denoising risk / σ²")
+        axes.legend(frameon=False, fontsize=9)
+
+    return _svg(draw)
+
+
+def worth_figure(records: Mapping[str, WorthRecord]) -> str | None:
+    """`N_eff` against the level: how many clean images each run's data was worth."""
+    if not records:
+        return None
+
+    def draw(axes: Any) -> None:
+        for (name, record), colour in zip(records.items(), _COLOURS * len(records), strict=False):
+            axes.plot(record.levels, record.n_effective, color=colour, label=name, linewidth=1.6)
+        axes.set(xscale="log", xlabel="level σ (model units)", ylabel="worth in clean images, N_eff(σ)")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=9)
+
+    return _svg(draw)
+
+
+def loss_figure(metrics: Mapping[str, list[StepRecord]]) -> str | None:
+    """Training loss against images seen, averaged over fifty stretches of the run."""
+    measured = {name: records for name, records in metrics.items() if records}
+    if not measured:
+        return None
+
+    def draw(axes: Any) -> None:
+        for (name, records), colour in zip(measured.items(), _COLOURS * len(measured), strict=False):
+            pieces = [p for p in np.array_split(np.arange(len(records)), 50) if len(p)]
+            images = [np.mean([records[i].n_images for i in p]) for p in pieces]
+            axes.plot(images, [np.mean([records[i].loss for i in p]) for p in pieces], color=colour, label=name, linewidth=1.4)
+        axes.set(xlabel="images seen", ylabel="training loss", yscale="log")
+        axes.legend(frameon=False, fontsize=9)
+
+    return _svg(draw)
+
+
+def _svg(draw: Callable[[Any], None]) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "noiseworth", "font.family": "sans-serif", "font.size": 10}):
+        figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+        axes = figure.subplots()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        draw(axes)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,115 @@
+"""One self-contained HTML page from the directories of finished runs."""
+
+import base64
+import html
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from noiseworth.errors import UserError
+from noiseworth.records import DoneRecord, Evaluation, StepRecord, load_lines, load_record, write_atomically
+from noiseworth.report.figures import loss_figure, risk_figure, worth_figure
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run as the page shows it."""
+
+    name: str
+    done: DoneRecord
+    evaluation: Evaluation | None
+    picture: str | None  # data URI
+    metrics: list[StepRecord]
+
+    @property
+    def n_clean(self) -> int:
+        """Clean images it was trained on."""
+        return sum(c for s, c in zip(self.done.worth.sigmas, self.done.worth.counts, strict=True) if s == 0)
+
+    @property
+    def noisy(self) -> list[tuple[float, int, float, float | None]]:
+        """(sigma, count, mean worth, price) of each noise level it was trained on."""
+        w = self.done.worth
+        return [row for row in zip(w.sigmas, w.counts, w.mean_worth, w.price, strict=True) if row[0] > 0]
+
+    @property
+    def n_noisy(self) -> int:
+        """Noisy images it was trained on."""
+        return sum(count for _, count, _, _ in self.noisy)
+
+
+def read_row(run: Path) -> Row:
+    """Read a finished run.
+
+    Raises:
+        UserError: the run is not finished.
+    """
+    if not (run / "DONE.json").is_file():
+        what = "is not finished; `noiseworth train` goes on with it" if (run / "config.yaml").is_file() else "is not a run"
+        raise UserError(f"{run}: {what}")
+    evaluation, grid = run / "evaluation.json", run / "samples" / "grid.png"
+    return Row(
+        name=run.resolve().name,
+        done=load_record(DoneRecord, run / "DONE.json"),
+        evaluation=load_record(Evaluation, evaluation) if evaluation.is_file() else None,
+        picture=_data_uri(grid.read_bytes()) if grid.is_file() else None,
+        metrics=load_lines(StepRecord, run / "metrics.jsonl"),
+    )
+
+
+def write_report(
+    runs: list[Path],
+    out: Path,
+    *,
+    title: str,
+    lead: str = "",
+    real: bytes | None = None,
+    following: list[str] | None = None,
+) -> Path:
+    """Write the page.
+
+    Args:
+        runs: directories of finished runs; the first one is the measure of the others.
+        out: the HTML file; its folder is made, a file that is there is replaced.
+        lead: what the page is about, plain text.
+        real: a picture of real images, PNG.
+        following: how to go on, one plain line each; lines in backquotes are commands.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    rows = [read_row(run) for run in runs]
+    if len({row.name for row in rows}) < len(rows):
+        raise UserError("two of the runs have the same name; rename one, so that the page can tell them apart")
+    evaluations = {row.name: row.evaluation for row in rows if row.evaluation is not None}
+    template = resources.files("noiseworth.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["code"] = _code
+    text = environment.from_string(template).render(
+        title=title,
+        lead=lead,
+        rows=rows,
+        base=evaluations.get(rows[0].name),
+        any_noisy=any(row.n_noisy for row in rows),
+        real=_data_uri(real) if real else None,
+        following=following or [],
+        risk=risk_figure(evaluations, {row.name: row.done.trained_from for row in rows}),
+        worth=worth_figure({row.name: row.done.worth for row in rows}),
+        loss=loss_figure({row.name: row.metrics for row in rows}),
+        features=next((e.features for e in evaluations.values()), None),
+        floor=next((e.floor for e in evaluations.values()), None),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text)
+    return out
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _code(line: str) -> str:
+    """Plain text with `commands`, as safe HTML."""
+    from markupsafe import Markup
+
+    pieces = html.escape(line).split("`")
+    return Markup("".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(pieces)))
