@@ -146,7 +146,7 @@ def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print(to_json(done))
         return
-    print(f"{config.run}: {done.n_images:,} images seen in {done.seconds:.0f} s, {done.parameters:,} parameters")
+    print(f"{config.out}: {done.n_images:,} images seen in {done.seconds:.0f} s, {done.parameters:,} parameters")
     if done.trained_from:
         print(f"no clean images: trained from sigma {done.trained_from:.3g} up, and sampling will stop there")
     w = done.worth
@@ -181,6 +181,7 @@ def evaluate(
     held_out: str | None = None,
     features: Literal["auto", "classifier", "pixels"] = "auto",
     n: int = 3000,
+    steps: int = 18,
     seed: int = 0,
     *,
     as_json: bool,
@@ -193,11 +194,12 @@ def evaluate(
         held_out: a packed data set of clean images that were not trained on, for the denoising risk.
         features: what the Frechet distance is measured in: a small classifier trained on the reference's labels, or the pixels.
         n: images to generate with a run.
+        steps: steps of the sampler.
         seed: of the generated images and of the noise in the risk.
     """
     from noiseworth.experiments.evaluation import evaluate as run
 
-    result = run(target, against, held_out=held_out, features=features, n=n, seed=seed, quiet=as_json)
+    result = run(target, against, held_out=held_out, features=features, n=n, steps=steps, seed=seed, quiet=as_json)
     if as_json:
         print(to_json(result))
         return

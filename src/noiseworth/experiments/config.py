@@ -22,7 +22,7 @@ class DemoConfig:
     seed: int = 0
     sigma: float = 0.5
     n_images: int = 90_000
-    n_generated: int = 2_000
+    n_generated: int = 4_000
     fresh: bool = False
 
     def __post_init__(self) -> None:

@@ -39,6 +39,7 @@ def evaluate(
     held_out: Path | str | None = None,
     features: FeatureName | Features = "auto",
     n: int = 3000,
+    steps: int = 18,
     seed: int = 0,
     quiet: bool = False,
 ) -> Evaluation:
@@ -52,6 +53,7 @@ def evaluate(
         held_out: clean images that were not trained on; their own distance from the reference is reported as the floor.
         features: by name, or an object that computes them.
         n: images to generate with a run.
+        steps: of the sampler.
         seed: of the generated images and of the noise in the risk.
 
     Raises:
@@ -67,7 +69,7 @@ def evaluate(
         model = load_run(target)
         if model.shape != reference.shape:
             raise UserError(f"{target}: makes images of shape {model.shape}, {reference.path} has {reference.shape}")
-    generated = samples_of(target, n=n, seed=seed, quiet=quiet) if is_run else open_dataset(target)
+    generated = samples_of(target, n=n, steps=steps, seed=seed, quiet=quiet) if is_run else open_dataset(target)
     _same_shape(generated, reference)
     base = moments(extract(read_all(reference)))
     result = Evaluation(

@@ -15,7 +15,7 @@ class TrainConfig:
 
     Args:
         data: packed data set to train on.
-        run: directory of the run; the same command goes on there after an interruption.
+        out: directory of the run; the same command goes on there after an interruption.
         use: train on all images, or on the clean or the noisy ones alone.
         preset: size of the network (digits, small).
         n_images: training length, in images seen.
@@ -35,7 +35,7 @@ class TrainConfig:
     """
 
     data: str
-    run: str
+    out: str
     use: Use = "all"
     preset: str = "digits"
     n_images: int = 100_000

@@ -46,7 +46,7 @@ def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool =
         UserError: settings, data or run directory do not fit.
         Stopped: SIGINT or SIGTERM came; the state is saved.
     """
-    place = Path(config.run)
+    place = Path(config.out)
     run.check(config)
     if (done := run.load_done(place)) is not None:
         return done

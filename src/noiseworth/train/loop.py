@@ -105,7 +105,7 @@ class Trainer:
         if not (np.isfinite(whole) and bool(torch.isfinite(norm))):
             worst = int(torch.nan_to_num(loss.weighted.detach(), nan=torch.inf).argmax())
             raise UserError(
-                f"{config.run}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1} (worst: image"
+                f"{config.out}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1} (worst: image"
                 f" {self.data.ids[index[worst]]}, sigma {float(s[worst]):.4g}, level {float(sigma[worst]):.4g}); not taken:"
                 " lower --lr or look at that image"
             )
@@ -154,7 +154,7 @@ class Trainer:
                 "ema": self.ema.module.state_dict(),
                 "optimizer": checkpoint.pack_optimizer(self.optimizer.optimizer),
             }
-            checkpoint.save(Path(self.config.run) / "checkpoints", self.state(), groups)
+            checkpoint.save(Path(self.config.out) / "checkpoints", self.state(), groups)
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> list[str]:
@@ -163,12 +163,12 @@ class Trainer:
         Raises:
             UserError: no checkpoint is whole, or the data set is not the one that the run began with.
         """
-        found = checkpoint.load_newest(Path(self.config.run) / "checkpoints")
+        found = checkpoint.load_newest(Path(self.config.out) / "checkpoints")
         if found is None:
             return []
         state, tensors, damaged = found
         if state.data_fingerprint != self.data.record.fingerprint:
-            raise UserError(f"{self.config.run}: was begun on other data than {self.config.data} (fingerprints differ)")
+            raise UserError(f"{self.config.out}: was begun on other data than {self.config.data} (fingerprints differ)")
         load_weights(self.denoiser, tensors["model"])
         load_weights(self.ema.module, tensors["ema"])  # type: ignore[arg-type]
         checkpoint.unpack_optimizer(self.optimizer.optimizer, tensors["optimizer"])

@@ -26,7 +26,7 @@ from noiseworth.train.config import TrainConfig
 
 # What may differ between the command that began a run and the one that goes on with it. (The data may have moved; that they are
 # the same is checked by their fingerprint.)
-_FREE = ("run", "data", "resume", "device")
+_FREE = ("out", "data", "resume", "device")
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,23 @@ def check(config: TrainConfig) -> None:
     Raises:
         UserError: it holds something else.
     """
-    run = Path(config.run)
+    run = Path(config.out)
     if run.exists() and not run.is_dir():
-        raise UserError(f"{run}: is a file; --run names a directory")
+        raise UserError(f"{run}: is a file; --out names a directory")
     if (run / "config.yaml").is_file():
         if config.resume == "never":
-            raise UserError(f"{run}: holds a run already; choose another --run, or leave out --resume never to go on with it")
+            raise UserError(f"{run}: holds a run already; choose another --out, or leave out --resume never to go on with it")
         before, after = dataclasses.asdict(load_config(run)), dataclasses.asdict(config)
         changed = [f"{key} was {before[key]!r}, is {after[key]!r}" for key in before if key not in _FREE and before[key] != after[key]]
         if changed:
-            raise UserError(f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --run or remove it")
+            raise UserError(f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --out or remove it")
     elif run.is_dir() and any(path.name != "env.json" for path in run.iterdir()):
-        raise UserError(f"{run}: is not empty and holds no run; choose another --run")
+        raise UserError(f"{run}: is not empty and holds no run; choose another --out")
 
 
 def begin(config: TrainConfig) -> None:
     """Make the run's directory, unless it was begun before."""
-    run = Path(config.run)
+    run = Path(config.out)
     if not (run / "config.yaml").is_file():
         run.mkdir(parents=True, exist_ok=True)
         write_atomically(run / "env.json", json.dumps({"machine": machine(), "versions": versions()}, indent=1) + "\n")

@@ -1,0 +1,32 @@
+"""Shared fixtures: small packed data sets and a mixture whose posterior is known in closed form."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from noiseworth.data.corrupt import corrupt
+from noiseworth.data.pack import pack
+from noiseworth.theory.mixtures import GaussianMixture
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`digits/train` (1,500 clean) and `digits/held-out` (297)."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    pack("sklearn:digits", folder, sigma=0.0, held_out=297)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mixed(digits: Path) -> Path:
+    """150 clean digits and 1,350 with sigma 0.5."""
+    corrupt(digits / "train", digits.parent / "mixed", clean_fraction=0.1, sigma=0.5)
+    return digits.parent / "mixed"
+
+
+@pytest.fixture(scope="session")
+def mixture() -> GaussianMixture:
+    """Three components in four dimensions, i.e. 1x2x2 images."""
+    means = torch.tensor([[1.0, 0.5, -0.5, 0.0], [-1.0, 0.3, 0.6, 0.2], [0.0, -0.9, 0.1, 0.8]], dtype=torch.float64)
+    return GaussianMixture(torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), means, tau=0.2)

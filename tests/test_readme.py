@@ -1,0 +1,105 @@
+"""The README's commands and its Python, run as they stand in an empty directory; its table is that of the results."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()]
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+# Run with other means: `make demo` on a small budget, `make test` would call itself, the install has happened.
+SPECIAL = ("make demo", "make test", "pip install --editable .")
+
+
+def _run(command: str, folder: Path) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        command, shell=True, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"PATH": path}
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def test_every_shell_command_runs(tmp_path: Path) -> None:
+    commands = [line for line in SHELL if line not in SPECIAL]
+    assert len(commands) >= 7
+    assert set(SPECIAL) <= set(SHELL)
+    for command in commands:
+        _run(command, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "What the noisy images were worth" in page
+
+
+def test_the_python_runs(tmp_path: Path) -> None:
+    assert len(PYTHON) == 1
+    (tmp_path / "readme.py").write_text(PYTHON[0])
+    printed = _run(f"{sys.executable} readme.py", tmp_path)
+    assert printed.startswith("noisy images per clean one: [1.0, ")
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`make demo` with this environment and a small budget, run twice."""
+    folder = tmp_path_factory.mktemp("make")
+    shutil.copy(ROOT / "Makefile", folder)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    stamp = folder / "env"
+    (stamp / "bin").mkdir(parents=True)
+    for name in ("noiseworth", "python"):
+        (stamp / "bin" / name).symlink_to(Path(sys.executable).parent / name)
+    (stamp / ".ready").touch()
+    command = "make demo VENV=env ARGS='--n-images 1280 --n-generated 64'"
+    first = _run(command, folder)
+    again = _run(command, folder)
+    assert "mixed" in first
+    assert [line for line in again.splitlines() if "mixed" in line] == [line for line in first.splitlines() if "mixed" in line]
+    return folder / "runs" / "demo"
+
+
+def test_make_demo_writes_what_it_says(small_demo: Path) -> None:
+    from noiseworth.records import REGIMES, DemoSummary, load_record
+
+    summary = load_record(DemoSummary, small_demo / "summary.json")
+    assert tuple(summary.regimes) == REGIMES
+    assert {k: (r.n_clean, r.n_noisy) for k, r in summary.regimes.items()} == {
+        "clean": (1500, 0),
+        "clean_small": (150, 0),
+        "noisy": (0, 1500),
+        "mixed": (150, 1350),
+    }
+    assert all(r.n_images == 1280 for r in summary.regimes.values())
+    assert summary.features.accuracy is not None
+    assert summary.features.accuracy > 0.95
+
+
+def test_the_demos_report_is_one_self_contained_page(small_demo: Path) -> None:
+    page = (small_demo / "report.html").read_text(encoding="utf-8")
+    outside = [u for u in re.findall(r"""(?:src|href)=["']([^"'#]+)""", page) if not u.startswith("data:")]
+    assert not outside
+    assert page.count("<img") == 5
+    assert page.count("<svg") == 3
+    for name in ("clean", "clean_small", "noisy", "mixed"):
+        assert f"<td>{name}</td>" in page
+
+
+def test_make_test_runs_the_tests() -> None:
+    planned = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "python -m pytest" in planned
+    assert "mypy" in planned
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_table_is_that_of_the_results() -> None:
+    spec = importlib.util.spec_from_file_location("readme_table", ROOT / "bench" / "readme_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.updated(README) == README

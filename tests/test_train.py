@@ -1,0 +1,199 @@
+"""Training goes on after any interruption to the same bits; damage is passed over; other data or settings are refused."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from noiseworth.data.corrupt import corrupt
+from noiseworth.data.dataset import open_dataset
+from noiseworth.data.pack import pack
+from noiseworth.errors import UserError
+from noiseworth.evaluate.risk import denoising_risk
+from noiseworth.experiments.sampling import sample_run, samples_of
+from noiseworth.records import DoneRecord, StepRecord, load_lines, load_record, sha256_of
+from noiseworth.train import checkpoint, run
+from noiseworth.train.config import TrainConfig
+from noiseworth.train.driver import run_training
+from noiseworth.train.ema import Ema
+from noiseworth.train.run import load_run
+
+SETTINGS = {"n_images": 64 * 90, "batch": 64, "checkpoint_every": 64 * 20, "warmup": 640, "device": "cpu"}
+
+
+def _config(data: Path, place: Path, **changes: object) -> TrainConfig:
+    return TrainConfig(data=str(data), out=str(place), **(SETTINGS | changes))  # type: ignore[arg-type]
+
+
+def _command(data: Path, place: Path) -> list[str]:
+    options = [f"--{key}={value}" for key, value in SETTINGS.items()]
+    return [sys.executable, "-m", "noiseworth.cli", "train", f"--data={data}", f"--out={place}", *options]
+
+
+@pytest.fixture(scope="module")
+def finished(mixed: Path) -> Path:
+    """An uninterrupted run, in a process of its own."""
+    place = mixed.parent / "finished"
+    subprocess.run(_command(mixed, place), check=True, capture_output=True)
+    return place
+
+
+def _weights(place: Path) -> dict[str, str]:
+    return load_record(DoneRecord, place / "DONE.json").weights
+
+
+def test_sigkill_and_the_same_command_give_the_same_bits(tmp_path: Path, mixed: Path, finished: Path) -> None:
+    """Killed four times, at moments from a step after a checkpoint to the middle of anything."""
+    place, chance = tmp_path / "run", random.Random(0)
+    for kill in range(4):
+        process = subprocess.Popen(_command(mixed, place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        target = 20 * (kill + 1)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline and not (place / f"checkpoints/step-{target:08d}").is_dir():
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed: lengthen it"
+        assert not (place / "DONE.json").exists()
+    subprocess.run(_command(mixed, place), check=True, capture_output=True)
+    assert _weights(place) == _weights(finished)
+    mine, theirs = (load_lines(StepRecord, p / "metrics.jsonl") for p in (place, finished))
+    assert [r.step for r in mine] == list(range(1, 91))
+    assert [replace(r, seconds=0.0) for r in mine] == [replace(r, seconds=0.0) for r in theirs]
+
+
+def test_sigint_saves_and_says_how_to_go_on(tmp_path: Path, mixed: Path, finished: Path) -> None:
+    place = tmp_path / "run"
+    process = subprocess.Popen(_command(mixed, place), stderr=subprocess.PIPE, text=True)
+    while not (place / "checkpoints/step-00000020").is_dir():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "the same command goes on from there" in error
+    assert "Traceback" not in error
+    assert run_training(_config(mixed, place), quiet=True).weights == _weights(finished)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, mixed: Path, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "run"
+    shutil.copytree(finished, place)
+    (place / "DONE.json").unlink()
+    newest = max((place / "checkpoints").iterdir()) / "model.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert run_training(_config(mixed, place), quiet=True).weights == _weights(finished)
+    assert "passing over a damaged checkpoint" in capsys.readouterr().err
+    for file in (place / "checkpoints").glob("*/model.safetensors"):
+        file.unlink()
+    (place / "DONE.json").unlink()
+    with pytest.raises(UserError, match="no checkpoint is whole"):
+        run_training(_config(mixed, place), quiet=True)
+
+
+def test_a_finished_run_is_returned_as_it_is(mixed: Path, finished: Path) -> None:
+    before = sha256_of(finished / "metrics.jsonl")
+    done = run_training(_config(mixed, finished), quiet=True)
+    assert done.weights == _weights(finished)
+    assert sha256_of(finished / "metrics.jsonl") == before
+
+
+def test_other_settings_and_other_data_are_refused(tmp_path: Path, digits: Path, mixed: Path, finished: Path) -> None:
+    with pytest.raises(UserError, match=r"other settings \(lr was 0.002, is 0.5\)"):
+        run_training(_config(mixed, finished, lr=0.5), quiet=True)
+    with pytest.raises(UserError, match="holds a run already"):
+        run_training(_config(mixed, finished, resume="never"), quiet=True)
+    place = tmp_path / "run"
+    shutil.copytree(finished, place)
+    (place / "DONE.json").unlink()
+    with pytest.raises(UserError, match="was begun on other data"):
+        run_training(_config(digits / "train", place), quiet=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("")
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        run_training(_config(mixed, tmp_path / "other"), quiet=True)
+
+
+def test_unknown_noise_is_refused_and_leaves_no_run(tmp_path: Path) -> None:
+    pack("sklearn:digits", tmp_path / "unknown")
+    with pytest.raises(UserError, match="is unknown"):
+        run_training(_config(tmp_path / "unknown", tmp_path / "run"), quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("setting", [{"n_images": 0}, {"batch": 10**9}, {"lr": float("nan")}, {"gamma": 2.0}, {"seed": -1}])
+def test_bad_settings_are_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"--{next(iter(setting)).replace('batch', 'n_images')}"):
+        TrainConfig(data="x", run="y", **setting)  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path, mixed: Path) -> None:
+    with pytest.raises(UserError, match=r"gradient norm .* at step \d+ \(worst: image \d+, sigma .*, level "):
+        run_training(_config(mixed, tmp_path / "run", lr=1e30, warmup=0, clip=1e30), quiet=True)
+    kept = checkpoint.load_newest(tmp_path / "run" / "checkpoints")
+    assert kept is None or all(torch.isfinite(t).all() for t in kept[1]["model"].values())
+
+
+def test_training_lowers_the_risk(digits: Path, mixed: Path, finished: Path) -> None:
+    images = open_dataset(digits / "held-out").read(torch.arange(297).numpy())
+    model = load_run(finished)
+    assert model.trained_from == 0
+    assert denoising_risk(model.denoiser, images).relative < 0.6  # leaving the noise in is 1; the preconditioner alone 0.65 and more
+    untrained = run.make_denoiser(model.config, 1, model.denoiser.sigma_data).eval()
+    assert denoising_risk(untrained, images).relative > denoising_risk(model.denoiser, images).relative + 0.05
+
+
+def test_all_noisy_runs_say_where_they_were_trained_from(tmp_path: Path, digits: Path) -> None:
+    corrupt(digits / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=0.5)
+    done = run_training(_config(tmp_path / "noisy", tmp_path / "run", n_images=640), quiet=True)
+    assert done.trained_from == pytest.approx(0.5 / 0.95**0.5)
+    made = sample_run(tmp_path / "run", tmp_path / "made", n=3, quiet=True)
+    assert made.record.provenance[0]["trained_from"] == done.trained_from
+    assert (tmp_path / "made" / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_samples_are_kept_and_renewed(tmp_path: Path, finished: Path) -> None:
+    place = tmp_path / "run"
+    shutil.copytree(finished, place)
+    first = samples_of(place, n=4, seed=0, quiet=True)
+    stamp = (place / "samples" / "dataset.json").stat().st_mtime_ns
+    assert samples_of(place, n=4, seed=0, quiet=True).record == first.record
+    assert (place / "samples" / "dataset.json").stat().st_mtime_ns == stamp
+    assert samples_of(place, n=5, seed=0, quiet=True).record.count == 5
+
+
+def test_ema_is_the_weighted_mean_of_the_weights() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    ema, expected = Ema(module, half_life=1000), 0.0
+    for step in range(1, 200):
+        torch.nn.init.constant_(module.weight, step)
+        ema.update(module, step * 100, 100)
+        keep = 0.5 ** (100 / min(1000, step * 100 * 0.1))
+        expected = keep * expected + (1 - keep) * step
+    assert float(ema.module.weight) == pytest.approx(expected, rel=1e-5)  # type: ignore[arg-type]
+
+
+def test_two_processes_see_the_same_images_and_learn_the_same(tmp_path: Path, mixed: Path, finished: Path) -> None:
+    """One and two ranks (gloo): the same loss at each of the first steps, to rounding."""
+    place = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d"]
+    command += ["--rdzv-endpoint=localhost:0", "-m", "noiseworth.cli", "train", f"--data={mixed}", f"--out={place}"]
+    command += [f"--{key}={value}" for key, value in SETTINGS.items()]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    two, one = (load_lines(StepRecord, p / "metrics.jsonl") for p in (place, finished))
+    assert [r.step for r in two] == list(range(1, 91))
+    for a, b in zip(two[:20], one[:20], strict=True):
+        assert a.loss == pytest.approx(b.loss, rel=1e-3)  # float32 rounding, grown by twenty steps; other images would differ by 10%
