@@ -48,7 +48,9 @@ def test_packing_files_keeps_every_bit(tmp_path: Path, mode: str, dtype: type) -
     pictures = []
     for i in range(4):
         shape = (6, 5, 3) if mode == "RGB" else (6, 5)
-        pixels = RNG.normal(size=shape).astype(dtype) if mode == "F" else RNG.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+        pixels: np.ndarray = (
+            RNG.normal(size=shape).astype(dtype) if mode == "F" else RNG.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+        )
         folder = tmp_path / "in" / ("a" if i < 2 else "b")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / f"{i}.{'tiff' if mode == 'F' else 'png'}")

@@ -1,6 +1,7 @@
 """Distances and risk against closed forms."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_the_classifier_sees_noise_blur_and_missing_classes(digits: Path) -> Non
     dropped = [distance(images[labels < keep]) for keep in (10, 8, 6, 3)]
     for values in (noisy, blurred, dropped):
         assert values[0] < 1e-6
-        assert all(a < b for a, b in zip(values, values[1:], strict=False)), values
+        assert all(a < b for a, b in pairwise(values)), values
 
 
 def test_one_class_is_refused() -> None:

@@ -101,6 +101,6 @@ def test_no_drawn_pair_has_zero_gradient() -> None:
         y = normal(0, Stream.CORRUPT, ids, (1, 4, 4))
         output = torch.zeros(256, 1, 4, 4, requires_grad=True)
         noise = normal(0, Stream.NOISE, ids, (1, 4, 4))
-        loss = ambient_loss(lambda x, sigma, out=output: out, y, law.s[pairs.index], pairs.sigma, noise, 0.5)  # type: ignore[misc]
+        loss = ambient_loss(lambda x, sigma, out=output: out, y, law.s[pairs.index], pairs.sigma, noise, 0.5)
         (gradient,) = torch.autograd.grad(loss.weighted.sum(), output)
         assert (gradient.flatten(1).norm(dim=1) > 1e-6).all()

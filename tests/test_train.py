@@ -134,7 +134,7 @@ def test_unknown_noise_is_refused_and_leaves_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("setting", [{"n_images": 0}, {"batch": 10**9}, {"lr": float("nan")}, {"gamma": 2.0}, {"seed": -1}])
 def test_bad_settings_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"--{next(iter(setting)).replace('batch', 'n_images')}"):
-        TrainConfig(data="x", run="y", **setting)  # type: ignore[arg-type]
+        TrainConfig(data="x", out="y", **setting)  # type: ignore[arg-type]
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path, mixed: Path) -> None:

@@ -30,7 +30,6 @@ def demo(config: DemoConfig, dry_run: bool, as_json: bool) -> None:
     from noiseworth.experiments.demo import run_demo
     from noiseworth.report.demo import demo_table, write_demo_report
 
-    _say("noiseworth demo: four models, equal but for their data (Ctrl-C stops; the same command goes on)")
     out = Path(config.out)
     was_done = (out / "summary.json").is_file() and not config.fresh
     summary = run_demo(config, quiet=as_json)

@@ -17,7 +17,7 @@ from noiseworth.tensors import per_image
 class Denoiser(Protocol):
     """`(x_sigma (B, C, H, W), sigma (B,)) -> (B, C, H, W)`: an estimate of `E[x | x_sigma]`, in model units."""
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor: ...
 
 
 class PreconditionedDenoiser(nn.Module):

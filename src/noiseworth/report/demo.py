@@ -48,8 +48,7 @@ def write_demo_report(summary: DemoSummary, out: Path, real: bytes) -> Path:
         ),
         real=real,
         following=[
-            "Your own images: `noiseworth pack FOLDER data/mine --sigma 0` for clean ones; for noisy ones give their noise,"
-            " where the range of clean values is [-1, 1].",
+            "Your own images: `noiseworth pack FOLDER data/mine --sigma 0`; for noisy ones, their noise in place of 0.",
             "Other noise: `noiseworth demo --sigma 0.2 --out runs/demo-0.2`.",
             f"Another seed: `noiseworth demo --seed {summary.seed + 1} --out runs/demo-{summary.seed + 1}`.",
             f"Each folder beside this page is a run: `noiseworth sample {out / 'mixed'} my-digits --n 256` draws more from it.",
