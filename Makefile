@@ -28,7 +28,7 @@ check: $(VENV)/.ready-dev
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "noiseworth needs Python 3.11 or newer; name one with PYTHON="; exit 2; }
-	@echo "== first use: making $(VENV) and installing into it (about a minute, some 300 MB to fetch)"
+	@echo "== first use: making $(VENV) and installing into it (a minute or so, and what torch takes to download)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV_ARGS) $(VENV)
 	@test -z "$(TORCH)" || $(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .

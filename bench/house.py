@@ -52,7 +52,7 @@ def measure(looked: bool) -> Results:
             data["seeds"][str(seed)] = {
                 "seconds": summary.seconds,
                 "peak_rss_mb": summary.peak_rss_mb,
-                "floor": summary.floor,
+                "held_out_distance": summary.held_out_distance,
                 "accuracy": summary.features.accuracy,
                 "regimes": {k: dataclasses.asdict(r) | {"worth": None} for k, r in summary.regimes.items()},
                 "mean_worth": summary.regimes["mixed"].worth.mean_worth,

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -24,6 +26,34 @@ ARRAYS: dict[str, np.ndarray] = {
     "float16": RNG.normal(size=(7, 1, 5, 4)).astype(np.float16),
     "float32": RNG.normal(size=(7, 5, 4, 3)).astype(np.float32),
 }
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    count=st.integers(1, 9),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)),
+    dtype=st.sampled_from(["uint8", "uint16", "float16", "float32"]),
+    clean=st.floats(0, 1),
+    seed=st.integers(0, 2**31),
+)
+def test_every_image_comes_through_with_its_bits_and_its_sigma(
+    tmp_path: Path, count: int, shape: tuple[int, int, int], dtype: str, clean: float, seed: int
+) -> None:
+    folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    array = rng.integers(0, 2000, (count, *shape)).astype(dtype) if "int" in dtype else rng.normal(size=(count, *shape)).astype(dtype)
+    np.save(folder / "in.npy", array)
+    pack(str(folder / "in.npy"), folder / "clean", sigma=0.0, value_range=(0.0, 8.0))
+    corrupt(folder / "clean", folder / "out", clean_fraction=clean, sigma=0.25, seed=seed)
+    dataset = open_dataset(folder / "out")
+    stored = array.transpose(0, 3, 1, 2) if shape[2] in (1, 3) and shape[0] not in (1, 3) else array
+    assert sorted(dataset.ids) == list(range(count))
+    raw = dataset.read_raw(np.arange(count))
+    changed = (raw != stored[dataset.ids].astype(np.float32)).reshape(count, -1).any(axis=1)
+    assert (changed == (dataset.sigma > 0)).all()
+    assert set(dataset.sigma.tolist()) <= {0.0, 0.25}
+    assert (dataset.sigma == 0).sum() == round(clean * count)
 
 
 @pytest.mark.parametrize("kind", ARRAYS)

@@ -7,7 +7,7 @@ from torch import Tensor
 from noiseworth.diffusion.levels import LogNormalLevels
 from noiseworth.diffusion.objective import ambient_loss, ambient_target, lift
 from noiseworth.diffusion.pairs import PairLaw
-from noiseworth.diffusion.precondition import PreconditionedDenoiser
+from noiseworth.diffusion.precondition import PreconditionedDenoiser, loss_weight
 from noiseworth.diffusion.worth import PosteriorVariance, worth
 from noiseworth.networks import make_backbone
 from noiseworth.tensors import Stream, normal
@@ -103,4 +103,8 @@ def test_no_drawn_pair_has_zero_gradient() -> None:
         noise = normal(0, Stream.NOISE, ids, (1, 4, 4))
         loss = ambient_loss(lambda x, sigma, out=output: out, y, law.s[pairs.index], pairs.sigma, noise, 0.5)
         (gradient,) = torch.autograd.grad(loss.weighted.sum(), output)
-        assert (gradient.flatten(1).norm(dim=1) > 1e-6).all()
+        # As large as EDM's weight says: the gradient of a pair is 2 weight (D - T) / pixels, and not scaled down by its image's noise.
+        target = ambient_target(y, law.s[pairs.index], pairs.sigma, lift(y, law.s[pairs.index], pairs.sigma, noise))
+        weight = loss_weight(pairs.sigma, 0.5).float()[:, None, None, None]
+        torch.testing.assert_close(gradient, -2 * weight * target / 16)
+        assert (gradient.flatten(1).norm(dim=1) > 0).all()

@@ -66,6 +66,27 @@ def test_pairs_follow_the_stated_law(s: torch.Tensor, gamma: float) -> None:
         assert _chi_square(observed, _expected(law, edges, 1.0).flatten() * N) > 10
 
 
+def test_one_clean_image_among_very_many_noise_levels() -> None:
+    """Below all other noise only the clean image can be drawn, and it counts as one image."""
+    s = torch.cat([torch.zeros(1), torch.linspace(0.5, 1.0, 100_000)])
+    law = PairLaw(s, LEVELS, PosteriorVariance(torch.ones(4)), 0.0)
+    assert float(law.n_effective(torch.tensor([0.1], dtype=torch.float64))) == 1.0
+    pairs = law.draw(0, torch.arange(2000))
+    low = pairs.sigma < 0.5
+    assert low.sum() > 500
+    assert (pairs.index[low] == 0).all()
+
+
+def test_an_outlying_cleanest_image_is_drawn_where_it_alone_counts() -> None:
+    """All noisy, one image a little below a crowd: rejection would take for ever, and the direct draw takes over."""
+    crowd = torch.linspace(0.5001, 0.502, 200_000)
+    s = torch.cat([torch.tensor([0.5]), crowd, torch.linspace(0.6, 60.0, 1000)])
+    law = PairLaw(s, LogNormalLevels(math.log(0.51303), 1e-5), PosteriorVariance(torch.ones(4)), 0.0)
+    pairs = law.draw(0, torch.arange(64))
+    assert (worth(pairs.sigma, law.s[pairs.index], law.v(pairs.sigma)) > 0).all()
+    assert (pairs.index == 0).any()
+
+
 def test_draws_are_a_function_of_seed_and_slot() -> None:
     law = PairLaw(torch.linspace(0, 1, 2000), LEVELS, PosteriorVariance(torch.ones(4)), 0.5)
     whole = law.draw(0, torch.arange(100, 164))

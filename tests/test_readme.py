@@ -89,6 +89,12 @@ def test_the_demos_report_is_one_self_contained_page(small_demo: Path) -> None:
         assert f"<td>{name}</td>" in page
 
 
+@pytest.mark.parametrize("command", re.findall(r"`(make [^`]+)`", README))
+def test_ways_to_call_make_that_the_text_names(command: str) -> None:
+    words = command.split()
+    assert subprocess.run([*words, "--dry-run", "VENV=nowhere"], cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
 def test_make_test_runs_the_tests() -> None:
     planned = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "python -m pytest" in planned

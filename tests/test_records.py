@@ -24,7 +24,7 @@ from noiseworth.records import (
 
 RECORDS: list[Any] = [
     DatasetRecord(1, "x", (1, 8, 8), 127.5, 127.5, "raw", [PartRecord("part-00000", "uint8", 3, True)], "ab", [{"k": [1, None]}]),
-    Evaluation(0.5, None, FeatureRecord("pixels", 64), 10, 20, RiskCurve([0.1, 1 / 3], [1e-300, 0.2], [0.0, 0.1], 9), 0),
+    Evaluation(0.5, None, FeatureRecord("pixels", 64), 10, 20, 18, RiskCurve([0.1, 1 / 3], [1e-300, 0.2], [0.0, 0.1], 9), 0),
 ]
 
 

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from noiseworth.errors import UserError
+from noiseworth.errors import Stopped, UserError
 from noiseworth.experiments.config import DemoConfig
 from noiseworth.records import to_json
 from noiseworth.train.config import TrainConfig
 
-_FLAGS = ("--json", "--dry_run", "--fresh", "--quiet")
+_FLAGS = ("--json", "--dry_run", "--fresh")
 
 
 def demo(config: DemoConfig, dry_run: bool, as_json: bool) -> None:
@@ -205,8 +205,8 @@ def evaluate(
     kind = result.features
     accuracy = "" if kind.accuracy is None else f", {kind.accuracy:.1%} right on held-out images"
     print(f"Frechet distance  {result.frechet_distance:.4f}  ({kind.name}, {kind.dimension} features{accuracy}; not an FID)")
-    if result.floor is not None:
-        print(f"  of held-out     {result.floor:.4f}")
+    if result.held_out_distance is not None:
+        print(f"  of held-out     {result.held_out_distance:.4f}")
     print(f"  images          {result.n_generated:,} against {result.n_reference:,}")
     if result.risk is not None:
         print(f"denoising risk    {result.risk.relative:.4f} of sigma^2, mean over the levels")
@@ -316,6 +316,9 @@ def main(argv: list[str] | None = None) -> int:
         command = next((word for word in words if not word.startswith("-")), None)
         arguments = make_parser(command).parse_args(words or ["--help"])
         _run(arguments)
+    except Stopped as stop:
+        _say(f"noiseworth: {stop}")
+        return 128 + stop.number
     except (UserError, ArgumentError) as error:
         return _fail(str(error))
     except OSError as error:
@@ -324,11 +327,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("noiseworth: interrupted")
         return 130
-    except Exception as error:
-        if type(error).__name__ != "Stopped":  # imported only where training is
-            raise
-        _say(f"noiseworth: {error}")
-        return 128 + int(getattr(error, "number", 0))
     return 0
 
 

@@ -24,6 +24,7 @@ T = TypeVar("T")
 DATASET_FORMAT = 1
 RESULTS_FORMAT = 1
 REGIMES = ("clean", "clean_small", "noisy", "mixed")
+Use = Literal["all", "clean", "noisy"]  # which images of a data set
 
 
 # ---- what a data set says of itself ------------------------------------------------------------------------------------
@@ -106,7 +107,8 @@ class WorthRecord:
     """What the images of a run were worth, by level, when it ended (DESIGN section 1).
 
     `worth[k][j]` is the worth, at `levels[j]`, of one image whose noise is `sigmas[k]`; there are `counts[k]` of them.
-    `n_effective[j] = sum_k counts[k] worth[k][j]`. `mean_worth[k]` averages over the training levels p(sigma);
+    `n_effective[j]` sums the worth of all images. Of more than 20 distinct noise levels, groups are listed by their median.
+    `mean_worth[k]` averages over the training levels p(sigma);
     `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never).
     """
 
@@ -128,6 +130,7 @@ class DoneRecord:
     seconds: float
     parameters: int
     trained_from: float
+    data_fingerprint: str
     weights: dict[str, str]  # file -> SHA-256
     worth: WorthRecord
 
@@ -164,14 +167,16 @@ class FeatureRecord:
 class Evaluation:
     """Generated images against a reference. Never called FID: the features are not Inception's.
 
-    `floor` is the distance of as many real held-out images from the same reference, where there are any.
+    `held_out_distance` is that of real held-out images from the same reference. A Frechet distance of few images is biased
+    upwards, so a good model that made many may come out below it.
     """
 
     frechet_distance: float
-    floor: float | None
+    held_out_distance: float | None
     features: FeatureRecord
     n_generated: int
     n_reference: int
+    steps: int | None  # of the sampler; null for images that were there already
     risk: RiskCurve | None
     seed: int
 
@@ -200,7 +205,7 @@ class DemoSummary:
     peak_rss_mb: float
     seed: int
     sigma: float
-    floor: float
+    held_out_distance: float
     features: FeatureRecord
     machine: dict[str, Any]
     versions: dict[str, str]

@@ -6,15 +6,13 @@ image got when it was first packed; it keeps that number when it is corrupted or
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
-from noiseworth.records import DATASET_FORMAT, DatasetRecord, load_record
-
-Use = Literal["all", "clean", "noisy"]
+from noiseworth.records import DATASET_FORMAT, DatasetRecord, Use, load_record
 
 
 class Dataset:
@@ -96,7 +94,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; the data set is damaged, pack it again") from None
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise UserError(f"{path}: not a readable .npy file ({error}); pack the data set again") from None
     if array.shape != shape or array.dtype != np.dtype(dtype):
         raise UserError(f"{path}: is {array.dtype} {array.shape}, dataset.json says {dtype} {shape}; pack the data set again")

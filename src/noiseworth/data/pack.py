@@ -57,13 +57,13 @@ def pack(
         np.arange(count, dtype=np.int64),
         found.labels,
     )
-    order = permutation(seed, Stream.HELD_OUT, count).numpy()
-    chosen = {"held-out": np.sort(order[:held_out]), "train": np.sort(order[held_out:])} if held_out else {"": order.copy()}
-    if not held_out:
-        chosen[""].sort()
+    splits = {"": np.arange(count)}
+    if held_out:
+        order = permutation(seed, Stream.HELD_OUT, count).numpy()
+        splits = {"held-out": np.sort(order[:held_out]), "train": np.sort(order[held_out:])}
     records = []
     with new_directory(Path(out)) as folder:
-        for split, rows in chosen.items():
+        for split, rows in splits.items():
             place = folder / split
             place.mkdir(exist_ok=True)
             provenance: dict[str, Any] = {"command": "pack", "source": _public(source), "range": [low, high]}

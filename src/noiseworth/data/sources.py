@@ -5,6 +5,7 @@ A reader returns raw values exactly as stored, (N, C, H, W), and never converts 
 """
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ def _folder(folder: Path) -> Source:
 def _image(file: Path) -> NDArray[Any]:
     try:
         with Image.open(file) as opened:
+            if getattr(opened, "n_frames", 1) > 1:
+                raise UserError(f"{file}: holds {getattr(opened, 'n_frames', 1)} pictures; save each as a file of its own")
             # A palette holds 8-bit colours: nothing is lost.
             image = opened.convert("RGB") if opened.mode == "P" else opened
             image.load()
@@ -109,17 +112,17 @@ def _describe(pixels: NDArray[Any]) -> str:
 def _array_file(path: Path) -> Source:
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays: dict[str, NDArray[Any]] = {"images": loaded} if path.suffix == ".npy" else {k: loaded[k] for k in loaded.files}
+        arrays: dict[str, NDArray[Any]] = {"images": loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not a readable array file ({error}); pickled arrays are never loaded") from None
     if "images" not in arrays:
         raise UserError(f"{path}: has no array named 'images' (it has {', '.join(sorted(arrays)) or 'none'})")
     images = _to_channels_first(arrays["images"], path)
     labels = arrays.get("labels")
-    if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu"):
-        raise UserError(f"{path}: 'labels' must be {len(images)} whole numbers, it is {labels.dtype} {labels.shape}")
+    if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu" or (labels < 0).any()):
+        raise UserError(f"{path}: 'labels' must be {len(images)} whole numbers from 0 up, it is {labels.dtype} {labels.shape}")
     names = [f"{path}: image {i}" for i in range(len(images))]
     return Source(images, None if labels is None else labels.astype(np.int64), None, [], names)
 

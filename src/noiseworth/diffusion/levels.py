@@ -17,7 +17,7 @@ class LogNormalLevels:
 
     def __post_init__(self) -> None:
         if not self.std > 0:
-            raise UserError(f"--levels.std {self.std}: must be positive")
+            raise UserError(f"--level_std {self.std}: must be positive")
 
     def quantile(self, q: Tensor) -> Tensor:
         """The level below which a share `q` of the law lies; any shape, float64."""

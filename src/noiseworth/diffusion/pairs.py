@@ -8,7 +8,8 @@ No pair with zero worth,
 and so none with a zero gradient, is ever drawn.
 
 Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by an upper bound of its
-worth, an image of it uniformly, and the image is accepted with the ratio of its own worth to the bound (rejection sampling).
+worth, an image of it uniformly, and the image is accepted with the ratio of its own worth to the bound (rejection sampling). The few
+levels at which that does not end soon are drawn from all images directly, by the same law.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from noiseworth.tensors import Stream, uniform
 
 _MAX_GROUPS = 256
 _CELLS = 2048
-_MAX_ATTEMPTS = 1000
+_MAX_ATTEMPTS = 50
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,21 @@ class PairLaw:
         self.s, self.levels, self.v, self.gamma = s.to(torch.float64), levels, v, gamma
         self._order = torch.argsort(self.s, stable=True)
         ranked = self.s[self._order]
-        distinct, counts = torch.unique_consecutive(ranked, return_counts=True)
-        if len(distinct) > _MAX_GROUPS:
-            edges = (torch.arange(_MAX_GROUPS, dtype=torch.int64) * len(ranked)) // _MAX_GROUPS
-            distinct = ranked[edges]
-            counts = torch.diff(edges, append=torch.tensor([len(ranked)]))
-        self._lowest, self._counts = distinct, counts  # of each group
-        self._starts = torch.cumsum(counts, 0) - counts
+        self._counts = _group_counts(ranked)
+        ends = torch.cumsum(self._counts, 0)
+        self._starts = ends - self._counts
+        self._lowest = ranked[self._starts]
+        # Exactly the common value where a group has one.
+        highest = ranked[ends - 1]
+        sums = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(ranked, 0)])
+        mean = (sums[ends] - sums[self._starts]) / self._counts
+        self._typical = torch.where(highest == self._lowest, self._lowest, mean)
         self.trained_from = float(ranked[0]) / (1 - MIN_A) ** 0.5 * (1 + 1e-9)  # so that rounding cannot fall below it
         self._low_share = float(levels.share_below(self.trained_from)) if self.trained_from > 0 else 0.0
         if self._low_share > 1 - 1e-6:
             raise UserError(
                 f"the cleanest image has sigma {float(ranked[0]):.4g}, above almost every training level"
-                f" (log-normal, median {float(levels.quantile(torch.tensor(0.5))):.3g}); raise --levels.mean or add cleaner images"
+                f" (log-normal, median {float(levels.quantile(torch.tensor(0.5))):.3g}); raise --level_mean or add cleaner images"
             )
         self.refresh()
 
@@ -74,9 +77,9 @@ class PairLaw:
     def n_effective(self, sigma: Tensor) -> Tensor:
         """`N_eff` at levels (K,): the number of clean images that the data is worth there; float64.
 
-        Images that share a group (more than 256 distinct noise levels) count with the group's lowest noise.
+        With more than 256 distinct noise levels, images of about the same noise count with their mean noise.
         """
-        total: Tensor = (self._counts * worth(sigma[:, None], self._lowest[None], self.v(sigma)[:, None])).sum(1)
+        total: Tensor = (self._counts * worth(sigma[:, None], self._typical[None], self.v(sigma)[:, None])).sum(1)
         return total
 
     def draw(self, seed: int, ids: Tensor) -> Pairs:
@@ -104,7 +107,11 @@ class PairLaw:
             pending = pending[~accepted]
             if not len(pending):
                 return Pairs(sigma, index)
-        raise AssertionError("rejection sampling did not end: the upper bound of some group is far above its worth")
+        for slot in pending:  # a level so low that hardly an image of its groups counts: weigh every image
+            weights = torch.cumsum(worth(sigma[slot], self.s, v[slot]), 0)
+            target = uniform(seed, Stream.PAIR, ids[slot : slot + 1], 1, _MAX_ATTEMPTS)[0] * weights[-1]
+            index[slot] = torch.searchsorted(weights, target, right=True)[0]
+        return Pairs(sigma, index)
 
     def _draw_levels(self, u: Tensor) -> Tensor:
         if self.gamma == 0:
@@ -114,5 +121,17 @@ class PairLaw:
             cell = torch.searchsorted(self._cumulative, target, right=True).clamp(1, _CELLS) - 1
             mass = self._cumulative[cell + 1] - self._cumulative[cell]
             share = (cell + (target - self._cumulative[cell]) / mass) / _CELLS
-        # The smallest number above low_share, so that the lowest level still has an image with positive worth.
+        # A share that rounds to 1 would be an infinite level.
         return self.levels.quantile((self._low_share + (1 - self._low_share) * share).clamp(max=1 - 2.0**-53))
+
+
+def _group_counts(ranked: Tensor) -> Tensor:
+    """Sizes of groups of rising noise levels (N,): the distinct levels or, of very many, bins of a constant ratio, the clean apart."""
+    counts: Tensor = torch.unique_consecutive(ranked, return_counts=True)[1]
+    if len(counts) > _MAX_GROUPS:
+        noisy = ranked > 0
+        logs = torch.log(ranked[noisy])
+        bins = torch.zeros(len(ranked), dtype=torch.int64)
+        bins[noisy] = 1 + ((logs - logs[0]) / (logs[-1] - logs[0]) * (_MAX_GROUPS - 1)).to(torch.int64)
+        counts = torch.unique_consecutive(bins, return_counts=True)[1]
+    return counts

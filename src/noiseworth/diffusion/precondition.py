@@ -45,10 +45,6 @@ class PreconditionedDenoiser(nn.Module):
         output: Tensor = self.backbone(c_in * x, sigma.log() / 4)
         return c_skip * x + c_out * output.to(torch.float32)
 
-    def loss_weight(self, sigma: Tensor) -> Tensor:
-        """EDM's weight of a squared error at a level, `1 / c_out^2`; (B,) -> (B,)."""
-        return loss_weight(sigma, self.sigma_data)
-
 
 def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
     """`(sigma^2 + sigma_data^2) / (sigma sigma_data)^2` (arXiv 2206.00364, table 1, "Loss weighting")."""

@@ -29,13 +29,15 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 2:
-            raise UserError(f"--sampler.steps {self.steps}: at least 2")
+            raise UserError(f"--steps {self.steps}: at least 2")
         if not 0 < self.sigma_min < self.sigma_max:
-            raise UserError(f"--sampler.sigma_min {self.sigma_min}: must lie between 0 and sigma_max {self.sigma_max}")
+            raise UserError(f"sigma_min {self.sigma_min} must lie between 0 and sigma_max {self.sigma_max}")
 
     def levels(self, trained_from: float = 0.0) -> Tensor:
-        """The levels (steps + 1,), float64, falling, the last one 0."""
+        """The levels (steps + 1,), float64, falling, the last one 0. Raises UserError if the model knows none of them."""
         low = max(self.sigma_min, trained_from)
+        if low >= self.sigma_max:
+            raise UserError(f"the model knows no level below {low:.4g}, and sampling starts at {self.sigma_max:g}: nothing to sample")
         ramp = torch.linspace(0, 1, self.steps, dtype=torch.float64)
         root = 1 / self.rho
         levels = (self.sigma_max**root + ramp * (low**root - self.sigma_max**root)) ** self.rho

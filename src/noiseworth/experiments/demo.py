@@ -25,13 +25,14 @@ from noiseworth.records import (
     DemoSummary,
     Evaluation,
     RegimeSummary,
+    Use,
     load_record,
     machine,
     to_json,
     versions,
     write_atomically,
 )
-from noiseworth.train.config import TrainConfig, Use
+from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 
 CLEAN_FRACTION = 0.1
@@ -91,15 +92,15 @@ def run_demo(config: DemoConfig, *, quiet: bool = False) -> DemoSummary:
             worth=done.worth,
             risk=result.risk,
         )
-    if result is None or result.floor is None:
-        raise AssertionError("the demo has regimes, and held-out images to find a floor with")
+    if result is None or result.held_out_distance is None:
+        raise AssertionError("the demo has regimes, and held-out images")
     summary = DemoSummary(
         regimes=regimes,
         seconds=overhead + sum(r.seconds for r in regimes.values()),
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         seed=config.seed,
         sigma=config.sigma,
-        floor=result.floor,
+        held_out_distance=result.held_out_distance,
         features=result.features,
         machine=machine(),
         versions=versions(),
@@ -123,7 +124,7 @@ def _prepare(out: Path, config: DemoConfig) -> None:
         if json.loads(note.read_text(encoding="utf-8")) != settings:
             raise UserError(f"{out}: holds a demo with other settings; choose another --out, or --fresh to start again")
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise UserError(f"{out}: exists and holds no demo; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(note, json.dumps(settings) + "\n")
@@ -142,5 +143,8 @@ def _make_data(folder: Path, config: DemoConfig) -> dict[str, Path]:
 
 def _evaluate_once(run: Path, train: Path, held_out: Path, features: Features, config: DemoConfig, quiet: bool) -> Evaluation:
     if (run / "evaluation.json").is_file():
-        return load_record(Evaluation, run / "evaluation.json")
+        found = load_record(Evaluation, run / "evaluation.json")
+        asked = (config.n_generated, _STEPS, config.seed, features.describe())
+        if found.risk is not None and (found.n_generated, found.steps, found.seed, found.features) == asked:
+            return found
     return evaluate(run, train, held_out=held_out, features=features, n=config.n_generated, steps=_STEPS, seed=config.seed, quiet=quiet)

@@ -50,7 +50,7 @@ def evaluate(
     Args:
         target: a run's directory, or a packed data set of generated images.
         against: the reference, a packed data set of clean images.
-        held_out: clean images that were not trained on; their own distance from the reference is reported as the floor.
+        held_out: clean images that were not trained on; their own distance from the reference is reported too.
         features: by name, or an object that computes them.
         n: images to generate with a run.
         steps: of the sampler.
@@ -61,8 +61,8 @@ def evaluate(
     """
     target = Path(target)
     reference, test = _clean(against), None if held_out is None else _clean(held_out)
-    for other in filter(None, (test,)):
-        _same_shape(other, reference)
+    if test is not None:
+        _same_shape(test, reference)
     extract = make_features(features, reference, test) if isinstance(features, str) else features
     is_run = (target / "config.yaml").is_file()
     if is_run:
@@ -74,10 +74,11 @@ def evaluate(
     base = moments(extract(read_all(reference)))
     result = Evaluation(
         frechet_distance=frechet_distance(moments(extract(read_all(generated))), base),
-        floor=None if test is None else frechet_distance(moments(extract(read_all(test))), base),
+        held_out_distance=None if test is None else frechet_distance(moments(extract(read_all(test))), base),
         features=extract.describe(),
         n_generated=len(generated),
         n_reference=len(reference),
+        steps=steps if is_run else None,
         risk=denoising_risk(model.denoiser, read_all(test), seed=seed) if is_run and test is not None else None,
         seed=seed,
     )

@@ -42,13 +42,13 @@ def sample_run(
     Raises:
         UserError: there is no such run, or `out` exists.
     """
-    if n < 1 or batch < 1:
-        raise UserError(f"--n {n} --batch {batch}: must be at least 1")
     model = load_run(run)
     return _write(model, Path(run), Path(out), n=n, steps=steps, batch=batch, seed=seed, quiet=quiet)
 
 
 def _write(model: RunModel, run: Path, out: Path, *, n: int, steps: int, batch: int, seed: int, quiet: bool) -> Dataset:
+    if n < 1 or batch < 1:
+        raise UserError(f"--n {n} --batch {batch}: must be at least 1")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.denoiser.to(device)
     config = SamplerConfig(steps=steps)

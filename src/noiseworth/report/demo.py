@@ -17,7 +17,7 @@ def demo_table(summary: DemoSummary) -> str:
     lines += [
         "",
         f"Lower is better. Frechet distance in {summary.features.dimension} features of a classifier that is right on {accuracy:.1%}",
-        f"of the held-out digits (which themselves are at {summary.floor:.3f}: they are only 297).",
+        f"of the held-out digits (which themselves are at {summary.held_out_distance:.3f}: they are only 297).",
     ]
     w = summary.regimes["mixed"].worth
     for sigma, count, worth in zip(w.sigmas, w.counts, w.mean_worth, strict=True):

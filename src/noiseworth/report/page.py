@@ -96,7 +96,7 @@ def write_report(
         worth=worth_figure({row.name: row.done.worth for row in rows}),
         loss=loss_figure({row.name: row.metrics for row in rows}),
         features=next((e.features for e in evaluations.values()), None),
-        floor=next((e.floor for e in evaluations.values()), None),
+        held_out=next((e.held_out_distance for e in evaluations.values()), None),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, text)

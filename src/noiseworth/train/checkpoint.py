@@ -46,18 +46,27 @@ def save(folder: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]]
         folder: the run's `checkpoints` directory.
         state: its `sha256` is filled in here.
         tensors: file stem -> named tensors.
+
+    Raises:
+        UserError: a file could not be written (a full disk); earlier checkpoints are intact.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"step-{state.step:08d}"
     beside = folder / f".step-{state.step:08d}.partial"
-    shutil.rmtree(beside, ignore_errors=True)
+    for unfinished in folder.glob(".step-*.partial"):  # of a process that died while writing
+        shutil.rmtree(unfinished)
     beside.mkdir()
     hashes = {}
     for stem, group in tensors.items():
         file = beside / f"{stem}.safetensors"
-        save_file({name: t.detach().cpu().contiguous() for name, t in group.items()}, file)
+        try:
+            save_file({name: t.detach().cpu().contiguous() for name, t in group.items()}, file)
+        except SafetensorError as error:
+            shutil.rmtree(beside)
+            raise UserError(f"{file.parent.name}/{file.name}: could not be written ({error}); earlier checkpoints are intact") from None
         _sync(file)
         hashes[file.name] = sha256_of(file)
     (beside / "state.json").write_text(to_json(dataclasses.replace(state, sha256=hashes)) + "\n", encoding="utf-8")

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from noiseworth.errors import UserError
-
-Use = Literal["all", "clean", "noisy"]
+from noiseworth.records import Use
 
 
 @dataclass(frozen=True)

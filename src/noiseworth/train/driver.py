@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from noiseworth.data.inspect import group_sigmas
 from noiseworth.diffusion.worth import worth
-from noiseworth.errors import UserError
+from noiseworth.errors import Stopped, UserError
 from noiseworth.networks import count_parameters
 from noiseworth.records import DoneRecord, StepRecord, WorthRecord, to_json, write_atomically
 from noiseworth.train import checkpoint, run
@@ -24,15 +25,6 @@ from noiseworth.train.loop import Trainer
 _FLUSH_SECONDS = 2.0
 _WORTH_LEVELS = 41
 _WORTH_RANGE = (0.02, 20.0)
-_LISTED_SIGMAS = 20
-
-
-class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
-    """Training was asked to stop by a signal and has saved its state."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.number = number
 
 
 def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool = False) -> DoneRecord:
@@ -49,6 +41,7 @@ def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool =
     place = Path(config.out)
     run.check(config)
     if (done := run.load_done(place)) is not None:
+        run.check_data(config, done.data_fingerprint)
         return done
     trainer = Trainer(config)
     main = trainer.accelerator.is_main_process
@@ -77,17 +70,18 @@ def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool =
             bar.update(config.batch)
             bar.set_postfix(loss=f"{record.loss:.3f}", refresh=False)
             due = record.n_images // config.checkpoint_every > saved // config.checkpoint_every
-            if due or received or trainer.step == config.steps:
+            stop = trainer.any_process(bool(received))
+            if due or stop or trainer.step == config.steps:
                 flush()
                 trainer.save()
                 saved = record.n_images
             elif monotonic() - flushed > _FLUSH_SECONDS:
                 flush()
                 flushed = monotonic()
-            if received and trainer.step < config.steps:
+            if stop and trainer.step < config.steps:
                 raise Stopped(
                     f"{place}: stopped and saved at {record.n_images:,} images; the same command goes on from there",
-                    received[0],
+                    received[0] if received else signal.SIGTERM,
                 )
     return _finish(trainer, place)
 
@@ -101,6 +95,7 @@ def _finish(trainer: Trainer, place: Path) -> DoneRecord:
         seconds=found[0].seconds,
         parameters=count_parameters(trainer.denoiser),
         trained_from=trainer.law.trained_from,
+        data_fingerprint=found[0].data_fingerprint,
         weights=found[0].sha256,
         worth=measure_worth(trainer),
     )
@@ -112,11 +107,8 @@ def _finish(trainer: Trainer, place: Path) -> DoneRecord:
 def measure_worth(trainer: Trainer) -> WorthRecord:
     """What each noise level of the run's data is worth, by level and averaged over the training levels p(sigma)."""
     grid = torch.tensor(np.geomspace(*_WORTH_RANGE, _WORTH_LEVELS))
-    distinct, counts = np.unique(trainer.data.sigma, return_counts=True)
-    if len(distinct) > _LISTED_SIGMAS:
-        pieces = np.array_split(np.sort(trainer.data.sigma), _LISTED_SIGMAS)
-        distinct, counts = np.array([np.median(p) for p in pieces]), np.array([len(p) for p in pieces])
-    s = torch.from_numpy(distinct.astype(np.float64))
+    groups, counts = group_sigmas(trainer.data.sigma)
+    s = torch.from_numpy(groups)
     table = worth(grid[None], s[:, None], trainer.v(grid)[None])
     # Average over p(sigma) by its quantiles: the midpoint rule in probability.
     typical = trainer.law.levels.quantile((torch.arange(4096, dtype=torch.float64) + 0.5) / 4096)

@@ -26,7 +26,7 @@ from noiseworth.tensors import Stream, normal
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.ema import Ema
-from noiseworth.train.run import load_weights, make_denoiser
+from noiseworth.train.run import check_data, load_weights, make_denoiser
 
 _SPECTRUM_IMAGES = 10_000
 _REFRESH_STEPS = 64  # steps between updates of v, and so of the law of the pairs
@@ -125,6 +125,12 @@ class Trainer:
             mean, rows = self.accelerator.reduce(mean.detach(), "mean"), self.accelerator.gather(rows)
         return float(mean.detach()), rows
 
+    def any_process(self, flag: bool) -> bool:
+        """Whether the flag is set in any process, so that all act on it at the same step."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum") > 0)
+
     def elapsed(self) -> float:
         """Seconds of training, those before interruptions included."""
         return self.seconds + monotonic() - self._began
@@ -167,8 +173,7 @@ class Trainer:
         if found is None:
             return []
         state, tensors, damaged = found
-        if state.data_fingerprint != self.data.record.fingerprint:
-            raise UserError(f"{self.config.out}: was begun on other data than {self.config.data} (fingerprints differ)")
+        check_data(self.config, state.data_fingerprint)
         load_weights(self.denoiser, tensors["model"])
         load_weights(self.ema.module, tensors["ema"])  # type: ignore[arg-type]
         checkpoint.unpack_optimizer(self.optimizer.optimizer, tensors["optimizer"])

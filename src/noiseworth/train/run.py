@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from torch import Tensor
 
+from noiseworth.data.dataset import open_dataset
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
 from noiseworth.errors import UserError
 from noiseworth.networks import make_backbone
@@ -59,8 +60,14 @@ def check(config: TrainConfig) -> None:
         changed = [f"{key} was {before[key]!r}, is {after[key]!r}" for key in before if key not in _FREE and before[key] != after[key]]
         if changed:
             raise UserError(f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --out or remove it")
-    elif run.is_dir() and any(path.name != "env.json" for path in run.iterdir()):
+    elif run.is_dir() and any(path.name != "env.json" and not path.name.startswith(".") for path in run.iterdir()):
         raise UserError(f"{run}: is not empty and holds no run; choose another --out")
+
+
+def check_data(config: TrainConfig, fingerprint: str) -> None:
+    """Raises UserError if the data set of `config` is not the one with this fingerprint, which the run began with."""
+    if open_dataset(config.data).record.fingerprint != fingerprint:
+        raise UserError(f"{config.out}: was begun on other data than {config.data} (fingerprints differ)")
 
 
 def begin(config: TrainConfig) -> None:
