@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_GAP = 1
-_BACKGROUND = 96
+_GAP = 3
+_BACKGROUND = 255
 
 
 def grid_png(images: NDArray[np.float32], columns: int = 16, min_side: int = 24) -> bytes:
