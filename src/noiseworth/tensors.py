@@ -25,7 +25,6 @@ class Stream(IntEnum):
 
     PAIR = 1  # level and image of a training pair
     NOISE = 2  # noise that lifts a training image to its level
-    FLIP = 3  # augmentation
     LATENT = 4  # starting noise of a generated image
     CORRUPT = 5  # simulated noise of a data set
     CLEAN = 6  # which images of a data set stay clean

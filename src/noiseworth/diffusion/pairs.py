@@ -4,8 +4,8 @@
 
 so that the marginal over levels is `p(sigma) N_eff(sigma)^gamma` and, given the level, images are drawn in proportion to their worth.
 `gamma = 0` keeps p(sigma); `gamma = 1` spends compute on each level in proportion to the data that speaks about it.
-No pair with zero worth,
-and so none with a zero gradient, is ever drawn.
+No pair
+with zero worth, and so none with a zero gradient, is ever drawn.
 
 Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by an upper bound of its
 worth, an image of it uniformly, and the image is accepted with the ratio of its own worth to the bound (rejection sampling). The few

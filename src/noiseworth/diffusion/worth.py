@@ -44,14 +44,13 @@ def worth(sigma: Tensor, s: Tensor, v: Tensor, min_a: float = MIN_A) -> Tensor:
 class PosteriorVariance:
     """`v(sigma)` on a grid of levels, log-linear between them: first the linear-Gaussian bound, then what the network shows.
 
-        The bound is `mean_j lambda_j sigma^2 / (lambda_j + sigma^2)`, the error of the best linear denoiser that treats coefficients
-        alone; no posterior variance exceeds it. The network's squared residual against an unbiased target, less the target's known
-        noise `s^2 / a`, estimates `v` plus the network's own squared error; it replaces the bound where it is smaller.
-        Residuals come from
-    training images: where few of them are seen many times and the network remembers them, `v` comes out too low, and noisy images
-    are valued too little.
+    The bound is `mean_j lambda_j sigma^2 / (lambda_j + sigma^2)`, the error of the best linear denoiser that treats coefficients
+    alone; no posterior variance exceeds it. The network's squared residual against an unbiased target, less the target's known
+    noise `s^2 / a`, estimates `v` plus the network's own squared error; it replaces the bound where it is smaller. Residuals come
+    from training images: where few of them are seen many times and the network remembers them, `v` comes out too low, and noisy
+    images are valued too little.
 
-        State changes only in `refresh`, by steps of 2^(1/8), so that runs that differ in the last bit go on drawing the same pairs.
+    State changes only in `refresh`, by steps of 2^(1/8), so that runs that differ in the last bit go on drawing the same pairs.
     """
 
     LOW, HIGH, BINS = 1e-3, 100.0, 64

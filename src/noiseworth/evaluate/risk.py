@@ -1,8 +1,7 @@
 """Denoising risk: the mean squared error per pixel of `D(x + sigma z, sigma)` against held-out clean `x`, level by level.
 
 The noise is a function of (seed, place of the image, place of the level), so that two models are measured on the same noisy
-images and their difference
-is far more certain than either risk.
+images and their difference is far more certain than either risk.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,7 @@
 
 Four models of the same size and training length, that differ only in their data: all images clean; a tenth of them, clean, alone; all
 noisy; that tenth clean and the rest noisy. About 4 minutes on two cores. Expected: `mixed` comes close to `clean`;
-`clean_small` and `noisy`
-are several times further away.
+`clean_small` and `noisy` are several times further away.
 """
 
 import json

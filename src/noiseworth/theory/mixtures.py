@@ -3,8 +3,8 @@
     x ~ sum_j w_j N(mu_j, tau^2 I),   x_sigma = x + sigma z
 
 Given `x_sigma`, component j has probability `p_j ~ w_j N(x_sigma; mu_j, (tau^2 + sigma^2) I)`, and within it the
-posterior of x is Gaussian with
-mean `mu_j + k (x_sigma - mu_j)`, `k = tau^2 / (tau^2 + sigma^2)`, and covariance `k sigma^2 I`.
+posterior of x is Gaussian
+with mean `mu_j + k (x_sigma - mu_j)`, `k = tau^2 / (tau^2 + sigma^2)`, and covariance `k sigma^2 I`.
 """
 
 from dataclasses import dataclass
