@@ -7,6 +7,7 @@ posterior of x is Gaussian
 with mean `mu_j + k (x_sigma - mu_j)`, `k = tau^2 / (tau^2 + sigma^2)`, and covariance `k sigma^2 I`.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,49 @@ class GaussianMixture:
         centre = p @ self.means  # (n, d)
         scatter = (p[..., None] * (self.means[None] - centre[:, None]) ** 2).sum((1, 2)) / self.means.shape[1]
         return k * sigma**2 + (1 - k) ** 2 * scatter
+
+    def posterior_covariance(self, x_sigma: Tensor, sigma: Tensor) -> Tensor:
+        """`Cov(x | x_sigma)`: (n, d) points at levels (n,) -> (n, d, d). Its trace over d is `posterior_variance`."""
+        k = self.tau**2 / (self.tau**2 + sigma**2)  # (n,)
+        p = self.responsibilities(x_sigma, sigma)
+        offset = self.means[None] - (p @ self.means)[:, None]  # (n, k, d)
+        scatter = torch.einsum("nj,njc,nje->nce", p, offset, offset)
+        within = (k * sigma**2)[:, None, None] * torch.eye(self.means.shape[1], dtype=self.means.dtype)
+        return within + ((1 - k) ** 2)[:, None, None] * scatter
+
+    def risk(self, sigma: float, nodes_per_unit: int = 8) -> float:
+        """`v(sigma) = E Var(x | x_sigma)` per coordinate, the risk of the ideal denoiser, by integration.
+
+        The posterior depends on x_sigma through its place in the affine hull of the means alone, so the integral has at most k - 1
+        dimensions. The trapezoidal rule converges exponentially for such integrands: 8 nodes per standard deviation leave an
+        error below 1e-9 of sigma^2.
+
+        Args:
+            sigma: the level, positive.
+            nodes_per_unit: nodes per standard deviation `sqrt(tau^2 + sigma^2)` and dimension.
+
+        Raises:
+            ValueError: the means span more than three dimensions.
+        """
+        offset = self.means - self.means.mean(0)
+        size, basis = torch.linalg.svd(offset, full_matrices=False)[1:]
+        q = int((size > 1e-12 * max(1.0, float(size[0]))).sum()) if len(self.weights) > 1 else 0
+        level = torch.tensor([sigma], dtype=self.means.dtype)
+        if q == 0:
+            return float(self.posterior_variance(self.means[:1], level))
+        if q > 3:
+            raise ValueError(f"the means span {q} dimensions; integration is for 3 at most, draw samples instead")
+        width = math.sqrt(self.tau**2 + sigma**2)
+        reach = 7.0 if q < 3 else 6.0
+        line = torch.linspace(-reach, reach, int(2 * reach * nodes_per_unit) + 1, dtype=self.means.dtype)
+        grid = torch.cartesian_prod(*[line] * q).reshape(-1, q)
+        mass = torch.exp(-(grid**2).sum(1) / 2)
+        mass = mass / mass.sum()
+        total = 0.0
+        for weight, mean in zip(self.weights, self.means, strict=True):
+            points = mean + width * grid @ basis[:q]
+            total += float(weight) * float(mass @ self.posterior_variance(points, level.expand(len(grid))))
+        return total
 
     def score(self, x_sigma: Tensor, sigma: Tensor) -> Tensor:
         """The gradient of the log-density of `x_sigma`, by Tweedie's formula: `(E[x | x_sigma] - x_sigma) / sigma^2`."""
