@@ -13,7 +13,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from noiseworth.errors import Stopped, UserError
-from noiseworth.experiments.config import DemoConfig
+from noiseworth.experiments.config import DemoConfig, TheoryConfig
 from noiseworth.records import to_json
 from noiseworth.train.config import TrainConfig
 
@@ -228,9 +228,30 @@ def report(runs: list[str], out: str = "report.html", title: str = "noiseworth r
     print(json.dumps({"report": str(page)}) if as_json else f"{page}: open it in a browser")
 
 
+def theory(config: TheoryConfig, dry_run: bool, as_json: bool) -> None:
+    """Measure the theory of mixtures under mixed noise, and draw it: rates, exchange rates, competitors; about 25 minutes."""
+    if dry_run:
+        _print_settings(config)
+        return
+    from noiseworth.experiments.theory.run import finished, run_theory
+    from noiseworth.report.theory import theory_table, write_theory_report
+
+    studies = run_theory(config, quiet=as_json)
+    page = write_theory_report(finished(Path(config.out)), Path(config.out) / "report.html")
+    if as_json:
+        print(json.dumps([dataclasses.asdict(study) for study in studies], indent=1, allow_nan=False))
+        return
+    print(theory_table(studies))
+    print(f"\nreport: {page}")
+
+
 # ---- plumbing ----------------------------------------------------------------------------------------------------------
 
-_CONFIGS: dict[str, tuple[Callable[..., None], type]] = {"demo": (demo, DemoConfig), "train": (train, TrainConfig)}
+_CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
+    "demo": (demo, DemoConfig),
+    "train": (train, TrainConfig),
+    "theory": (theory, TheoryConfig),
+}
 _FUNCTIONS: dict[str, Callable[..., None]] = {
     "pack": pack,
     "corrupt": corrupt,
@@ -247,7 +268,7 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     },
     "evaluate": {"against": (str, "A packed data set of clean images, the reference.")},
 }
-_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report")
+_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "theory")
 
 
 def make_parser(command: str | None = None) -> ArgumentParser:

@@ -211,6 +211,70 @@ class DemoSummary:
     versions: dict[str, str]
 
 
+# ---- what a theory study says ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured number of a study: its 95% interval, and what the theory expects, where there is such a thing."""
+
+    key: str
+    what: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    expected: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one curve; `low` and `high` are 95% intervals. A `guide` is theory, drawn as a thin line without points."""
+
+    label: str
+    x: list[float]
+    y: list[float]
+    low: list[float] | None = None
+    high: list[float] | None = None
+    guide: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure: `caption` tells a newcomer what to see in it. Axes are logarithmic unless said otherwise."""
+
+    name: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    series: list[Series]
+    log_x: bool = True
+    log_y: bool = True
+
+
+@dataclass(frozen=True)
+class TheoryStudy:
+    """What one study of `noiseworth theory` found."""
+
+    name: str
+    title: str
+    lead: str
+    numbers: list[Number]
+    panels: list[Panel]
+    seconds: float
+    seed: int
+    effort: float
+
+    def number(self, key: str) -> Number:
+        """The number of that key.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {number.key: number for number in self.numbers}[key]
+
+
 # ---- what lies under results/ ------------------------------------------------------------------------------------------
 
 
@@ -372,7 +436,7 @@ def sha256_of(path: Path) -> str:
 
 # ---- machine and versions ----------------------------------------------------------------------------------------------
 
-_REPORTED = ("noiseworth", "torch", "diffusers", "accelerate", "numpy", "scikit-learn")
+_REPORTED = ("noiseworth", "torch", "diffusers", "accelerate", "numpy", "scipy", "scikit-learn", "POT")
 
 
 def versions() -> dict[str, str]:

@@ -30,3 +30,43 @@ class DemoConfig:
             raise UserError(f"--sigma {self.sigma}: must be above 0")
         if self.n_images < 128 or self.n_generated < 2 or self.seed < 0:
             raise UserError("--n_images must be at least 128, --n_generated at least 2, --seed at least 0")
+
+
+STUDIES = ("separation", "subspace", "mixed", "few_clean", "small_sigma", "competitors", "cost", "denoising")
+
+
+@dataclass(frozen=True)
+class TheoryConfig:
+    """Measure the theory of mixtures under mixed noise: rates, exchange rates, competitors, and diffusion's own risk.
+
+    Args:
+        studies: "all", or names with commas between them: separation, subspace, mixed, few_clean, small_sigma, competitors, cost,
+            denoising.
+        out: directory for what is measured and for report.html.
+        seed: of every draw.
+        effort: number of repetitions, as a multiple of the published ones; 0.05 is a quick look.
+        fresh: measure again what is there already.
+    """
+
+    studies: str = "all"
+    out: str = "runs/theory"
+    seed: int = 0
+    effort: float = 1.0
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.effort <= 100:
+            raise UserError(f"--effort {self.effort:g}: must be above 0 and at most 100")
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: must be at least 0")
+        unknown = [name for name in self.names if name not in STUDIES]
+        if unknown or not self.names:
+            raise UserError(
+                f"--studies {self.studies}: there is no study {unknown[0] if unknown else ''!r}; they are {', '.join(STUDIES)}"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The studies asked for, in their order."""
+        asked = [name.strip() for name in self.studies.split(",") if name.strip()]
+        return STUDIES if asked == ["all"] else tuple(asked)

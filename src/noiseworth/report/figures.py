@@ -8,7 +8,7 @@ import numpy as np
 
 from noiseworth.records import Evaluation, StepRecord, WorthRecord
 
-_COLOURS = ("#1b6ca8", "#d1495b", "#7a7a7a", "#2a9d5c", "#8e5ea2", "#c98a1b")
+COLOURS = ("#1b6ca8", "#d1495b", "#7a7a7a", "#2a9d5c", "#8e5ea2", "#c98a1b")
 
 
 def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str, float]) -> str | None:
@@ -18,7 +18,7 @@ def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str
         return None
 
     def draw(axes: Any) -> None:
-        for (name, curve), colour in zip(measured.items(), _COLOURS * len(measured), strict=False):
+        for (name, curve), colour in zip(measured.items(), COLOURS * len(measured), strict=False):
             levels = np.array(curve.levels)
             value, error = np.array(curve.risk) / levels**2, 2 * np.array(curve.standard_error) / levels**2
             known = levels >= trained_from.get(name, 0.0)
@@ -48,7 +48,7 @@ def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str
         axes.set(xscale="log", yscale="log", xlabel="level σ (model units)", ylabel="denoising risk / σ²")
         axes.legend(frameon=False, fontsize=9)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def worth_figure(records: Mapping[str, WorthRecord]) -> str | None:
@@ -57,13 +57,13 @@ def worth_figure(records: Mapping[str, WorthRecord]) -> str | None:
         return None
 
     def draw(axes: Any) -> None:
-        for (name, record), colour in zip(records.items(), _COLOURS * len(records), strict=False):
+        for (name, record), colour in zip(records.items(), COLOURS * len(records), strict=False):
             axes.plot(record.levels, record.n_effective, color=colour, label=name, linewidth=1.6)
         axes.set(xscale="log", xlabel="level σ (model units)", ylabel="worth in clean images, N_eff(σ)")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=9)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def loss_figure(metrics: Mapping[str, list[StepRecord]]) -> str | None:
@@ -73,17 +73,18 @@ def loss_figure(metrics: Mapping[str, list[StepRecord]]) -> str | None:
         return None
 
     def draw(axes: Any) -> None:
-        for (name, records), colour in zip(measured.items(), _COLOURS * len(measured), strict=False):
+        for (name, records), colour in zip(measured.items(), COLOURS * len(measured), strict=False):
             pieces = [p for p in np.array_split(np.arange(len(records)), 50) if len(p)]
             images = [np.mean([records[i].n_images for i in p]) for p in pieces]
             axes.plot(images, [np.mean([records[i].loss for i in p]) for p in pieces], color=colour, label=name, linewidth=1.4)
         axes.set(xlabel="images seen", ylabel="training loss", yscale="log")
         axes.legend(frameon=False, fontsize=9)
 
-    return _svg(draw)
+    return svg(draw)
 
 
-def _svg(draw: Callable[[Any], None]) -> str:
+def svg(draw: Callable[[Any], None]) -> str:
+    """A figure of the usual size and look as SVG text; `draw` is given its axes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

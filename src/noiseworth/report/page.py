@@ -81,10 +81,12 @@ def write_report(
     if len({row.name for row in rows}) < len(rows):
         raise UserError("two of the runs have the same name; rename one, so that the page can tell them apart")
     evaluations = {row.name: row.evaluation for row in rows if row.evaluation is not None}
-    template = resources.files("noiseworth.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    folder = resources.files("noiseworth.report")
+    template = folder.joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["code"] = _code
     text = environment.from_string(template).render(
+        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
         title=title,
         lead=lead,
         rows=rows,

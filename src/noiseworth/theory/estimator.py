@@ -225,6 +225,6 @@ def directions(q: int) -> Array:
         angle = np.pi * (np.arange(m) + 0.5) / m
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
     height = (np.arange(m) + 0.5) / m  # Fibonacci's spiral
-    angle = np.pi * (1 + 5**0.5) * np.arange(m)
+    turn = np.pi * (1 + 5**0.5) * np.arange(m)
     ring = np.sqrt(1 - height**2)
-    return np.stack([ring * np.cos(angle), ring * np.sin(angle), height], axis=1)
+    return np.stack([ring * np.cos(turn), ring * np.sin(turn), height], axis=1)

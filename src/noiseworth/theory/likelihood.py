@@ -120,9 +120,9 @@ def fit_npmle(
             break
         iterations += 1
         # Nearest to |ratio w - 2| with w >= 0 and sum 1: the quadratic approximation of the log-likelihood at the present weights.
-        root = np.linalg.cholesky(ratio.T @ ratio / len(x) + 1e-10 * np.eye(grid)).T
-        system = np.vstack([root, np.full(grid, 100.0)])
-        wanted, _ = nnls(system, np.append(np.linalg.solve(root.T, 2 * mean), 100.0), maxiter=100 * grid)
+        q, r = np.linalg.qr(ratio)
+        heavy = 100.0 * np.sqrt(len(x))
+        wanted, _ = nnls(np.vstack([r, np.full(grid, heavy)]), np.append(2 * q.sum(axis=0), heavy), maxiter=100 * grid)
         step = wanted / wanted.sum() - weights
         shares = 0.5 ** np.arange(30)
         rising = ((share, v) for share in shares if (v := float(np.log(likelihood @ (weights + share * step)).mean())) > value)

@@ -1,0 +1,100 @@
+"""Time and memory of the estimator: n = 1,000,000 samples in d = 100 dimensions, k = 3; and how both grow with n and d."""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.experiments.theory.study import Cell, Found, Study, slope
+from noiseworth.records import Number, Panel, Series
+from noiseworth.theory.estimator import estimate
+
+Array = NDArray[np.float64]
+
+FULL = (1_000_000, 100)
+SAMPLES = (125_000, 250_000, 500_000, 1_000_000, 2_000_000)
+DIMENSIONS = (25, 50, 100, 200, 400, 800)
+AT = (100, 125_000)  # d where n varies, n where d varies
+
+
+def _measure(n: int, d: int, seed: int) -> tuple[float, float]:
+    """Seconds of the estimate, and the peak memory of this process in MiB, its data included."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, d))
+    x += 2 * rng.standard_normal((3, d))[rng.integers(3, size=n)] / np.sqrt(d)
+    began = perf_counter()
+    estimate(x, np.ones(n), 3)
+    return perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _run(n: int, d: int, times: int, rng: np.random.Generator) -> dict[str, Array]:
+    """In a process of its own, so that the memory is that of the estimate."""
+    found = []
+    for _ in range(times):
+        command = [sys.executable, "-m", "noiseworth.experiments.theory.cost", str(n), str(d), str(rng.integers(2**31))]
+        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    return {"seconds": np.array([s for s, _ in found]), "mib": np.array([max(m for _, m in found)])}
+
+
+def _cells(effort: float) -> list[Cell]:
+    times = 3 if effort >= 0.5 else 1
+    sizes = [FULL, *((n, AT[0]) for n in SAMPLES if n != FULL[0]), *((AT[1], d) for d in DIMENSIONS if d != AT[0])]
+    return [Cell(f"n{n}-d{d}", partial(_run, n, d, times), 1.5 + times * n * d * 4e-8) for n, d in sizes]
+
+
+def _exponent(name: str, sizes: tuple[int, ...], seconds: Array) -> Number:
+    value = slope(np.array(sizes, dtype=np.float64), seconds)
+    return Number(f"{name}_exponent", f"exponent of the time in {name}, from {sizes[0]:,} to {sizes[-1]:,}", value, expected=1.0)
+
+
+def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
+    full = found[f"n{FULL[0]}-d{FULL[1]}"]
+    by_n = np.array([found[f"n{n}-d{AT[0]}"]["seconds"].min() for n in SAMPLES])
+    by_d = np.array([found[f"n{AT[1]}-d{d}"]["seconds"].min() for d in DIMENSIONS])
+    words = f"n = {FULL[0]:,}, d = {FULL[1]}, k = 3"
+    numbers = [
+        Number("seconds", f"time of the estimate, {words}", float(full["seconds"].max()), unit="s"),
+        Number("memory", f"peak memory, {words}, samples included", float(full["mib"][0]), unit="MiB"),
+        Number(
+            "n_exponent",
+            f"exponent of the time in n, {SAMPLES[-3]:,} and more",
+            slope(np.array(SAMPLES[-3:], float), by_n[-3:]),
+            expected=1.0,
+        ),
+        Number(
+            "d_exponent",
+            f"exponent of the time in d, {DIMENSIONS[-3]} and more",
+            slope(np.array(DIMENSIONS[-3:], float), by_d[-3:]),
+            expected=1.0,
+        ),
+    ]
+    size_n, size_d = [float(n * AT[0]) for n in SAMPLES], [float(AT[1] * d) for d in DIMENSIONS]
+    guide = [size_d[0], size_n[-1]]
+    panel = Panel(
+        "cost",
+        "Time grows with the size of the data",
+        "Seconds of one estimate of three atoms against the number of values n d, with n growing and with d growing. A fixed part"
+        " shows at the left; the line is proportional to n d.",
+        "values n d",
+        "seconds",
+        [
+            Series(f"n grows, d = {AT[0]}", size_n, by_n.tolist()),
+            Series(f"d grows, n = {AT[1]:,}", size_d, by_d.tolist()),
+            Series("proportional", guide, [float(by_n[-1]) * g / size_n[-1] for g in guide], guide=True),
+        ],
+    )
+    return numbers, [panel]
+
+
+STUDY = Study(
+    "cost", "What an estimate costs", "Three atoms in up to 800 dimensions, from up to two million samples.", _cells, _summarise
+)
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(*(int(word) for word in sys.argv[1:4]))))

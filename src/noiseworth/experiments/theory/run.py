@@ -1,0 +1,153 @@
+"""`noiseworth theory`: measure the cells of the studies, one after the other, and put what they say on one page.
+
+    OUT/theory.json                     the settings
+    OUT/cells/STUDY/KEY.npz             what one cell measured (no pickle)
+    OUT/STUDY.json                      numbers and figures of one study
+
+A cell that is there is not measured again, so the same command goes on after an interruption, with the same numbers: every cell draws
+from a generator of its own, a function of (seed, study, key).
+"""
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+
+from noiseworth.errors import Stopped, UserError
+from noiseworth.experiments.config import STUDIES, TheoryConfig
+from noiseworth.experiments.theory.study import Array, Cell, Study
+from noiseworth.records import TheoryStudy, load_record, to_json, write_atomically
+
+
+def load_study(name: str) -> Study:
+    """The study of that name."""
+    study: Study = import_module(f"noiseworth.experiments.theory.{name}").STUDY
+    return study
+
+
+def run_theory(config: TheoryConfig, *, quiet: bool = False) -> list[TheoryStudy]:
+    """Run the studies that are asked for, or go on with them.
+
+    Raises:
+        UserError: the directory holds something else, or studies with other settings; POT is not installed.
+        Stopped: Ctrl-C; the cells that are done are saved.
+    """
+    out = Path(config.out)
+    if any(name in ("subspace", "mixed") for name in config.names):
+        _need_pot()
+    _prepare(out, config)
+    done = []
+    try:
+        with _progress(config, out, quiet) as step:
+            for name in config.names:
+                record = out / f"{name}.json"
+                if not record.is_file():
+                    write_atomically(record, to_json(_run_study(load_study(name), config, out, step)) + "\n")
+                done.append(load_record(TheoryStudy, record))
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; the same command goes on where it was ({out})", 2) from None
+    return done
+
+
+def finished(out: Path) -> list[TheoryStudy]:
+    """All studies that are finished under a directory, in their usual order."""
+    return [load_record(TheoryStudy, out / f"{name}.json") for name in STUDIES if (out / f"{name}.json").is_file()]
+
+
+def _need_pot() -> None:
+    try:
+        import ot  # noqa: F401
+    except ImportError:
+        raise UserError("W1 in several dimensions needs POT: pip install 'noiseworth[theory]'") from None
+
+
+def _prepare(out: Path, config: TheoryConfig) -> None:
+    """Make the directory, or check that it holds studies with these settings."""
+    note = out / "theory.json"
+    settings = {"seed": config.seed, "effort": config.effort}
+    if note.is_file():
+        if json.loads(note.read_text(encoding="utf-8")) != settings and not config.fresh:
+            raise UserError(f"{out}: holds studies with other settings; choose another --out, or --fresh to measure again")
+        if config.fresh:
+            for name in config.names:
+                shutil.rmtree(out / "cells" / name, ignore_errors=True)
+                (out / f"{name}.json").unlink(missing_ok=True)
+            left = [s.name for s in finished(out)]
+            if left and json.loads(note.read_text(encoding="utf-8")) != settings:
+                raise UserError(f"{out}: {', '.join(left)} there have other settings; name them too, or choose another --out")
+    elif out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
+        raise UserError(f"{out}: exists and holds no studies; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(note, json.dumps(settings) + "\n")
+
+
+class _progress:  # noqa: N801 - a context manager that reads as a function
+    """A bar over the cost of all cells, with the time that is left."""
+
+    def __init__(self, config: TheoryConfig, out: Path, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        total = sum(_left(load_study(name), config, out) for name in config.names if not (out / f"{name}.json").is_file())
+        form = "{desc} |{bar}| {percentage:3.0f}%, {remaining} left"
+        self.bar = tqdm(total=total, bar_format=form, disable=quiet or total == 0, leave=False)
+
+    def __enter__(self) -> "_progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def start(self, words: str) -> None:
+        self.bar.set_description_str(f"{words:<28}")
+
+    def done(self, cost: float) -> None:
+        self.bar.update(min(cost, self.bar.total - self.bar.n))  # rounding must not go beyond the total
+
+
+def _left(study: Study, config: TheoryConfig, out: Path) -> float:
+    return sum(cell.cost for cell in study.cells(config.effort) if not _place(out, study, cell).is_file())
+
+
+def _place(out: Path, study: Study, cell: Cell) -> Path:
+    return out / "cells" / study.name / f"{cell.key}.npz"
+
+
+def _run_study(study: Study, config: TheoryConfig, out: Path, step: _progress) -> TheoryStudy:
+    found = {}
+    for cell, place in _places(study, config, out):
+        step.start(f"{study.name} {cell.key}")
+        if not place.is_file():
+            rng = np.random.default_rng([config.seed, zlib.crc32(f"{study.name} {cell.key}".encode())])
+            began = monotonic()
+            values = cell.run(rng)
+            _save(place, values | {"elapsed": np.array(monotonic() - began)})
+            step.done(cell.cost)
+        with np.load(place, allow_pickle=False) as file:
+            found[cell.key] = dict(file)
+    step.start(f"{study.name}: intervals")
+    numbers, panels = study.summarise(found)
+    seconds = float(sum(float(values["elapsed"]) for values in found.values()))
+    return TheoryStudy(study.name, study.title, study.lead, numbers, panels, seconds, config.seed, config.effort)
+
+
+def _places(study: Study, config: TheoryConfig, out: Path) -> Iterator[tuple[Cell, Path]]:
+    (out / "cells" / study.name).mkdir(parents=True, exist_ok=True)
+    for cell in study.cells(config.effort):
+        yield cell, _place(out, study, cell)
+
+
+def _save(place: Path, values: dict[str, Array]) -> None:
+    """Written beside and renamed: a cell is there whole, or not at all."""
+    beside = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        with beside.open("wb") as file:
+            np.savez(file, **values)  # type: ignore[arg-type]
+        beside.replace(place)
+    finally:
+        beside.unlink(missing_ok=True)

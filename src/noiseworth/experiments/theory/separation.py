@@ -1,0 +1,168 @@
+"""Telling components apart on the line: error against n, and the exchange rate against sigma, for 2 and 3 merging atoms.
+
+Theorem 4.2 of arXiv 2411.02780 expects an error of `n^(-1/(4k-2))` and an exchange rate of `sigma^-(4k-2)`. The error is that at the
+worst separation of the atoms for each n, as a minimax rate wants it: the closer the atoms, the more samples tell them apart.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.experiments.theory.simulate import SAMPLED, hermite_sums, line_errors
+from noiseworth.experiments.theory.study import Cell, Found, Study, against_lower_bound, bootstrap, crossing, repeats, slope, worst
+from noiseworth.records import Number, Panel, Series
+from noiseworth.theory.bounds import Samples
+
+Array = NDArray[np.float64]
+
+RADIUS = 2.0  # of the ball that the atoms are known to lie in; the true ones lie within 1
+SEPARATIONS = np.geomspace(0.02, 1.0, 36)
+SHAPES = {2: np.array([-1.0, 1.0]), 3: np.array([-1.0, 0.0, 1.0])}
+SIGMAS = {2: (1.0, 1.25, 1.5, 2.0, 2.5, 3.0), 3: (1.0, 1.1, 1.25, 1.5, 1.75, 2.0)}
+SIZES = {
+    2: [round(10 ** (e / 2)) for e in range(6, 17)],
+    3: [round(10 ** (e / 2)) for e in range(8, 13)] + [10**e for e in range(7, 15)],
+}
+REPEATS = {2: 800, 3: 400}
+REFERENCE = {2: 10**5, 3: 10**10}  # exchange rates are measured at the error of this many samples of noise 1
+_AGREE = 10**5  # samples at which drawing one by one and from the normal limit are compared
+
+
+def probabilities(k: int) -> Array:
+    """Equal weights."""
+    return np.full(k, 1 / k)
+
+
+def errors_on_line(
+    k: int, n: int, sigmas: tuple[float, ...], number: int, rng: np.random.Generator, limit: bool | None = None
+) -> Array:
+    """W1 of n samples of one noise, (repetitions, sigmas, separations); one draw serves all."""
+    sums = hermite_sums(n, probabilities(k), number, 2 * k - 1, rng, limit=limit)
+    atoms = SEPARATIONS[:, None] * SHAPES[k]
+    each = [line_errors([(sums, sigma)], [1 / n], atoms, probabilities(k), RADIUS) for sigma in sigmas]
+    return np.stack(each, axis=1)
+
+
+def _run(k: int, n: int, number: int, limit: bool | None, rng: np.random.Generator) -> dict[str, Array]:
+    return {"errors": errors_on_line(k, n, SIGMAS[k], number, rng, limit)}
+
+
+def _cells(effort: float) -> list[Cell]:
+    cells = []
+    for k, sizes in SIZES.items():
+        number = repeats(REPEATS[k], effort)
+        for n in sizes:
+            cost = number * (0.045 if k == 3 else 0.01) + (n * number * 1.5e-8 if n <= SAMPLED else 0)
+            cells.append(Cell(f"k{k}-n{n}", partial(_run, k, n, number, None), cost))
+        cells.append(Cell(f"k{k}-limit", partial(_run, k, _AGREE, number, True), cost))
+    return cells
+
+
+def worst_curve(sizes: list[int], found: Mapping[str, Found], k: int) -> tuple[Array, list[Array]]:
+    """Numbers of samples, and for each the errors (repetitions, sigmas, separations)."""
+    return np.array(sizes, dtype=np.float64), [found[f"k{k}-n{n}"]["errors"] for n in sizes]
+
+
+def _rate(n: Array, cells: list[Array]) -> tuple[Array, Array, Array]:
+    return bootstrap(lambda sample: slope(n, np.array([worst(e) for e in sample])), [e[:, 0] for e in cells])
+
+
+def _exchange(n: Array, cells: list[Array], reference: int, sigmas: tuple[float, ...]) -> tuple[Array, Array, Array]:
+    """Samples of noise 1 that one sample of each noise is worth at equal error, and in the last place the slope against sigma."""
+    at = int(np.flatnonzero(n == reference)[0])
+
+    def statistic(sample: list[Array]) -> Array:
+        errors = np.array([[worst(e[:, s]) for e in sample] for s in range(len(sigmas))])
+        rates = np.array([reference / crossing(n, curve, float(errors[0, at])) for curve in errors])
+        return np.append(rates, slope(np.array(sigmas), rates))
+
+    return bootstrap(statistic, cells)
+
+
+def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
+    numbers, panels, exchange = [], [], []
+    for k in SIZES:
+        power = 4 * k - 2
+        n, cells = worst_curve(SIZES[k], found, k)
+        drawn = n <= SAMPLED
+        for key, chosen, words in (
+            ("sampled", drawn, f"samples drawn one by one, n = {n[0]:.0e} to {n[drawn][-1]:.0e}"),
+            ("rate", n >= n[~drawn][0], f"n = {n[~drawn][0]:.0e} to {n[-1]:.0e}, sums drawn from their normal limit"),
+        ):
+            value, low, high = _rate(n[chosen], [e for e, c in zip(cells, chosen, strict=True) if c])
+            what = f"slope of the error against n, k = {k} ({words})"
+            numbers.append(Number(f"k{k}_{key}", what, float(value), float(low), float(high), -1 / power))
+        value, low, high = _exchange(n, cells, REFERENCE[k], SIGMAS[k])
+        what = f"slope of the exchange rate against sigma, k = {k} (at the error of {REFERENCE[k]:.0e} samples of noise 1)"
+        numbers.append(Number(f"k{k}_exchange", what, float(value[-1]), float(low[-1]), float(high[-1]), -power))
+        exchange += [
+            Series(f"k = {k}", list(SIGMAS[k]), value[:-1].tolist(), low[:-1].tolist(), high[:-1].tolist()),
+            Series(f"σ^-{power}", list(SIGMAS[k]), [s**-power for s in SIGMAS[k]], guide=True),
+        ]
+        if k == 3:
+            practical = n[n <= 10**7]
+            value, low, high = _exchange(practical, cells[: len(practical)], 10**5, SIGMAS[k][:4])
+            what = "slope of the exchange rate against sigma, k = 3, at the error of 1e5 samples: atoms that have not merged yet"
+            numbers.append(Number("k3_practical", what, float(value[-1]), float(low[-1]), float(high[-1]), -power))
+        numbers.append(_agreement(found, k))
+        settings = [(float(worst(e[:, i])), Samples([m], [s])) for m, e in zip(n, cells, strict=True) for i, s in enumerate(SIGMAS[k])]
+        numbers += against_lower_bound([e for e, _ in settings], [s for _, s in settings], k, 1)
+        panels.append(_curves(k, n, cells))
+    panels.append(
+        Panel(
+            "exchange",
+            "What a noisy sample is worth",
+            "How many samples of noise 1 one sample of noise σ replaces, when the task is to tell atoms apart. With three atoms a"
+            " noisy sample loses its worth far faster than with two: points are measured, lines are the theorem's power.",
+            "noise σ",
+            "worth in samples of noise 1",
+            exchange,
+        )
+    )
+    return numbers, panels
+
+
+def _agreement(found: Mapping[str, Found], k: int) -> Number:
+    """The largest difference, in standard errors, of the mean errors of the two ways to draw."""
+    one, other = found[f"k{k}-n{_AGREE}"]["errors"], found[f"k{k}-limit"]["errors"]
+    difference = one.mean(axis=0) - other.mean(axis=0)
+    error = np.sqrt(one.var(axis=0) / len(one) + other.var(axis=0) / len(other))
+    # Neighbouring separations share their draws: a dozen or so of the differences are independent.
+    value = float(np.abs(difference / error).max())
+    what = f"drawing one by one against the normal limit at n = 1e5, k = {k}: largest difference of mean errors"
+    return Number(f"k{k}_limit", what, value, unit="standard errors")
+
+
+def _curves(k: int, n: Array, cells: list[Array]) -> Panel:
+    series = []
+    for s, sigma in enumerate(SIGMAS[k]):
+        if s not in (0, 3, 5):
+            continue
+        parts = [bootstrap(lambda sample: worst(sample[0]), [e[:, s]], 100) for e in cells]
+        value, low, high = (np.array(column) for column in zip(*parts, strict=True))
+        series.append(Series(f"σ = {sigma:g}", n.tolist(), value.tolist(), low.tolist(), high.tolist()))
+    power = 4 * k - 2
+    middle = len(n) // 2
+    guide = worst(cells[middle][:, 0]) * (n / n[middle]) ** (-1 / power)
+    series.append(Series(f"n^(-1/{power})", n.tolist(), guide.tolist(), guide=True))
+    few = {2: "two", 3: "three"}[k]
+    return Panel(
+        f"separation-{k}",
+        f"Telling {few} atoms apart",
+        f"Error (W1) at the worst separation against the number of samples. It falls only as the {power}th root of n: to halve it takes"
+        f" {2**power:,} times as many samples. Beyond a million samples, their sums are drawn from the normal limit.",
+        "samples n",
+        "error (W1)",
+        series,
+    )
+
+
+STUDY = Study(
+    "separation",
+    "Telling components apart",
+    "Two or three atoms on the line, at the separation that is worst for each number of samples.",
+    _cells,
+    _summarise,
+)

@@ -1,0 +1,90 @@
+"""What a study is, and how its numbers come out of repetitions: worst cases, slopes, bootstrap intervals."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.records import Number, Panel
+from noiseworth.theory.bounds import Samples, lower_bound
+
+Array = NDArray[np.float64]
+Found = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One piece of a study, which can be done or not: `run` measures it with a generator of its own. `cost` is in rough seconds."""
+
+    key: str
+    run: Callable[[np.random.Generator], dict[str, Array]]
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class Study:
+    """`cells(effort)` lists what to measure; `summarise` turns what was found, by key of the cell, into numbers and figures."""
+
+    name: str
+    title: str
+    lead: str
+    cells: Callable[[float], list[Cell]]
+    summarise: Callable[[Mapping[str, Found]], tuple[list[Number], list[Panel]]]
+
+
+def repeats(number: int, effort: float, least: int = 4) -> int:
+    """Repetitions at this effort."""
+    return max(least, round(number * effort))
+
+
+def worst(errors: Array) -> Array:
+    """The mean error at the worst separation: errors (repetitions, separations) -> a scalar, as an array."""
+    return np.asarray(errors.mean(axis=0).max())
+
+
+def bootstrap(
+    statistic: Callable[[list[Array]], float | Array], samples: list[Array], resamples: int = 200, paired: bool = False
+) -> tuple[Array, Array, Array]:
+    """A statistic of several samples, with its 95% interval by the bootstrap.
+
+    Args:
+        statistic: takes the samples, each an array whose first axis is repetitions.
+        samples: what was measured.
+        resamples: of the bootstrap.
+        paired: repetitions of all samples belong together (they share their random numbers) and are resampled together.
+
+    Returns:
+        Value, low and high, of the statistic's shape.
+    """
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(resamples):
+        shared = rng.integers(len(samples[0]), size=len(samples[0])) if paired else None
+        drawn.append(statistic([s[shared if shared is not None else rng.integers(len(s), size=len(s))] for s in samples]))
+    low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
+    return np.asarray(statistic(samples)), low, high
+
+
+def slope(x: Array, y: Array) -> float:
+    """The exponent of a power law through points: least squares in logarithms."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def crossing(n: Array, errors: Array, level: float) -> float:
+    """The number of samples at which an error reaches a level, by a parabola through all points in logarithms.
+
+    At most ten times beyond the range of n.
+    """
+    fitted = np.polyval(np.polyfit(np.log(errors), np.log(n), 2), np.log(level))
+    return float(np.exp(np.clip(fitted, np.log(n.min() / 10), np.log(n.max() * 10))))
+
+
+def against_lower_bound(errors: list[float], samples: list[Samples], k: int, d: int) -> list[Number]:
+    """The least and the greatest ratio of errors to the shape of the lower bound (Theorem 4.4, constants 1, delta = 1/e)."""
+    ratios = [error / lower_bound(s, k, d) for error, s in zip(errors, samples, strict=True)]
+    place = f"k = {k}, d = {d}, {len(ratios)} settings"
+    return [
+        Number(f"k{k}_d{d}_least", f"least error over the lower bound's shape ({place})", min(ratios)),
+        Number(f"k{k}_d{d}_most", f"greatest error over the lower bound's shape ({place})", max(ratios)),
+    ]

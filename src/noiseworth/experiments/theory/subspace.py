@@ -1,0 +1,157 @@
+"""Finding the subspace in d dimensions: error against d/n, and the exchange rate against sigma.
+
+Two atoms `+-eps v` in R^d. Theorem 4.2 of arXiv 2411.02780 expects an error of `(d/n)^(1/4)` and an exchange rate of `sigma^-4` where
+d is large, since the direction v has to be found first. Every repetition runs the whole procedure: two halves, second moment,
+top direction, moments on the line; only the samples' sums are drawn in their exact law in place of the samples.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.experiments.theory.simulate import SecondMoment, group_noise, group_weights, hermite_sums, moment_sums
+from noiseworth.experiments.theory.study import Cell, Found, Study, against_lower_bound, bootstrap, crossing, repeats, slope, worst
+from noiseworth.records import Number, Panel, Series
+from noiseworth.theory.bounds import Samples
+from noiseworth.theory.moments import denoised_moments
+from noiseworth.theory.subspace import top_eigenvectors
+from noiseworth.theory.wasserstein import w1
+
+Array = NDArray[np.float64]
+
+RADIUS = 4.0
+SIGMAS = (1.0, 1.25, 1.5, 1.75, 2.0)
+# n / d over sigma^4. Beyond n = 40 d^3 or so telling apart takes over; many dimensions need many samples for each to be far from it.
+RATIOS = {10: (16, 32, 64, 128, 256), 100: (64, 128, 256, 512, 1024), 1000: (256, 512, 1024, 2048, 4096)}
+BEYOND = (4096, 8192, 16384, 32768, 65536)  # where it does, for d = 10
+STEPS = np.geomspace(0.7, 3.2, 12)  # separations, in units of the expected error
+_HALF = np.full(2, 0.5)
+
+
+def errors_in_space(
+    d: int, sizes: list[int], sigmas: list[float], separations: Array, number: int, rng: np.random.Generator, power: float = 4
+) -> Array:
+    """W1 of groups of samples of two atoms in R^d: (repetitions, separations). Weights of the second moment are `~ sigma^-power`."""
+    halves = [n // 2 for n in sizes]
+    errors = np.empty((number, len(separations)))
+    towards = group_weights(halves, sigmas, 2)
+    spread = group_weights(halves, sigmas, power)
+    fine = group_weights(halves, sigmas, 6)
+    noise = group_noise([float(n) for n in halves], sigmas, fine, 3)
+    sums = [hermite_sums(n, _HALF, number, 3, rng) for n in halves]
+    for r in range(number):
+        moments = [SecondMoment(n, d, sigma, rng) for n, sigma in zip(halves, sigmas, strict=True)]
+        for e, eps in enumerate(separations):
+            groups = [m.sums(float(eps)) for m in moments]
+            centre = sum(a * first for a, (_, first) in zip(towards, groups, strict=True))
+            second = sum(a * s for a, (s, _) in zip(spread, groups, strict=True))
+            first = sum(a * f for a, (_, f) in zip(spread, groups, strict=True))
+            centred = second - np.outer(centre, first) - np.outer(first, centre) + np.outer(centre, centre)
+            direction = top_eigenvectors(partial(np.matmul, centred), d, 1)[1][:, 0]
+            atoms = np.array([-eps, eps]) * direction[0] - centre @ direction
+            parts = [a * moment_sums(s[r : r + 1], atoms, sigma) for a, s, sigma in zip(fine, sums, sigmas, strict=True)]
+            found, mass = denoised_moments(np.sum(parts, axis=0)[0], noise, RADIUS)
+            truth = np.zeros((2, d))
+            truth[:, 0] = -eps, eps
+            errors[r, e] = w1(centre + found[:, None] * direction, mass, truth, _HALF)
+    return errors
+
+
+def _run(d: int, n: int, sigma: float, number: int, rng: np.random.Generator) -> dict[str, Array]:
+    separations = sigma * (d / n) ** 0.25 * STEPS
+    return {"errors": errors_in_space(d, [n], [sigma], separations, number, rng)}
+
+
+def _key(d: int, sigma: float, ratio: int) -> str:
+    return f"d{d}-s{sigma:g}-r{ratio}"
+
+
+def _size(d: int, sigma: float, ratio: int) -> int:
+    return round(d * ratio * sigma**4)
+
+
+def _cells(effort: float) -> list[Cell]:
+    number = {10: repeats(400, effort), 100: repeats(120, effort), 1000: repeats(16, effort)}
+    cost = {10: 0.01, 100: 0.015, 1000: 0.35}
+    return [
+        Cell(_key(d, s, q), partial(_run, d, _size(d, s, q), s, number[d]), cost[d] * number[d])
+        for d, ratios in [*RATIOS.items(), (10, BEYOND)]
+        for s in SIGMAS
+        for q in ratios
+    ]
+
+
+def _exchange(found: Mapping[str, Found], d: int, ratios: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """Samples of noise 1 that one sample of each noise is worth at equal error, and in the last place the slope against sigma."""
+    sizes = np.array([[_size(d, s, q) for q in ratios] for s in SIGMAS], dtype=np.float64)
+    middle = len(ratios) // 2
+
+    def rates(sample: list[Array]) -> Array:
+        errors = np.array([worst(e) for e in sample]).reshape(len(SIGMAS), len(ratios))
+        level = float(errors[0, middle])
+        values = np.array([sizes[0, middle] / crossing(n, e, level) for n, e in zip(sizes, errors, strict=True)])
+        return np.append(values, slope(np.array(SIGMAS), values))
+
+    return bootstrap(rates, [found[_key(d, s, q)]["errors"] for s in SIGMAS for q in ratios])
+
+
+def _rate(n: Array, cells: list[Array]) -> float:
+    return slope(n, np.array([worst(e) for e in cells]))
+
+
+def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
+    numbers, curves, exchange, pooled = [], [], [], []
+    for d in RATIOS:
+        cells = [found[_key(d, 1.0, q)]["errors"] for q in RATIOS[d]]
+        sizes = np.array([_size(d, 1.0, q) for q in RATIOS[d]], dtype=np.float64)
+        value, low, high = bootstrap(partial(_rate, sizes), cells)
+        numbers.append(Number(f"d{d}_rate", f"slope of the error against n, d = {d}", float(value), float(low), float(high), -0.25))
+        value, low, high = _exchange(found, d, RATIOS[d])
+        what = f"slope of the exchange rate against sigma, d = {d}"
+        numbers.append(Number(f"d{d}_exchange", what, float(value[-1]), float(low[-1]), float(high[-1]), -4.0))
+        settings = [(found[_key(d, s, q)]["errors"], Samples([_size(d, s, q)], [s])) for s in SIGMAS for q in RATIOS[d]]
+        numbers += against_lower_bound([float(worst(e)) for e, _ in settings], [s for _, s in settings], 2, d)
+        exchange.append(Series(f"d = {d}", list(SIGMAS), value[:-1].tolist(), low[:-1].tolist(), high[:-1].tolist()))
+        parts = [bootstrap(lambda sample: worst(sample[0]), [e], 100) for e in cells]
+        value, low, high = (np.array(column) for column in zip(*parts, strict=True))
+        curves.append(Series(f"d = {d}", (sizes / d).tolist(), value.tolist(), low.tolist(), high.tolist()))
+        pooled += [(d / n, float(y)) for n, y in zip(sizes, value, strict=True)]
+    x, y = (np.array(column) for column in zip(*pooled, strict=True))
+    numbers.append(Number("pooled_rate", "exponent of the error in d/n, all d together", slope(x, y), expected=0.25))
+    value, low, high = _exchange(found, 10, BEYOND)
+    what = f"slope of the exchange rate against sigma, d = 10, n/d about {BEYOND[2]:,}: telling apart takes over, towards -6"
+    numbers.append(Number("d10_beyond", what, float(value[-1]), float(low[-1]), float(high[-1])))
+    ratios = np.array([RATIOS[10][0], RATIOS[1000][-1]], dtype=np.float64)
+    curves.append(Series("(d/n)^(1/4)", ratios.tolist(), (ratios**-0.25).tolist(), guide=True))
+    exchange.append(Series("σ^-4", list(SIGMAS), [s**-4 for s in SIGMAS], guide=True))
+    return numbers, [
+        Panel(
+            "subspace",
+            "Finding the direction",
+            "Error (W1) against samples per dimension: ten, a hundred or a thousand dimensions lie on one curve: (d/n)^(1/4)."
+            " Samples and dimensions matter through their ratio alone.",
+            "samples per dimension n/d",
+            "error (W1)",
+            curves,
+        ),
+        Panel(
+            "subspace-exchange",
+            "What a noisy sample is worth for the direction",
+            "How many samples of noise 1 one of noise σ replaces, when the task is to find the direction in which the atoms differ."
+            " Compare with telling atoms apart: noise hurts less here, and the number of atoms does not matter.",
+            "noise σ",
+            "worth in samples of noise 1",
+            exchange,
+        ),
+    ]
+
+
+STUDY = Study(
+    "subspace",
+    "Finding the subspace",
+    "Two atoms on either side of the origin, along an unknown direction of a space of 10, 100 or 1,000 dimensions.",
+    _cells,
+    _summarise,
+)

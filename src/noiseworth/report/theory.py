@@ -1,0 +1,91 @@
+"""What the theory studies say: in text, as figures, and on one page."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from noiseworth.records import Number, Panel, TheoryStudy, write_atomically
+from noiseworth.report.figures import COLOURS, svg
+
+
+def theory_table(studies: Sequence[TheoryStudy]) -> str:
+    """Every number of every study, a line each."""
+    lines = []
+    for study in studies:
+        width = max(len(measured(number)) for number in study.numbers)
+        lines += ["", f"{study.title} ({study.seconds:.0f} s)"]
+        lines += [f"  {measured(number):<{width}}  {number.what}" for number in study.numbers]
+    return "\n".join(lines[1:])
+
+
+def measured(number: Number) -> str:
+    """The value with its interval, and what was expected."""
+    interval = "" if number.low is None or number.high is None else f" ({number.low:.3g} to {number.high:.3g})"
+    unit = f" {number.unit}" if number.unit and number.unit != "ratio" else ""
+    expected = "" if number.expected is None else f", expected {number.expected:.3g}"
+    return f"{number.value:.3g}{interval}{unit}{expected}"
+
+
+def panel_figure(panel: Panel) -> str:
+    """The panel as SVG text."""
+
+    def draw(axes: Any) -> None:
+        colours = iter(COLOURS * len(panel.series))
+        colour, guides = COLOURS[0], sum(series.guide for series in panel.series)
+        for series in panel.series:
+            if series.guide:
+                # In the colour of the points before it, if every curve has a guide of its own.
+                own = sum(s.guide for s in panel.series) > 1
+                axes.plot(
+                    series.x, series.y, color=colour if own else "#8a8f94", linewidth=1.1, linestyle="--", label=series.label, zorder=1
+                )
+                continue
+            colour = next(colours)
+            bars = None
+            if series.low is not None and series.high is not None:
+                below = [max(y - low, 0) for y, low in zip(series.y, series.low, strict=True)]
+                bars = [below, [max(high - y, 0) for y, high in zip(series.y, series.high, strict=True)]]
+            line = "none" if guides else "-"
+            axes.errorbar(
+                series.x, series.y, bars, color=colour, label=series.label, marker="o", markersize=4, linestyle=line, linewidth=1.1
+            )
+        axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+        if panel.log_x:
+            axes.set_xscale("log")
+        if panel.log_y:
+            axes.set_yscale("log")
+        for axis, narrow in ((axes.xaxis, panel.log_x), (axes.yaxis, panel.log_y)):
+            if narrow:
+                _label_ticks(axis)
+        axes.legend(frameon=False, fontsize=8)
+
+    return svg(draw)
+
+
+def _label_ticks(axis: Any) -> None:
+    """Plain numbers at 1, 2, 5 where an axis spans less than two decades: matplotlib labels powers of ten alone, and may find none."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if high / low < 100:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def write_theory_report(studies: Sequence[TheoryStudy], out: Path) -> Path:
+    """One self-contained page with all numbers and figures of the studies."""
+    from jinja2 import Environment, StrictUndefined
+
+    folder = resources.files("noiseworth.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    text = environment.from_string(folder.joinpath("theory.html.j2").read_text(encoding="utf-8")).render(
+        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
+        studies=studies,
+        figures={panel.name: panel_figure(panel) for study in studies for panel in study.panels},
+        measured=measured,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text)
+    return out
