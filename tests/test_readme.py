@@ -7,11 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from noiseworth.experiments.config import STUDIES
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # Run with other means: `make demo` on a small budget, `make test` would call itself, the install has happened.
@@ -102,10 +106,36 @@ def test_make_test_runs_the_tests() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_table_is_that_of_the_results() -> None:
-    spec = importlib.util.spec_from_file_location("readme_table", ROOT / "bench" / "readme_table.py")
+def _bench(name: str) -> Any:
+    """A script of the folder bench, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "bench" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.updated(README) == README
+    return module
+
+
+def test_the_table_is_that_of_the_results() -> None:
+    assert _bench("readme_table").updated(README) == README
+
+
+def test_the_theory_page_is_that_of_the_results() -> None:
+    theory = _bench("theory")
+    studies = theory.load_studies()
+    assert theory.updated(THEORY, studies) == THEORY
+    assert set(re.findall(r"<!-- study (\w+):", THEORY)) == {study.name for study in studies} == set(STUDIES)
+    for figure in re.findall(r"!\[[^]]+\]\((figures/[^)]+)\)", THEORY):
+        assert (ROOT / "docs" / figure).is_file()
+
+
+def test_the_theory_pages_python_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", THEORY, re.DOTALL)
+    (tmp_path / "theory.py").write_text(code)
+    printed = _run(f"{sys.executable} theory.py", tmp_path)
+    assert float(printed.splitlines()[0].removeprefix("error: ")) < 0.3
+
+
+@pytest.mark.parametrize("command", re.findall(r"```bash\n(.*?)\n```", THEORY, re.DOTALL))
+def test_the_theory_pages_commands_are_understood(command: str, tmp_path: Path) -> None:
+    _run(f"{command} --dry-run", tmp_path)

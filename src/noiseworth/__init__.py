@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from noiseworth.diffusion.worth import worth as worth
     from noiseworth.errors import UserError as UserError
     from noiseworth.experiments.config import DemoConfig as DemoConfig
+    from noiseworth.experiments.config import TheoryConfig as TheoryConfig
     from noiseworth.experiments.demo import run_demo as run_demo
     from noiseworth.experiments.evaluation import evaluate as evaluate
     from noiseworth.experiments.sampling import sample_run as sample_run
+    from noiseworth.experiments.theory.run import run_theory as run_theory
     from noiseworth.report.page import write_report as write_report
     from noiseworth.train.config import TrainConfig as TrainConfig
     from noiseworth.train.driver import run_training as run_training
@@ -31,6 +33,7 @@ _HOMES = {
     "Dataset": "data.dataset",
     "DemoConfig": "experiments.config",
     "PairLaw": "diffusion.pairs",
+    "TheoryConfig": "experiments.config",
     "TrainConfig": "train.config",
     "UserError": "errors",
     "ambient_loss": "diffusion.objective",
@@ -41,6 +44,7 @@ _HOMES = {
     "open_dataset": "data.dataset",
     "pack": "data.pack",
     "run_demo": "experiments.demo",
+    "run_theory": "experiments.theory.run",
     "run_training": "train.driver",
     "sample_run": "experiments.sampling",
     "worth": "diffusion.worth",

@@ -32,7 +32,7 @@ class DemoConfig:
             raise UserError("--n_images must be at least 128, --n_generated at least 2, --seed at least 0")
 
 
-STUDIES = ("separation", "subspace", "mixed", "few_clean", "small_sigma", "competitors", "cost", "denoising")
+STUDIES = ("separation", "subspace", "regimes", "mixed", "few_clean", "small_sigma", "competitors", "cost", "denoising")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class TheoryConfig:
     """Measure the theory of mixtures under mixed noise: rates, exchange rates, competitors, and diffusion's own risk.
 
     Args:
-        studies: "all", or names with commas between them: separation, subspace, mixed, few_clean, small_sigma, competitors, cost,
-            denoising.
+        studies: "all", or names with commas between them: separation, subspace, regimes, mixed, few_clean, small_sigma,
+            competitors, cost, denoising.
         out: directory for what is measured and for report.html.
         seed: of every draw.
         effort: number of repetitions, as a multiple of the published ones; 0.05 is a quick look.

@@ -71,7 +71,7 @@ def estimate(
     x, sigma = _checked(x, sigma, k, buckets)
     rng = np.random.default_rng(seed)
     if buckets > 1:
-        parts = _buckets(sigma, 4 * k - 2, buckets, rng)
+        parts = _buckets(sigma, buckets, rng)
         laws = [_estimate(x[part], sigma[part], k, radius, floor, weighting, rng) for part in parts]
         distances = np.array([[a.w1(b) for b in laws] for a in laws])
         return laws[int(np.median(distances, axis=1).argmin())]
@@ -97,7 +97,7 @@ def _checked(x: Floats, sigma: Array, k: int, buckets: int) -> tuple[Floats, Arr
     return x, sigma
 
 
-def _buckets(sigma: Array, power: int, count: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+def _buckets(sigma: Array, count: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """Dealing out the samples in order of their noise gives every bucket the same mix, and so equal weight; ties at random."""
     order = np.lexsort((rng.random(len(sigma)), sigma))
     return [order[i::count] for i in range(count)]
@@ -107,26 +107,29 @@ def _estimate(
     x: Floats, sigma: Array, k: int, radius: float | None, floor: float | None, weighting: bool, rng: np.random.Generator
 ) -> AtomicLaw:
     d = x.shape[1]
-    first, second = _halves(sigma, rng) if d > 1 else (slice(None), slice(None))
     low = signal_scale(x, sigma) if floor is None else floor
-    centre = weighted_mean(x[first], inverse_power_weights(sigma[first], 2, low))
     if k == 1:
         return AtomicLaw(weighted_mean(x, inverse_power_weights(sigma, 2, low))[None], np.ones(1))
-    weights = inverse_power_weights(sigma[first], 4 if weighting else 0, low)
-    q = min(k - 1, d)
-    space = find_subspace(x[first], sigma[first], q, weights, centre)
-    points = space.project(x[second])
-    weights = inverse_power_weights(sigma[second], 4 * k - 2 if weighting else 0, low)
-    reach = farthest(points, sigma[second]) if radius is None else radius
+    # The first half finds the subspace and the second the atoms in it; on the line there is no subspace to find. Weights of 0 stand for
+    # the half that does not take part: the samples may be a memory map, and are not copied.
+    first = np.isin(np.arange(len(x)), _buckets(sigma, 2, rng)[0]) if d > 1 else np.ones(len(x), dtype=bool)
+    second = ~first if d > 1 else first
+    centre = weighted_mean(x, _within(first, inverse_power_weights(sigma, 2, low)))
+    weights = _within(first, inverse_power_weights(sigma, 4 if weighting else 0, low))
+    space = find_subspace(x, sigma, min(k - 1, d), weights, centre)
+    points, sigma = space.project(x)[second], sigma[second]
+    weights = inverse_power_weights(sigma, 4 * k - 2 if weighting else 0, low)
+    reach = farthest(points, sigma) if radius is None else radius
     if reach == 0:
         return AtomicLaw(np.tile(space.centre, (k, 1)), np.full(k, 1 / k))
-    law = _low_dimensional(points, sigma[second], weights, k, reach, rng)
+    law = _low_dimensional(points, sigma, weights, k, reach, rng)
     return AtomicLaw(space.lift(law.atoms), law.weights)
 
 
-def _halves(sigma: Array, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    a, b = _buckets(sigma, 0, 2, rng)
-    return np.sort(a), np.sort(b)
+def _within(chosen: NDArray[np.bool_], weights: Array) -> Array:
+    """The weights of the chosen samples, 0 for the others, summing to 1."""
+    kept = np.where(chosen, weights, 0.0)
+    return np.asarray(kept / kept.sum())
 
 
 def farthest(points: Array, sigma: Array) -> float:

@@ -39,7 +39,7 @@ def run_theory(config: TheoryConfig, *, quiet: bool = False) -> list[TheoryStudy
         Stopped: Ctrl-C; the cells that are done are saved.
     """
     out = Path(config.out)
-    if any(name in ("subspace", "mixed") for name in config.names):
+    if any(name in ("subspace", "regimes", "mixed") for name in config.names):
         _need_pot()
     _prepare(out, config)
     done = []
