@@ -133,6 +133,9 @@ def test_prediction_of_the_denoising_risk() -> None:
     assert alone == pytest.approx(float((v(sigma) / sigma**2).mean()) / 100)
     more = [predicted_excess(100, 1000, s, v) for s in (0.05, 0.1, 0.2)]
     assert alone > more[2] > more[1] > more[0] > predicted_excess(1100, 0, 0.0, v)
+    # An average over levels changes nothing where all levels have the same number, and helps the levels that have few.
+    assert predicted_excess(100, 0, 0.0, v, width=0.5) == pytest.approx(alone)
+    assert predicted_excess(100, 1000, 0.1, v, width=0.5) < predicted_excess(100, 1000, 0.1, v)
     assert float(v(sigma[3:4])) == pytest.approx(mixture().risk(float(sigma[3])), rel=0.02)  # between the nodes of the grid
 
 
