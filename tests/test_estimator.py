@@ -324,3 +324,12 @@ def test_npmle_is_the_best_of_all_laws_on_the_grid() -> None:
     em = fit_em(x[:, None], sigma, 2, tolerance=1e-10)
     assert fit.log_likelihood > em.log_likelihood - 1e-3  # up to the grid's step and the tolerance
     assert fit.law.w1(law) < 0.5
+
+
+def test_likelihood_says_what_it_cannot_do() -> None:
+    sigma = np.array([1.0, 0.0, 1.0])
+    with pytest.raises(UserError, match=r"sigma\[1\] is 0"):
+        fit_em(np.zeros((3, 1)), sigma, 2)
+    with pytest.raises(UserError, match=r"sigma\[1\] is 0"):
+        fit_npmle(np.zeros(3), sigma, 1.0)
+    assert np.isfinite(fit_em(np.zeros((8, 1)), np.ones(8), 2).law.atoms).all()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseworth.errors import UserError
 from noiseworth.theory.estimator import AtomicLaw
 from noiseworth.theory.subspace import chunks
 
@@ -38,7 +39,11 @@ def fit_em(
         tolerance: gain in mean log-likelihood from one iteration to the next at which to stop.
         most_iterations: of each run.
         seed: of the starts.
+
+    Raises:
+        UserError: a sample without noise, whose likelihood has no bound.
     """
+    _need_noise(sigma)
     rng = np.random.default_rng(seed)
     fits = []
     for _ in range(starts):
@@ -53,11 +58,18 @@ def fit_em(
     return max(fits, key=lambda fit: fit.log_likelihood)
 
 
+def _need_noise(sigma: Array) -> None:
+    if not (sigma > 0).all():
+        index = int(np.flatnonzero(~(sigma > 0))[0])
+        raise UserError(f"sigma[{index}] is {sigma[index]:g}: likelihood needs noise above 0; `estimate` takes samples without")
+
+
 def _spread(x: Floats, k: int, rng: np.random.Generator) -> Array:
     atoms = [x[rng.integers(len(x))]]
     for _ in range(k - 1):
         distance = np.min([((x - a) ** 2).sum(axis=1) for a in atoms], axis=0)
-        atoms.append(x[rng.choice(len(x), p=distance / distance.sum())])
+        total = distance.sum()
+        atoms.append(x[rng.choice(len(x), p=distance / total if total > 0 else None)])  # all samples may be one
     return np.array(atoms, dtype=np.float64)
 
 
@@ -103,7 +115,11 @@ def fit_npmle(
         grid: number of atoms.
         tolerance: see above.
         most_iterations: at most.
+
+    Raises:
+        UserError: a sample without noise, whose likelihood has no bound.
     """
+    _need_noise(sigma)
     from scipy.optimize import nnls
 
     atoms = np.linspace(-radius, radius, grid)

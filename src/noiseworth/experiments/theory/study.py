@@ -44,7 +44,7 @@ def worst(errors: Array) -> Array:
 
 
 def bootstrap(
-    statistic: Callable[[list[Array]], float | Array], samples: list[Array], resamples: int = 200, paired: bool = False
+    statistic: Callable[[list[Array]], float | Array], samples: list[Array], resamples: int = 200
 ) -> tuple[Array, Array, Array]:
     """A statistic of several samples, with its 95% interval by the bootstrap.
 
@@ -52,7 +52,6 @@ def bootstrap(
         statistic: takes the samples, each an array whose first axis is repetitions.
         samples: what was measured.
         resamples: of the bootstrap.
-        paired: repetitions of all samples belong together (they share their random numbers) and are resampled together.
 
     Returns:
         Value, low and high, of the statistic's shape.
@@ -60,8 +59,7 @@ def bootstrap(
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(resamples):
-        shared = rng.integers(len(samples[0]), size=len(samples[0])) if paired else None
-        drawn.append(statistic([s[shared if shared is not None else rng.integers(len(s), size=len(s))] for s in samples]))
+        drawn.append(statistic([s[rng.integers(len(s), size=len(s))] for s in samples]))
     low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
     return np.asarray(statistic(samples)), low, high
 
