@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from noiseworth.cli import main
 from noiseworth.errors import Stopped, UserError
 from noiseworth.experiments.config import STUDIES, TheoryConfig
-from noiseworth.experiments.theory import small_sigma, subspace
+from noiseworth.experiments.theory import competitors, cost, denoising, mixed, separation, small_sigma, subspace
 from noiseworth.experiments.theory.denoising import exact_v, mixture, predicted_excess
 from noiseworth.experiments.theory.denoising import levels as training_levels
 from noiseworth.experiments.theory.run import finished, load_study, run_theory
@@ -21,6 +21,7 @@ from noiseworth.experiments.theory.simulate import SecondMoment, group_weights, 
 from noiseworth.experiments.theory.study import Cell, bootstrap, crossing, slope
 from noiseworth.records import Number, Panel, Series, TheoryStudy
 from noiseworth.report.theory import measured, write_theory_report
+from noiseworth.theory.bounds import Samples, uniform_weights_factor
 from noiseworth.theory.estimator import AtomicLaw, estimate
 from noiseworth.theory.moments import hermite_moments
 
@@ -72,7 +73,7 @@ def test_second_moment_has_the_law_of_samples() -> None:
         u, v = (a - b.mean(axis=0)) ** power, (b - b.mean(axis=0)) ** power
         error = np.sqrt((u.var(axis=0) + v.var(axis=0)) / repeats)
         assert (np.abs(u.mean(axis=0) - v.mean(axis=0)) < 4 * error).all()
-    with pytest.raises(ValueError, match="more samples than dimensions"):
+    with pytest.raises(ValueError, match="at least 6 samples in 4 dimensions"):
         SecondMoment(5, 4, 1.0, rng)
 
 
@@ -113,7 +114,7 @@ def test_slope_and_crossing_of_a_power_law() -> None:
     errors = 2 * n**-0.2
     assert slope(n, errors) == pytest.approx(-0.2)
     assert crossing(n, errors, 2 * 3e4**-0.2) == pytest.approx(3e4)
-    assert crossing(n, errors, 10.0) == pytest.approx(1e2)
+    assert crossing(n, errors, 10.0) == pytest.approx(1e2)  # ten times beyond the range, no further
 
 
 def test_bootstrap_intervals_cover() -> None:
@@ -151,15 +152,76 @@ def test_every_study_can_be_loaded_and_its_cells_have_names_for_files() -> None:
         assert all(re.fullmatch(r"[A-Za-z0-9._+-]+", key) for key in keys)
 
 
-@pytest.mark.parametrize("name", ["separation", "few_clean", "small_sigma"])
+@pytest.mark.parametrize("name", ["separation", "regimes", "mixed", "few_clean", "small_sigma"])
 def test_studies_from_end_to_end(name: str, tmp_path: Path) -> None:
-    """At the least effort: numbers are finite, figures have points. Whether they are right is for `bench/theory.py`."""
+    """At the least effort: figures have points, and the page shows them. Whether they are right is for `bench/theory.py`."""
     (study,) = run_theory(TheoryConfig(studies=name, out=str(tmp_path / "out"), effort=0.001), quiet=True)
     assert study.panels
     assert all(series.x and len(series.x) == len(series.y) for panel in study.panels for series in panel.series)
     assert len({number.key for number in study.numbers}) == len(study.numbers)
     page = write_theory_report([study], tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == len(study.panels)
+
+
+def test_summaries_of_exact_laws_are_exact() -> None:
+    """Errors made by the formulas of the theorem give the slopes, rates and collapse that it states."""
+    errors: dict[str, dict[str, Array]] = {}
+    for d, ratios in [*subspace.RATIOS.items(), (10, subspace.BEYOND)]:
+        for s in subspace.SIGMAS:
+            for q in ratios:
+                errors[f"d{d}-s{s:g}-r{q}"] = {"errors": np.full((5, 12), (d / Samples([d * q * s**4], [s]).subspace) ** 0.25)}
+    numbers = {n.key: n.value for n in subspace.STUDY.summarise(errors)[0]}
+    for d in (10, 100, 1000):
+        assert numbers[f"d{d}_rate"] == pytest.approx(-0.25, abs=1e-4)
+        assert numbers[f"d{d}_exchange"] == pytest.approx(-4, abs=1e-3)
+    assert numbers["pooled_rate"] == pytest.approx(0.25, abs=1e-4)
+
+    errors = {"k2-limit": {"errors": np.ones((5, 6, 36))}, "k3-limit": {"errors": np.ones((5, 6, 36))}}
+    for k, sizes in separation.SIZES.items():
+        for n in sizes:
+            curve = np.array([Samples([n], [s]).separation(k) ** (-1 / (4 * k - 2)) for s in separation.SIGMAS[k]])
+            errors[f"k{k}-n{n}"] = {"errors": np.broadcast_to(curve[None, :, None], (5, 6, 36)).copy()}
+    numbers = {n.key: n.value for n in separation.STUDY.summarise(errors)[0]}
+    assert numbers["k2_sampled"] == pytest.approx(-1 / 6)
+    assert numbers["k3_rate"] == pytest.approx(-1 / 10)
+    assert numbers["k2_exchange"] == pytest.approx(-6)
+    assert numbers["k3_exchange"] == pytest.approx(-10)
+
+    errors = {}
+    for cell in mixed.STUDY.cells(0.01):
+        where, share, noise = cell.key.split("-")
+        n, power = (mixed.LINE_SAMPLES, 6) if where == "line" else (mixed.SPACE_SAMPLES, 4)
+        samples = Samples.mixed(n, float(share[1:]), float(noise[1:]))
+        best = samples.power_sum(power) ** (-1 / power)
+        row = np.array([best, best * uniform_weights_factor(samples, power)])
+        errors[cell.key] = {"errors": np.broadcast_to(row[None, :, None], (5, 2, 12)).copy()}
+    numbers = {n.key: n.value for n in mixed.STUDY.summarise(errors)[0]}
+    for where in ("line", "space"):
+        assert numbers[f"{where}_scatter"] == pytest.approx(0, abs=1e-9)
+        assert numbers[f"{where}_weights"] == pytest.approx(0, abs=1e-9)
+
+
+def test_summaries_of_competitors_cost_and_denoising() -> None:
+    twice = np.tile([1.0, 2.0, 3.0, 0.5], (5, 1))
+    keys = [cell.key for cell in competitors.STUDY.cells(0.01)]
+    numbers = {n.key: n.value for n in competitors.STUDY.summarise({key: {"errors": twice, "seconds": twice**2} for key in keys})[0]}
+    assert [numbers[f"{m}_merging"] for m in ("em_usual", "em_patient", "npmle")] == pytest.approx([2.0, 3.0, 0.5])
+    assert numbers["em_patient_apart_time"] == pytest.approx(9.0)
+
+    sizes = {cell.key: np.prod([float(word[1:]) for word in cell.key.split("-")]) for cell in cost.STUDY.cells(1.0)}
+    cells = {key: {"seconds": np.array([1e-8 * size, 2e-8 * size]), "mib": np.array([7.0, 7.0])} for key, size in sizes.items()}
+    numbers = {n.key: n.value for n in cost.STUDY.summarise(cells)[0]}
+    assert (numbers["n_exponent"], numbers["d_exponent"]) == pytest.approx((1, 1))
+    assert (numbers["seconds"], numbers["memory"]) == pytest.approx((2.0, 7.0))
+
+    rng, cells = np.random.default_rng(6), {}
+    for cell in denoising.STUDY.cells(0.01):
+        predicted = np.exp(rng.standard_normal(len(denoising.WIDTHS)))
+        cells[cell.key] = {"predicted": predicted, "excess": 3 * predicted[4:5] ** 0.9, "ideal": np.array(0.4)}
+    numbers = {n.key: n.value for n in denoising.STUDY.summarise(cells)[0]}
+    assert numbers["shared_rank"] == pytest.approx(1)
+    assert numbers["shared_exponent"] == pytest.approx(0.9)
+    assert abs(numbers["plain_rank"]) < 0.6  # the widths are independent here
 
 
 def test_an_interrupted_study_goes_on_with_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +262,8 @@ def test_other_settings_are_refused_and_fresh_starts_again(tmp_path: Path) -> No
         run_theory(TheoryConfig(studies="small_sigma", out=out, effort=0.01, seed=1), quiet=True)
     (again,) = run_theory(TheoryConfig(studies="small_sigma", out=out, effort=0.01, seed=1, fresh=True), quiet=True)
     assert again.seed == 1
+    with pytest.raises(UserError, match="other settings"):
+        run_theory(TheoryConfig(studies="few_clean", out=out, effort=0.01), quiet=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thing").touch()
     with pytest.raises(UserError, match="holds no studies"):

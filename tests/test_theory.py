@@ -80,3 +80,13 @@ def test_risk_says_what_it_cannot_do() -> None:
     wide = GaussianMixture(torch.full((5,), 0.2, dtype=torch.float64), torch.eye(5, dtype=torch.float64), tau=0.1)
     with pytest.raises(ValueError, match="span 4 dimensions"):
         wide.risk(1.0)
+
+
+def test_risk_in_many_dimensions_costs_no_more() -> None:
+    """Three means in R^10,000: the coordinates outside their hull add Wiener's risk alone."""
+    means = torch.zeros(3, 10_000, dtype=torch.float64)
+    means[:, :2] = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], dtype=torch.float64)
+    weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    wide, flat = GaussianMixture(weights, means, 0.3), GaussianMixture(weights, means[:, :2].clone(), 0.3)
+    wiener = 0.09 * 0.49 / (0.09 + 0.49)
+    assert math.isclose(wide.risk(0.7), (2 * flat.risk(0.7) + 9_998 * wiener) / 10_000, rel_tol=1e-9)

@@ -45,7 +45,7 @@ class TheoryConfig:
         out: directory for what is measured and for report.html.
         seed: of every draw.
         effort: number of repetitions, as a multiple of the published ones; 0.05 is a quick look.
-        fresh: measure again what is there already.
+        fresh: remove earlier studies in the directory first.
     """
 
     studies: str = "all"

@@ -27,7 +27,13 @@ class Samples:
     sigmas: Sequence[float]
 
     def __post_init__(self) -> None:
-        if len(self.counts) != len(self.sigmas) or min(self.counts) < 0 or min(self.sigmas) <= 0 or sum(self.counts) <= 0:
+        if (
+            not self.counts
+            or len(self.counts) != len(self.sigmas)
+            or min(self.counts) < 0
+            or min(self.sigmas) <= 0
+            or sum(self.counts) <= 0
+        ):
             raise ValueError("need as many counts (0 or more, some above 0) as sigmas (above 0)")
 
     @property

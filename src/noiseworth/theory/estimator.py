@@ -5,8 +5,8 @@
 The procedure of "How much is a noisy image worth?" (arXiv 2411.02780, section 4), after Wu and Yang (arXiv 1807.07237) on the line
 and Doss, Wu, Yang and Zhou (arXiv 2002.05818) in R^d: half of the samples find the affine subspace of the atoms, the other half are
 projected onto it; along each of a net of directions a one-dimensional law is estimated from unbiased moments; candidates are
-products of the atoms along axes; the one whose projections differ least from the one-dimensional laws wins. We add a last step:
-the winner's atoms and weights are fitted to the moments along all directions.
+products of the atoms along axes; the one whose projections differ least from the one-dimensional laws wins. We add a last step: this is
+done for several sets of axes, each winner's atoms and weights are fitted to the moments along all directions, and the best fit is kept.
 """
 
 import itertools
@@ -61,14 +61,14 @@ def estimate(
         floor: noise below this counts as this much in the weights. The theory's weights are for noise that exceeds the
             scale of D (sigma_i >= 1 in a unit ball); below, all samples say about the same. By default that scale, estimated.
         weighting: False gives every sample equal weight.
-        buckets: estimate on this many buckets of equal total weight, and return the estimate with the smallest median distance to the
-            others: a few bad buckets do no harm (about 8 log(1/delta) buckets for probability 1 - delta).
+        buckets: estimate on this many buckets of equal total weight, and return the estimate with the smallest median distance to
+            all: a few bad buckets do no harm (about 8 log(1/delta) buckets for probability 1 - delta).
         seed: decides the two halves, the buckets and the axes.
 
     Raises:
         UserError: shapes that do not match, numbers that are not finite, negative noise, k out of range, or too few samples.
     """
-    x, sigma = _checked(x, sigma, k, buckets)
+    x, sigma = _checked(x, sigma, k, buckets, radius, floor)
     rng = np.random.default_rng(seed)
     if buckets > 1:
         parts = _buckets(sigma, buckets, rng)
@@ -78,11 +78,15 @@ def estimate(
     return _estimate(x, sigma, k, radius, floor, weighting, rng)
 
 
-def _checked(x: Floats, sigma: Array, k: int, buckets: int) -> tuple[Floats, Array]:
-    x = np.asarray(x)[:, None] if np.ndim(x) == 1 else np.asarray(x)
+def _checked(x: Floats, sigma: Array, k: int, buckets: int, radius: float | None, floor: float | None) -> tuple[Floats, Array]:
+    x = np.asarray(x)
+    x = x[:, None] if x.ndim == 1 else x
     sigma = np.asarray(sigma, dtype=np.float64)
-    if x.ndim != 2 or sigma.shape != x.shape[:1]:
-        raise UserError(f"samples of shape {x.shape} need noise of shape ({len(x)},), not {sigma.shape}")
+    if x.ndim != 2 or not x.size or sigma.shape != x.shape[:1]:
+        raise UserError(f"samples must have shape (n, d) or (n,) and their noise (n,), not {x.shape} and {sigma.shape}")
+    for name, value, least in (("radius", radius, 0.0), ("floor", floor, 0.0 if (sigma == 0).any() else -1e-300)):
+        if value is not None and not (np.isfinite(value) and value > least):
+            raise UserError(f"{name} = {value:g}: must be a finite number above 0")
     if not 1 <= k <= MOST_ATOMS:
         raise UserError(f"k = {k}: this estimator is for 1 to {MOST_ATOMS} atoms")
     if buckets < 1 or len(x) < 4 * k * buckets:
@@ -108,21 +112,24 @@ def _estimate(
 ) -> AtomicLaw:
     d = x.shape[1]
     low = signal_scale(x, sigma) if floor is None else floor
+    towards, spread, fine = (2, 4, 4 * k - 2) if weighting else (0, 0, 0)
     if k == 1:
-        return AtomicLaw(weighted_mean(x, inverse_power_weights(sigma, 2, low))[None], np.ones(1))
-    # The first half finds the subspace and the second the atoms in it; on the line there is no subspace to find. Weights of 0 stand for
-    # the half that does not take part: the samples may be a memory map, and are not copied.
-    first = np.isin(np.arange(len(x)), _buckets(sigma, 2, rng)[0]) if d > 1 else np.ones(len(x), dtype=bool)
-    second = ~first if d > 1 else first
-    centre = weighted_mean(x, _within(first, inverse_power_weights(sigma, 2, low)))
-    weights = _within(first, inverse_power_weights(sigma, 4 if weighting else 0, low))
-    space = find_subspace(x, sigma, min(k - 1, d), weights, centre)
+        return AtomicLaw(weighted_mean(x, inverse_power_weights(sigma, towards, low))[None], np.ones(1))
+    # The first half finds the subspace and the second the atoms in it, unless there is no subspace to find. Weights of 0 stand for the
+    # half that does not take part: the samples may be a memory map, and are not copied.
+    halves = d > k - 1
+    first = np.isin(np.arange(len(x)), _buckets(sigma, 2, rng)[0]) if halves else np.ones(len(x), dtype=bool)
+    second = ~first if halves else first
+    centre = weighted_mean(x, _within(first, inverse_power_weights(sigma, towards, low)))
+    space = find_subspace(x, sigma, min(k - 1, d), _within(first, inverse_power_weights(sigma, spread, low)), centre)
     points, sigma = space.project(x)[second], sigma[second]
-    weights = inverse_power_weights(sigma, 4 * k - 2 if weighting else 0, low)
-    reach = farthest(points, sigma) if radius is None else radius
+    weights = inverse_power_weights(sigma, fine, low)
+    reach = farthest(points, sigma) * (1 + 1e-6) if radius is None else radius
     if reach == 0:
         return AtomicLaw(np.tile(space.centre, (k, 1)), np.full(k, 1 / k))
-    law = _low_dimensional(points, sigma, weights, k, reach, rng)
+    # Below the scale of D it is the samples' own scatter that makes the moments uncertain.
+    noise = moment_noise(np.maximum(sigma, low), weights, 2 * k - 1)
+    law = _low_dimensional(points, sigma, weights, noise, reach, rng)
     return AtomicLaw(space.lift(law.atoms), law.weights)
 
 
@@ -156,10 +163,9 @@ def signal_scale(x: Floats, sigma: Array) -> float:
     return float(scale)
 
 
-def _low_dimensional(points: Array, sigma: Array, weights: Array, k: int, radius: float, rng: np.random.Generator) -> AtomicLaw:
-    """k atoms in R^q, q <= 3, from samples (n, q)."""
-    q = points.shape[1]
-    noise = moment_noise(sigma, weights, 2 * k - 1)
+def _low_dimensional(points: Array, sigma: Array, weights: Array, noise: Array, radius: float, rng: np.random.Generator) -> AtomicLaw:
+    """k atoms in R^q, q <= 3, from samples (n, q); `noise` (2k,) is that of their moments."""
+    q, k = points.shape[1], len(noise) // 2
     if q == 1:
         atoms, w = denoised_moments(weighted_moments(points[:, 0], sigma, weights, 2 * k - 1), noise, radius)
         return AtomicLaw(atoms[:, None], w)
@@ -188,6 +194,8 @@ def _refine(atoms: Array, weights: Array, net: Array, moments: Array, noise: Arr
 
     k, q = atoms.shape
     orders = np.arange(1, 2 * k)
+    unit = radius**orders  # the solver's tolerances are absolute: lengths count in units of the radius
+    wanted, deviation = moments[:, 1:] / unit, noise[1:] / unit
 
     def unpack(parameters: Array) -> AtomicLaw:
         logits = parameters[k * q :]
@@ -198,12 +206,13 @@ def _refine(atoms: Array, weights: Array, net: Array, moments: Array, noise: Arr
         law = unpack(parameters)
         along = law.atoms @ net.T  # (k, m)
         implied = np.einsum("j,jmr->mr", law.weights, along[..., None] ** orders)
-        return np.asarray(((implied - moments[:, 1:]) / noise[1:]).ravel())
+        return np.asarray(((implied - wanted) / deviation).ravel())
 
-    start = np.concatenate([np.clip(atoms, -radius, radius).ravel(), np.log(np.maximum(weights, 1e-3))])
-    limit = np.concatenate([np.full(k * q, radius * (1 + 1e-9)), np.full(k, 20.0)])
-    fit = least_squares(misfit, start, bounds=(-limit, limit), x_scale=np.concatenate([np.full(k * q, radius), np.ones(k)]))
-    return float(fit.cost), unpack(fit.x)
+    start = np.concatenate([np.clip(atoms / radius, -1, 1).ravel(), np.log(np.maximum(weights, 1e-3))])
+    limit = np.concatenate([np.full(k * q, 1 + 1e-9), np.full(k, 20.0)])
+    fit = least_squares(misfit, start, bounds=(-limit, limit))
+    law = unpack(fit.x)
+    return float(fit.cost), AtomicLaw(law.atoms * radius, law.weights)
 
 
 def _products(atoms: Array, weights: Array) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 Both maximise `sum_i log sum_j w_j N(x_i; mu_j, sigma_i^2 I)`. Likelihood weighs samples of mixed noise by itself.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,8 @@ def fit_em(
         x: (n, d) samples.
         sigma: (n,) their noise, positive.
         k: number of atoms.
-        starts: runs, each from atoms at random samples spread as in k-means++; the best likelihood wins.
+        starts: runs; the first from the centres of k-means, the others from random samples spread as in k-means++; the best likelihood
+            wins.
         tolerance: gain in mean log-likelihood from one iteration to the next at which to stop.
         most_iterations: of each run.
         seed: of the starts.
@@ -44,10 +46,16 @@ def fit_em(
         UserError: a sample without noise, whose likelihood has no bound.
     """
     _need_noise(sigma)
+    from scipy.cluster.vq import kmeans2
+
     rng = np.random.default_rng(seed)
     fits = []
-    for _ in range(starts):
-        law, iterations = AtomicLaw(_spread(x, k, rng), np.full(k, 1 / k)), 0
+    for start in range(starts):
+        atoms = _spread(x, k, rng)
+        if start == 0:
+            with warnings.catch_warnings(action="ignore"):  # an empty cluster keeps its centre, which is as good a start as any
+                atoms = kmeans2(np.asarray(x, dtype=np.float64), atoms, minit="matrix", iter=20)[0]
+        law, iterations = AtomicLaw(atoms, np.full(k, 1 / k)), 0
         following, likelihood = _em_step(x, sigma, law)
         gain = np.inf
         while gain > tolerance and iterations < most_iterations:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_POINTS = 1 << 17  # at a time, in integrals
+
 
 @dataclass(frozen=True)
 class GaussianMixture:
@@ -87,17 +89,20 @@ class GaussianMixture:
             return float(self.posterior_variance(self.means[:1], level))
         if q > 3:
             raise ValueError(f"the means span {q} dimensions; integration is for 3 at most, draw samples instead")
+        within = self.tau**2 * sigma**2 / (self.tau**2 + sigma**2)
+        flat = GaussianMixture(self.weights, offset @ basis[:q].T, self.tau)
         width = math.sqrt(self.tau**2 + sigma**2)
         reach = 7.0 if q < 3 else 6.0
         line = torch.linspace(-reach, reach, int(2 * reach * nodes_per_unit) + 1, dtype=self.means.dtype)
         grid = torch.cartesian_prod(*[line] * q).reshape(-1, q)
         mass = torch.exp(-(grid**2).sum(1) / 2)
         mass = mass / mass.sum()
-        total = 0.0
-        for weight, mean in zip(self.weights, self.means, strict=True):
-            points = mean + width * grid @ basis[:q]
-            total += float(weight) * float(mass @ self.posterior_variance(points, level.expand(len(grid))))
-        return total
+        between = 0.0
+        for weight, mean in zip(self.weights, flat.means, strict=True):
+            for points, share in zip(torch.split(grid, _POINTS), torch.split(mass, _POINTS), strict=True):
+                variance = flat.posterior_variance(mean + width * points, level.expand(len(points)))
+                between += float(weight) * float(share @ (variance - within))
+        return within + between * q / self.means.shape[1]
 
     def score(self, x_sigma: Tensor, sigma: Tensor) -> Tensor:
         """The gradient of the log-density of `x_sigma`, by Tweedie's formula: `(E[x | x_sigma] - x_sigma) / sigma^2`."""

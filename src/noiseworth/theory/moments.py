@@ -54,7 +54,7 @@ def inverse_power_weights(sigma: Array, power: float, floor: float = 0.0) -> Arr
 
 
 def weighted_moments(
-    x: Array, sigma: Array, weights: Array, order: int, directions: Array | None = None, chunk: int = 1 << 16
+    x: Array, sigma: Array, weights: Array, order: int, directions: Array | None = None, values: int = 1 << 21
 ) -> Array:
     """Unbiased moments `m_r = sum_i a_i gamma_{r, sigma_i}(x_i)`, r = 0 .. order.
 
@@ -64,19 +64,20 @@ def weighted_moments(
         weights: (n,) summing to 1.
         order: the highest r.
         directions: (m, q) unit vectors, for m one-dimensional laws at once.
-        chunk: samples at a time, which bounds the memory.
+        values: numbers at a time, which bounds the memory.
 
     Returns:
         (order + 1,) or (m, order + 1).
     """
     total = np.zeros((order + 1,) if directions is None else (order + 1, len(directions)))
+    chunk = max(1, values // total.size)
     for start in range(0, len(x), chunk):
         part = slice(start, start + chunk)
         if directions is None:
             total += hermite_moments(x[part], sigma[part], order) @ weights[part]
         else:
-            values = hermite_moments(x[part] @ directions.T, sigma[part, None], order)
-            total += np.tensordot(values, weights[part], axes=(1, 0))
+            along = hermite_moments(x[part] @ directions.T, sigma[part, None], order)
+            total += np.tensordot(along, weights[part], axes=(1, 0))
     return np.moveaxis(total, 0, -1)
 
 

@@ -59,7 +59,7 @@ def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
         value, low, high = bootstrap(saved, cells)
         share = (clean / NOISY).tolist()
         series += [
-            Series(f"σ = {s:g}", share, value.tolist(), np.maximum(low, 0.1).tolist(), high.tolist()),
+            Series(f"σ = {s:g}", share, value.tolist(), low.tolist(), high.tolist()),
             Series(f"σ^6 = {s**6:.3g}", share, [s**6] * len(share), guide=True),
         ]
         at = ADDED.index(4.0)

@@ -74,7 +74,8 @@ def _collapse(found: Mapping[str, Found], where: str) -> tuple[list[Number], lis
     power, n = (6, LINE_SAMPLES) if line else (4, SPACE_SAMPLES)
     rows: list[tuple[float, float]] = []
     curves, factors = [], []
-    for sigma in LINE_SIGMAS if line else SPACE_SIGMAS:
+    sigmas = LINE_SIGMAS if line else SPACE_SIGMAS
+    for sigma in sigmas:
         points = []
         for p in SHARES:
             key = f"{where}-p{p:g}-s{sigma:g}" if p < 1 else f"{where}-p1-s1"
@@ -82,7 +83,7 @@ def _collapse(found: Mapping[str, Found], where: str) -> tuple[list[Number], lis
             samples = Samples.mixed(n, p, sigma)
             effective = samples.power_sum(power)
             points.append((effective, value[0], low[0], high[0]))
-            if p < 1 or sigma == LINE_SIGMAS[0] or sigma == SPACE_SIGMAS[0]:
+            if p < 1 or sigma == sigmas[0]:  # all of noise 1: one cell, whatever the other noise
                 rows.append((effective, float(value[0])))
             if 0 < p < 1:
                 factors.append((uniform_weights_factor(samples, power), value[2], low[2], high[2]))
@@ -110,7 +111,13 @@ def _collapse(found: Mapping[str, Found], where: str) -> tuple[list[Number], lis
             float(np.abs(measured / predicted - 1).max()),
             expected=0.0,
         ),
-        Number(f"{where}_gain", f"largest gain over equal weights, {words} (predicted {predicted.max():.2f})", float(measured.max())),
+        Number(f"{where}_most", f"greatest gain over equal weights, {words} (predicted {predicted.max():.2f})", float(measured.max())),
+        Number(
+            f"{where}_least",
+            f"least gain over equal weights where a tenth or more is predicted, {words}",
+            float(measured[predicted >= 1.1].min()),
+            expected=float(predicted[predicted >= 1.1].min()),
+        ),
     ]
     title = "Telling apart" if line else "The subspace"
     letter = "SL" if line else "S4"

@@ -19,6 +19,7 @@ from time import monotonic
 
 import numpy as np
 
+from noiseworth import __version__
 from noiseworth.errors import Stopped, UserError
 from noiseworth.experiments.config import STUDIES, TheoryConfig
 from noiseworth.experiments.theory.study import Array, Cell, Study
@@ -51,7 +52,8 @@ def run_theory(config: TheoryConfig, *, quiet: bool = False) -> list[TheoryStudy
                     write_atomically(record, to_json(_run_study(load_study(name), config, out, step)) + "\n")
                 done.append(load_record(TheoryStudy, record))
     except KeyboardInterrupt:
-        raise Stopped(f"stopped; the same command goes on where it was ({out})", 2) from None
+        again = "the same command without --fresh" if config.fresh else "the same command"
+        raise Stopped(f"stopped; {again} goes on where it was ({out})", 2) from None
     return done
 
 
@@ -68,20 +70,16 @@ def _need_pot() -> None:
 
 
 def _prepare(out: Path, config: TheoryConfig) -> None:
-    """Make the directory, or check that it holds studies with these settings."""
+    """Make the directory, or check that it holds studies with these settings, by this version."""
     note = out / "theory.json"
-    settings = {"seed": config.seed, "effort": config.effort}
+    if config.fresh and note.is_file():
+        shutil.rmtree(out)
+    settings = {"seed": config.seed, "effort": config.effort, "version": __version__}
     if note.is_file():
-        if json.loads(note.read_text(encoding="utf-8")) != settings and not config.fresh:
-            raise UserError(f"{out}: holds studies with other settings; choose another --out, or --fresh to measure again")
-        if config.fresh:
-            for name in config.names:
-                shutil.rmtree(out / "cells" / name, ignore_errors=True)
-                (out / f"{name}.json").unlink(missing_ok=True)
-            left = [s.name for s in finished(out)]
-            if left and json.loads(note.read_text(encoding="utf-8")) != settings:
-                raise UserError(f"{out}: {', '.join(left)} there have other settings; name them too, or choose another --out")
-    elif out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
+        if json.loads(note.read_text(encoding="utf-8")) != settings:
+            raise UserError(f"{out}: holds studies with other settings; choose another --out, or --fresh to start again")
+        return
+    if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise UserError(f"{out}: exists and holds no studies; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(note, json.dumps(settings) + "\n")

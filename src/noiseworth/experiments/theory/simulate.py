@@ -63,7 +63,9 @@ def moment_sums(sums: Array, atoms: Array, sigma: float) -> Array:
     return total
 
 
-def line_errors(groups: list[tuple[Array, float]], weights: list[float], atoms: Array, probabilities: Array, radius: float) -> Array:
+def line_errors(
+    groups: list[tuple[Array, float]], weights: list[float], atoms: Array, probabilities: Array, radius: float, scale: float = 0.0
+) -> Array:
     """W1 between the truth and the estimate on the line, for every repetition and every set of atoms.
 
     Args:
@@ -72,6 +74,7 @@ def line_errors(groups: list[tuple[Array, float]], weights: list[float], atoms: 
         atoms: (..., k) true atoms.
         probabilities: (k,).
         radius: of the ball that the atoms are known to lie in.
+        scale: of the law, below which noise is not what makes moments uncertain (`floor` of `estimate`).
 
     Returns:
         (repeats, ...).
@@ -79,7 +82,7 @@ def line_errors(groups: list[tuple[Array, float]], weights: list[float], atoms: 
     order = groups[0][0].shape[-1] - 1
     moments = sum(a * moment_sums(sums, atoms, sigma) for (sums, sigma), a in zip(groups, weights, strict=True))
     sizes = [float(sums[0, :, 0].sum()) for sums, _ in groups]
-    noise = group_noise(sizes, [sigma for _, sigma in groups], weights, order)
+    noise = group_noise(sizes, [max(sigma, scale) for _, sigma in groups], weights, order)
     found, mass = denoised_moments(np.asarray(moments), noise, radius)
     return w1_on_line(found, mass, atoms, probabilities)
 
@@ -106,7 +109,7 @@ class SecondMoment:
 
     def __init__(self, n: int, d: int, sigma: float, rng: np.random.Generator) -> None:
         if n < d + 2:
-            raise ValueError(f"Bartlett's decomposition needs more samples than dimensions, not {n} for {d}")
+            raise ValueError(f"Bartlett's decomposition needs at least {d + 2} samples in {d} dimensions, not {n}")
         self.n, self.d, self.sigma = n, d, sigma
         root = np.tril(rng.standard_normal((d, d)), -1)
         root[np.arange(d), np.arange(d)] = np.sqrt(rng.chisquare(n - 2 - np.arange(d)))

@@ -70,11 +70,12 @@ def slope(x: Array, y: Array) -> float:
 
 
 def crossing(n: Array, errors: Array, level: float) -> float:
-    """The number of samples at which an error reaches a level, by a parabola through all points in logarithms.
+    """The number of samples at which an error reaches a level, by a power law through the four points nearest to it.
 
     At most ten times beyond the range of n.
     """
-    fitted = np.polyval(np.polyfit(np.log(errors), np.log(n), 2), np.log(level))
+    near = np.argsort(np.abs(np.log(errors / level)))[:4]
+    fitted = np.polyval(np.polyfit(np.log(errors[near]), np.log(n[near]), 1), np.log(level))
     return float(np.exp(np.clip(fitted, np.log(n.min() / 10), np.log(n.max() * 10))))
 
 
