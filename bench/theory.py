@@ -1,4 +1,4 @@
-"""Measure the theory and hold it to its bounds: `python bench/theory.py`. About 25 minutes on two cores, alone on the machine.
+"""Measure the theory and hold it to its bounds: `python bench/theory.py`. About 40 minutes on two cores, alone on the machine.
 
 Runs `noiseworth theory` (or goes on with it) and the tests of the closed forms, writes `results/theory.json`, the figures under
 `docs/figures/` and the numbers in `docs/theory.md`. `--page` rewrites the page and the figures from the results that are there.

@@ -229,7 +229,7 @@ def report(runs: list[str], out: str = "report.html", title: str = "noiseworth r
 
 
 def theory(config: TheoryConfig, dry_run: bool, as_json: bool) -> None:
-    """Measure the theory of mixtures under mixed noise, and draw it: rates, exchange rates, competitors; about 25 minutes."""
+    """Measure the theory of mixtures under mixed noise, and draw it: rates, exchange rates, competitors; about 40 minutes."""
     if dry_run:
         _print_settings(config)
         return
