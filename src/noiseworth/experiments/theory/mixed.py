@@ -60,7 +60,7 @@ def _space(p: float, sigma: float, number: int, rng: np.random.Generator) -> dic
 def _cells(effort: float) -> list[Cell]:
     line, space = repeats(1000, effort), repeats(60, effort)
     cells = [Cell(f"line-p{p:g}-s{s:g}", partial(_line, p, s, line), line * 0.015) for p, s in _grid(LINE_SIGMAS)]
-    return cells + [Cell(f"space-p{p:g}-s{s:g}", partial(_space, p, s, space), space * 0.1) for p, s in _grid(SPACE_SIGMAS)]
+    return cells + [Cell(f"space-p{p:g}-s{s:g}", partial(_space, p, s, space), space * 0.03) for p, s in _grid(SPACE_SIGMAS)]
 
 
 def _both(sample: list[Array]) -> Array:

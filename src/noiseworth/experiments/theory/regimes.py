@@ -53,7 +53,7 @@ def _cells(effort: float) -> list[Cell]:
     line, space = repeats(400, effort), repeats(60, effort)
     return [
         *(Cell(f"line-{r}-n{n}", partial(_line, r, n, line), line * 0.005) for r in REGIMES for n in LINE_SIZES),
-        *(Cell(f"space-{r}-n{n}", partial(_space, r, n, space), space * 0.05) for r in REGIMES for n in SPACE_SIZES),
+        *(Cell(f"space-{r}-n{n}", partial(_space, r, n, space), space * 0.015) for r in REGIMES for n in SPACE_SIZES),
     ]
 
 
