@@ -175,6 +175,7 @@ def test_summaries_of_exact_laws_are_exact() -> None:
         assert numbers[f"d{d}_rate"] == pytest.approx(-0.25, abs=1e-4)
         assert numbers[f"d{d}_exchange"] == pytest.approx(-4, abs=1e-3)
     assert numbers["pooled_rate"] == pytest.approx(0.25, abs=1e-4)
+    assert (numbers["joint_n"], numbers["joint_d"]) == pytest.approx((-0.25, 0.25), abs=1e-4)
 
     errors = {"k2-limit": {"errors": np.ones((5, 6, 36))}, "k3-limit": {"errors": np.ones((5, 6, 36))}}
     for k, sizes in separation.SIZES.items():

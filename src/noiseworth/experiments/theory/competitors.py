@@ -89,9 +89,9 @@ def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
             Panel(
                 f"competitors-{k}",
                 f"Moments and likelihood, {few} atoms",
-                "Error against the gap between atoms. Far apart, EM is as good as the moments or better. Nearer, the likelihood is so"
-                " flat that EM with the usual stopping rule stops far too early, worst of all where atoms just begin to part. Given far"
-                " more time than the moments need, it is as good or better everywhere.",
+                "Error against the gap between atoms. Apart, EM beats the moments. Where atoms merge the likelihood is so flat that EM"
+                " with the usual stopping rule stops far too early; even with patience, and hundreds of times the time of the moments,"
+                " it is no better than they are there.",
                 "gap between neighbouring atoms",
                 "error (W1)",
                 series,
