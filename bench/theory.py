@@ -4,8 +4,8 @@ Runs `noiseworth theory` (or goes on with it) and the tests of the closed forms,
 `docs/figures/` and the numbers in `docs/theory.md`. `--page` rewrites the page and the figures from the results that are there.
 
 Expected: all checks hold but two. All dimensions put on one line in d/n alone give a steeper exponent, since d = 10 lies a little
-higher than the others and to their left; and worth predicts the risk of a network well only when it is let know that neighbouring levels share
-what they learn.
+higher than the others and to their left; and worth predicts the risk of a network well only when it is let know that neighbouring
+levels share what they learn.
 """
 
 import argparse
