@@ -156,7 +156,7 @@ def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
             "subspace-exchange",
             "What a noisy sample is worth for the direction",
             "How many samples of noise 1 one of noise σ replaces, when the task is to find the direction in which the atoms differ."
-            " Compare with telling atoms apart: noise hurts less here, and the number of atoms does not matter.",
+            " Compare with telling atoms apart: noise hurts less here.",
             "noise σ",
             "worth in samples of noise 1",
             exchange,
