@@ -228,6 +228,35 @@ def report(runs: list[str], out: str = "report.html", title: str = "noiseworth r
     print(json.dumps({"report": str(page)}) if as_json else f"{page}: open it in a browser")
 
 
+def fit(source: str, *, as_json: bool) -> None:
+    """Fit laws of quality against numbers of clean and noisy images, and say what a noisy image is worth.
+
+    Args:
+        source: a CSV file with the columns n_clean, n_noisy, sigma, quality (lower is better), one row a trained model; or
+            published:cifar10, published:celeba_hq_64, published:imagenet_64.
+    """
+    from noiseworth.laws.describe import describe
+    from noiseworth.laws.observations import read_observations
+
+    law = describe(read_observations(source), source)
+    if as_json:
+        print(to_json(law))
+        return
+    exponent = f"{law.exponent:.3g} ({law.exponent_low:.3g} to {law.exponent_high:.3g})"
+    print(f"{law.n_observations} models, quality = {law.floor:.3g} + A n_eff^-alpha, where a noisy image adds its worth to n_eff")
+    print(f"alpha = {exponent}, typical residual {law.typical_residual:.1%}")
+    for p in law.prices:
+        most = "any" if p.most is None else f"{p.most:.3g}"
+        bounds = f"{p.least:.3g} to {most}" + (" (contradictory)" if p.most is not None and p.least > p.most else "")
+        worth = f"worth {p.rate:.2f} clean ones ({p.rate_low:.2f} to {p.rate_high:.2f}), price {p.price:.2f}"
+        print(f"  noise {p.sigma:g}: {worth}; by inequalities {bounds}")
+    for name, words in (("one", "one currency"), ("two", "two currencies")):
+        if name in law.aicc:
+            held = f"held-out error {law.held_out_median[name]:.1%} (median), {law.held_out_p90[name]:.1%} (90th percentile)"
+            better = ", the better" if name == law.better and len(law.aicc) > 1 else ""
+            print(f"{words}: AICc {law.aicc[name]:.1f}, {held}{better}")
+
+
 def theory(config: TheoryConfig, dry_run: bool, as_json: bool) -> None:
     """Measure the theory of mixtures under mixed noise, and draw it: rates, exchange rates, competitors; about 40 minutes."""
     if dry_run:
@@ -259,6 +288,7 @@ _FUNCTIONS: dict[str, Callable[..., None]] = {
     "sample": sample,
     "evaluate": evaluate,
     "report": report,
+    "fit": fit,
 }
 # Required, and yet they read better as options.
 _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
@@ -268,7 +298,7 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     },
     "evaluate": {"against": (str, "A packed data set of clean images, the reference.")},
 }
-_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "theory")
+_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "fit", "theory")
 
 
 def make_parser(command: str | None = None) -> ArgumentParser:

@@ -275,6 +275,47 @@ class TheoryStudy:
         return {number.key: number for number in self.numbers}[key]
 
 
+# ---- what a law fit says -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PriceRecord:
+    """What an image of noise `sigma` is worth, three ways.
+
+    `rate` is its worth in clean images in the one-currency law, with a 95% interval, and `price = 1 / rate`. `least` and `most` bound
+    the price by inequalities between pairs of models (null: no bound). `coarse` and `fine` are its worth in each of two currencies.
+    """
+
+    sigma: float
+    rate: float
+    rate_low: float
+    rate_high: float
+    price: float
+    least: float
+    most: float | None
+    coarse: float | None
+    fine: float | None
+
+
+@dataclass(frozen=True)
+class LawRecord:
+    """What `noiseworth fit` found. The exponent is that of the one-currency law, with its 95% interval; of the two laws `better` has
+    the lower AICc. Held-out errors are relative, over 20 random splits that fit 70%; null where a law could not be fitted."""
+
+    source: str
+    n_observations: int
+    exponent: float
+    exponent_low: float
+    exponent_high: float
+    floor: float
+    typical_residual: float
+    prices: list[PriceRecord]
+    better: str
+    aicc: dict[str, float]
+    held_out_median: dict[str, float]
+    held_out_p90: dict[str, float]
+
+
 # ---- what lies under results/ ------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""Laws of quality against data: prices, fits with uncertainty. Arrays in, numbers out; no torch."""
