@@ -8,6 +8,7 @@ import pytest
 
 from noiseworth.cli import main
 from noiseworth.errors import UserError
+from noiseworth.laws.budget import Market, least_clean_share, marginal_worth, plan_purchase
 from noiseworth.laws.describe import describe
 from noiseworth.laws.fit import fit_law, held_out_errors
 from noiseworth.laws.inequalities import price_intervals
@@ -156,3 +157,70 @@ def test_missing_files_and_names_are_named(capsys: pytest.CaptureFixture[str]) -
     assert "nowhere.csv: no such file" in capsys.readouterr().err
     assert main(["fit", "published:mnist"]) == 2
     assert "there are cifar10, celeba_hq_64, imagenet_64" in capsys.readouterr().err
+
+
+# ---- budgets -----------------------------------------------------------------------------------------------------------
+
+
+def test_with_one_currency_the_cheaper_worth_is_bought() -> None:
+    """The flip is at `1 / r`; on either side the best purchase is the corner that arithmetic says."""
+    o = synthetic(0.0, 0)
+    law = fit_law(o)
+    rate = float(law.rates()[1])
+    for ratio, noisy_is_best in ((0.9 / rate, False), (1.1 / rate, True)):
+        plan = plan_purchase(law, o, Market(ratio, 1.0, 0.2), budget=5000 * ratio)
+        assert plan.flip_ratio == pytest.approx(1 / rate, rel=1e-3)
+        assert (plan.best.n_noisy > 0) == noisy_is_best
+        if noisy_is_best:  # as many noisy ones as the observed shares allow
+            share = plan.best.n_clean / (plan.best.n_clean + plan.best.n_noisy)
+            assert share == pytest.approx(least_clean_share(o, 1), abs=0.01)
+            assert plan.best.quality < plan.all_clean.quality
+        else:
+            assert plan.best == plan.all_clean
+        spent = plan.best.n_clean * ratio + plan.best.n_noisy
+        assert spent == pytest.approx(5000 * ratio, rel=0.01)
+
+
+def test_what_is_there_already_changes_what_is_best() -> None:
+    """Marginal worth in two currencies: many noisy images that are there make the next clean one worth more."""
+    rows = []
+    for c, n, s in DESIGN:
+        coarse, fine = ((c + n / (1 + (s / t) ** q if n else 1)) / 10_000 for t, q in ((0.5, 2.0), (0.1, 3.0)))
+        rows.append((c, n, s, 1.0 + 0.3 * coarse**-0.4 + 0.05 * fine**-1.2))
+    o = from_rows(rows)
+    law = fit_law(o, "two")
+    few, many = (marginal_worth(law, 1000, noisy, 1) for noisy in (0, 9000))
+    assert many < few
+    low, high = sorted(float(r) for r in law.rates()[:, 1])
+    assert low < many < few < high
+
+
+def test_intervals_of_a_plan_widen_with_the_noise_of_the_data() -> None:
+    widths = []
+    for noise in (0.005, 0.05):
+        o = synthetic(noise, 3)
+        plan = plan_purchase(fit_law(o), o, Market(10.0, 1.0, 0.1), budget=20_000)
+        assert plan.best.low < plan.best.quality < plan.best.high
+        widths.append(plan.best.high - plan.best.low)
+    assert widths[1] > 3 * widths[0]
+
+
+def test_plans_say_when_they_leave_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    o = synthetic(0.01, 4)
+    law = fit_law(o)
+    beyond = [plan_purchase(law, o, Market(1.0, 1.0, 0.1), budget).beyond for budget in (50, 5000, 50_000)]
+    assert beyond == ["fewer", None, "more"]
+    with pytest.raises(UserError, match=r"noise 0\.3: the law knows 0\.1, 0\.2, 0\.4"):
+        plan_purchase(law, o, Market(1.0, 1.0, 0.3), 5000)
+    with pytest.raises(UserError, match="no model like that was observed"):
+        plan_purchase(law, o, Market(1.0, 1.0, 0.1), 100, have_noisy=90_000)
+    with pytest.raises(UserError, match="prices must be"):
+        Market(0.0, 1.0, 0.1)
+    words = ["plan", "published:cifar10", "--clean-price", "1", "--noisy-price", "0.1", "--sigma", "0.2"]
+    assert main([*words, "--budget", "10000"]) == 0
+    assert "noisy ones pay from a ratio of 2.6" in capsys.readouterr().out
+    assert main([*words, "--budget", "-1"]) == 2
+    assert main([*words, "--budget", "10000", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["best"]["n_noisy"] > 0
+    assert captured.err.count("\n") == 1

@@ -257,6 +257,54 @@ def fit(source: str, *, as_json: bool) -> None:
             print(f"{words}: AICc {law.aicc[name]:.1f}, {held}{better}")
 
 
+def plan(
+    source: str,
+    budget: float,
+    clean_price: float,
+    noisy_price: float,
+    sigma: float,
+    law: Literal["one", "two"] = "one",
+    have_clean: int = 0,
+    have_noisy: int = 0,
+    *,
+    as_json: bool,
+) -> None:
+    """Say what to buy with a budget: how many clean and how many noisy images.
+
+    Args:
+        source: trained models, as for `noiseworth fit`.
+        budget: to spend.
+        clean_price: of one clean image, in the budget's currency.
+        noisy_price: of one noisy image.
+        sigma: noise of the noisy images; one of the source's.
+        law: one currency, or two (coarse and fine), fitted to the source.
+        have_clean: clean images that are there already.
+        have_noisy: noisy images of that noise that are there already.
+    """
+    from noiseworth.laws.budget import Market, plan_purchase
+    from noiseworth.laws.fit import fit_law
+    from noiseworth.laws.observations import read_observations
+
+    observations = read_observations(source)
+    market = Market(clean_price, noisy_price, sigma)
+    found = plan_purchase(fit_law(observations, law), observations, market, budget, have_clean, have_noisy)
+    if as_json:
+        print(to_json(found))
+        return
+    for name, purchase in (("buy", found.best), ("all clean", found.all_clean)):
+        predicted = f"predicted quality {purchase.quality:.3g} ({purchase.low:.3g} to {purchase.high:.3g})"
+        print(f"{name:<10} {purchase.n_clean:>10,} clean {purchase.n_noisy:>10,} noisy   {predicted}")
+    ratio = found.clean_price / found.noisy_price
+    print(f"a clean image costs {ratio:.3g} noisy ones; noisy ones pay from a ratio of {found.flip_ratio:.3g} on")
+    if found.best.n_noisy:
+        print(f"the mix beats all clean with probability {found.better_with:.0%}, under the law's uncertainty")
+    print(f"kept to at least {found.least_clean_share:.0%} clean, the least that was observed")
+    if found.beyond:
+        print(
+            f"beyond what was observed: every model had {'fewer' if found.beyond == 'more' else 'more'} images, and the law may not hold here"
+        )
+
+
 def theory(config: TheoryConfig, dry_run: bool, as_json: bool) -> None:
     """Measure the theory of mixtures under mixed noise, and draw it: rates, exchange rates, competitors; about 40 minutes."""
     if dry_run:
@@ -289,6 +337,7 @@ _FUNCTIONS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "report": report,
     "fit": fit,
+    "plan": plan,
 }
 # Required, and yet they read better as options.
 _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
@@ -297,8 +346,14 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         "sigma": (float, "Noise standard deviation of the others, where the range of clean values is [-1, 1]."),
     },
     "evaluate": {"against": (str, "A packed data set of clean images, the reference.")},
+    "plan": {
+        "budget": (float, "To spend."),
+        "clean_price": (float, "Of one clean image, in the budget's currency."),
+        "noisy_price": (float, "Of one noisy image."),
+        "sigma": (float, "Noise of the noisy images; one of the source's."),
+    },
 }
-_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "fit", "theory")
+_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "fit", "plan", "theory")
 
 
 def make_parser(command: str | None = None) -> ArgumentParser:

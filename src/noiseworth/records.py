@@ -316,6 +316,39 @@ class LawRecord:
     held_out_p90: dict[str, float]
 
 
+@dataclass(frozen=True)
+class PurchaseRecord:
+    """Images to buy, and the predicted quality with the 95% interval of the law's uncertainty."""
+
+    n_clean: int
+    n_noisy: int
+    quality: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BudgetRecord:
+    """What `noiseworth plan` found. `better_with` is the probability, under the law's uncertainty, that the best mix beats all clean.
+
+    While a clean image costs less than `flip_ratio` noisy ones, clean images alone are best. Purchases keep to at least
+    `least_clean_share` of clean images, the least that was observed; `beyond` says that the prediction is for "more" images than any
+    observed model had, or for "fewer".
+    """
+
+    law: str
+    sigma: float
+    budget: float
+    clean_price: float
+    noisy_price: float
+    all_clean: PurchaseRecord
+    best: PurchaseRecord
+    better_with: float
+    flip_ratio: float
+    least_clean_share: float
+    beyond: Literal["more", "fewer"] | None
+
+
 # ---- what lies under results/ ------------------------------------------------------------------------------------------
 
 

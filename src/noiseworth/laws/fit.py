@@ -8,7 +8,7 @@ images count in units of the greatest n_clean. Parameters are positive and fitte
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +147,23 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     return Law(
         name, o.sigmas, unit, parameters, np.asarray(covariance, dtype=np.float64), freedom, float(np.sqrt(variance)), float(aicc)
     )
+
+
+def refits(law: Law, observations: Observations, count: int = 100, seed: int = 0) -> list[Law]:
+    """The law fitted again to qualities with resampled residuals (the bootstrap): what else it could have been.
+
+    Curvature says less where a law is hardly determined, as that of two currencies often is.
+    """
+    rng = np.random.default_rng(seed)
+    centre = _log_quality(law.name, law.parameters, observations, law.unit)
+    residual = np.log(observations.quality) - centre
+    residual = (residual - residual.mean()) * np.sqrt(len(residual) / law.freedom)
+    found = []
+    for _ in range(count):
+        target = centre + rng.choice(residual, len(residual))
+        start = law.parameters
+        found.append(replace(law, parameters=_solve(law.name, observations, law.unit, target, start, start, law.scale)[0]))
+    return found
 
 
 def _solve(
