@@ -300,9 +300,8 @@ def plan(
         print(f"the mix beats all clean with probability {found.better_with:.0%}, under the law's uncertainty")
     print(f"kept to at least {found.least_clean_share:.0%} clean, the least that was observed")
     if found.beyond:
-        print(
-            f"beyond what was observed: every model had {'fewer' if found.beyond == 'more' else 'more'} images, and the law may not hold here"
-        )
+        others = "fewer" if found.beyond == "more" else "more"
+        print(f"beyond what was observed: every model had {others} images, and the law may not hold here")
 
 
 def theory(config: TheoryConfig, dry_run: bool, as_json: bool) -> None:
