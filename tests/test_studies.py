@@ -177,7 +177,8 @@ def test_summaries_of_exact_laws_are_exact() -> None:
     assert numbers["pooled_rate"] == pytest.approx(0.25, abs=1e-4)
     assert (numbers["joint_n"], numbers["joint_d"]) == pytest.approx((-0.25, 0.25), abs=1e-4)
 
-    errors = {"k2-limit": {"errors": np.ones((5, 6, 36))}, "k3-limit": {"errors": np.ones((5, 6, 36))}}
+    scattered = np.random.default_rng(7).standard_normal((5, 6, 36))
+    errors = {"k2-limit": {"errors": scattered}, "k3-limit": {"errors": scattered}}
     for k, sizes in separation.SIZES.items():
         for n in sizes:
             curve = np.array([Samples([n], [s]).separation(k) ** (-1 / (4 * k - 2)) for s in separation.SIGMAS[k]])
