@@ -106,7 +106,9 @@ def write_page() -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     for study in studies:
         for panel in study.panels:
-            write_atomically(FIGURES / f"theory-{panel.name}.svg", panel_figure(panel) + "\n")
+            head, body = panel_figure(panel).split(">", 1)
+            white = '<rect width="100%" height="100%" fill="white"/>'  # readers of the page may have a dark background
+            write_atomically(FIGURES / f"theory-{panel.name}.svg", f"{head}>{white}{body}")
     write_atomically(PAGE, updated(PAGE.read_text(encoding="utf-8"), studies))
 
 
