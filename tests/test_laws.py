@@ -32,6 +32,15 @@ def synthetic(noise: float, seed: int, design: Design = DESIGN) -> Observations:
     return from_rows(rows)
 
 
+def two_powers() -> Observations:
+    """Quality with a gentle power of images that forgive noise, and a steep one of images that do not; without scatter."""
+    rows = []
+    for c, n, s in DESIGN:
+        coarse, fine = ((c + n / (1 + (s / t) ** q if n else 1)) / 10_000 for t, q in ((0.5, 2.0), (0.1, 3.0)))
+        rows.append((c, n, s, 1.0 + 0.3 * coarse**-0.4 + 0.05 * fine**-1.2))
+    return from_rows(rows)
+
+
 @pytest.mark.parametrize("name", ["celeba_hq_64", "imagenet_64"])
 def test_inequalities_reproduce_the_published_intervals(name: str) -> None:
     facts = json.loads((Path(__file__).parent.parent / "src/noiseworth/laws/published.json").read_text(encoding="utf-8"))
@@ -71,11 +80,7 @@ def test_a_law_without_noise_is_recovered() -> None:
 
 def test_two_currencies_are_recovered() -> None:
     """The truth has two powers with different rates: the law of two predicts it, the law of one cannot."""
-    rows = []
-    for c, n, s in DESIGN:
-        coarse, fine = ((c + n / (1 + (s / t) ** q if n else 1)) / 10_000 for t, q in ((0.5, 2.0), (0.1, 3.0)))
-        rows.append((c, n, s, 1.0 + 0.3 * coarse**-0.4 + 0.05 * fine**-1.2))
-    o = from_rows(rows)
+    o = two_powers()
     one, two = (np.abs(fit_law(o, name).predict(o) / o.quality - 1).max() for name in ("one", "two"))
     assert two < 0.01 < one
 
@@ -183,11 +188,7 @@ def test_with_one_currency_the_cheaper_worth_is_bought() -> None:
 
 def test_what_is_there_already_changes_what_is_best() -> None:
     """Marginal worth in two currencies: many noisy images that are there make the next clean one worth more."""
-    rows = []
-    for c, n, s in DESIGN:
-        coarse, fine = ((c + n / (1 + (s / t) ** q if n else 1)) / 10_000 for t, q in ((0.5, 2.0), (0.1, 3.0)))
-        rows.append((c, n, s, 1.0 + 0.3 * coarse**-0.4 + 0.05 * fine**-1.2))
-    o = from_rows(rows)
+    o = two_powers()
     law = fit_law(o, "two")
     few, many = (marginal_worth(law, 1000, noisy, 1) for noisy in (0, 9000))
     assert many < few

@@ -241,7 +241,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure: `caption` tells a newcomer what to see in it. Axes are logarithmic unless said otherwise."""
+    """One figure with logarithmic axes; `caption` tells a newcomer what to see in it."""
 
     name: str
     title: str
@@ -249,8 +249,6 @@ class Panel:
     x_label: str
     y_label: str
     series: list[Series]
-    log_x: bool = True
-    log_y: bool = True
 
 
 @dataclass(frozen=True)
@@ -489,12 +487,12 @@ def load_lines(kind: type[T], path: Path) -> list[T]:
         raise UserError(f"{path}: not JSON Lines ({error})") from None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file beside its place, sync it, and rename it: readers see the old file or the new one, never a half."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file (text in UTF-8) beside its place, sync it, and rename it: readers see the old file or the new one, never a half."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -5,9 +5,7 @@ noisy; that tenth clean and the rest noisy. About 4 minutes on two cores. Expect
 `clean_small` and `noisy` are several times further away.
 """
 
-import json
 import resource
-import shutil
 from pathlib import Path
 from time import monotonic
 
@@ -15,9 +13,9 @@ from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset
 from noiseworth.data.pack import pack
 from noiseworth.data.sources import DIGITS
-from noiseworth.errors import UserError
 from noiseworth.evaluate.features import Features
 from noiseworth.experiments.config import DemoConfig
+from noiseworth.experiments.directory import claim
 from noiseworth.experiments.evaluation import evaluate, make_features
 from noiseworth.records import (
     REGIMES,
@@ -53,7 +51,8 @@ def run_demo(config: DemoConfig, *, quiet: bool = False) -> DemoSummary:
         Stopped: SIGINT or SIGTERM came while training; the state is saved.
     """
     out = Path(config.out)
-    _prepare(out, config)
+    settings = {name: getattr(config, name) for name in ("seed", "sigma", "n_images", "n_generated")}
+    claim(out, "demo.json", settings, what="a demo", fresh=config.fresh)
     if (out / "summary.json").is_file():
         return load_record(DemoSummary, out / "summary.json")
     began = monotonic()
@@ -106,27 +105,6 @@ def run_demo(config: DemoConfig, *, quiet: bool = False) -> DemoSummary:
     )
     write_atomically(out / "summary.json", to_json(summary) + "\n")
     return summary
-
-
-def _prepare(out: Path, config: DemoConfig) -> None:
-    """Make the directory, or check that it holds a demo with these settings."""
-    note = out / "demo.json"
-    if config.fresh and note.is_file():
-        shutil.rmtree(out)
-    settings = {
-        "seed": config.seed,
-        "sigma": config.sigma,
-        "n_images": config.n_images,
-        "n_generated": config.n_generated,
-    }
-    if note.is_file():
-        if json.loads(note.read_text(encoding="utf-8")) != settings:
-            raise UserError(f"{out}: holds a demo with other settings; choose another --out, or --fresh to start again")
-        return
-    if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
-        raise UserError(f"{out}: exists and holds no demo; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, json.dumps(settings) + "\n")
 
 
 def _make_data(folder: Path, config: DemoConfig) -> dict[str, Path]:

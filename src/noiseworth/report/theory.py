@@ -36,28 +36,18 @@ def panel_figure(panel: Panel) -> str:
         for series in panel.series:
             if series.guide:
                 # In the colour of the points before it, if every curve has a guide of its own.
-                own = sum(s.guide for s in panel.series) > 1
-                axes.plot(
-                    series.x, series.y, color=colour if own else "#8a8f94", linewidth=1.1, linestyle="--", label=series.label, zorder=1
-                )
+                shade = colour if guides > 1 else "#8a8f94"
+                axes.plot(series.x, series.y, color=shade, linewidth=1.1, linestyle="--", label=series.label, zorder=1)
                 continue
-            colour = next(colours)
-            bars = None
+            colour, bars = next(colours), None
             if series.low is not None and series.high is not None:
                 below = [max(y - low, 0) for y, low in zip(series.y, series.low, strict=True)]
                 bars = [below, [max(high - y, 0) for y, high in zip(series.y, series.high, strict=True)]]
-            line = "none" if guides else "-"
-            axes.errorbar(
-                series.x, series.y, bars, color=colour, label=series.label, marker="o", markersize=4, linestyle=line, linewidth=1.1
-            )
-        axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
-        if panel.log_x:
-            axes.set_xscale("log")
-        if panel.log_y:
-            axes.set_yscale("log")
-        for axis, narrow in ((axes.xaxis, panel.log_x), (axes.yaxis, panel.log_y)):
-            if narrow:
-                _label_ticks(axis)
+            style: dict[str, Any] = {"color": colour, "label": series.label, "linestyle": "none" if guides else "-"}
+            axes.errorbar(series.x, series.y, bars, marker="o", markersize=4, linewidth=1.1, **style)
+        axes.set(xlabel=panel.x_label, ylabel=panel.y_label, xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            _label_ticks(axis)
         axes.legend(frameon=False, fontsize=8)
 
     return svg(draw)

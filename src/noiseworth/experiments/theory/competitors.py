@@ -11,8 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.experiments.theory.separation import SHAPES
-from noiseworth.experiments.theory.study import Cell, Found, Study, bootstrap, repeats
-from noiseworth.records import Number, Panel, Series
+from noiseworth.experiments.theory.study import (
+    Cell,
+    Found,
+    Study,
+    bootstrap,
+    curve,
+    repeats,
+    with_interval,
+)
+from noiseworth.records import Number, Panel
 from noiseworth.theory.estimator import AtomicLaw, estimate, farthest
 from noiseworth.theory.likelihood import fit_em, fit_npmle
 
@@ -59,10 +67,6 @@ def _cells(effort: float) -> list[Cell]:
     return [Cell(f"k{k}-gap{gap:g}", partial(_run, k, gap, number), number * 7.0) for k in SHAPES for gap in GAPS]
 
 
-def _mean(sample: list[Array], method: int) -> float:
-    return float(sample[0][:, method].mean())
-
-
 def _ratio(sample: list[Array], method: int) -> float:
     """Geometric mean over the settings of the error over that of the moments."""
     return float(np.exp(np.mean([np.log(e[:, method].mean() / e[:, 0].mean()) for e in sample])))
@@ -74,16 +78,14 @@ def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
         for band, gaps in BANDS.items():
             for key, values, of in (("errors", band, "error"), ("seconds", f"{band}_time", "time")):
                 cells = [found[f"k{k}-gap{gap:g}"][key] for k in SHAPES for gap in gaps]
-                value, low, high = bootstrap(partial(_ratio, method=m), cells)
                 where = " to ".join(f"{gap:g}" for gap in sorted({gaps[0], gaps[-1]}))
                 what = f"{of} over that of the moments, gaps {where} ({band}): {words}"
-                numbers.append(Number(f"{method}_{values}", what, float(value), float(low), float(high), unit="ratio"))
+                numbers.append(with_interval(f"{method}_{values}", what, bootstrap(partial(_ratio, method=m), cells), unit="ratio"))
     for k in SHAPES:
         series = []
         for m, words in enumerate(METHODS.values()):
-            parts = [bootstrap(partial(_mean, method=m), [found[f"k{k}-gap{gap:g}"]["errors"]], 100) for gap in GAPS]
-            value, low, high = (np.array(column) for column in zip(*parts, strict=True))
-            series.append(Series(words.split(" (")[0], list(GAPS), value.tolist(), low.tolist(), high.tolist()))
+            cells = [found[f"k{k}-gap{gap:g}"]["errors"][:, m] for gap in GAPS]
+            series.append(curve(words.split(" (")[0], np.array(GAPS), cells, np.mean))
         few = {2: "two", 3: "three"}[k]
         panels.append(
             Panel(

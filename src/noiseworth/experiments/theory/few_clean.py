@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from noiseworth.experiments.theory.separation import RADIUS, SEPARATIONS, SHAPES, probabilities
 from noiseworth.experiments.theory.simulate import group_weights, hermite_sums, line_errors
-from noiseworth.experiments.theory.study import Cell, Found, Study, bootstrap, crossing, repeats, worst
+from noiseworth.experiments.theory.study import (
+    Cell,
+    Found,
+    Study,
+    bootstrap,
+    crossing,
+    repeats,
+    worst,
+)
 from noiseworth.records import Number, Panel, Series
 
 Array = NDArray[np.float64]

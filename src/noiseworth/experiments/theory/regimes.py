@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 
 from noiseworth.experiments.theory.separation import RADIUS, SEPARATIONS, SHAPES, probabilities
 from noiseworth.experiments.theory.simulate import group_weights, hermite_sums, line_errors
-from noiseworth.experiments.theory.study import Cell, Found, Study, bootstrap, repeats, slope, worst
+from noiseworth.experiments.theory.study import (
+    Cell,
+    Found,
+    Study,
+    curve,
+    repeats,
+    slope,
+)
 from noiseworth.experiments.theory.subspace import STEPS, errors_in_space
-from noiseworth.records import REGIMES, Number, Panel, Series
+from noiseworth.records import REGIMES, Number, Panel
 from noiseworth.theory.bounds import Samples
 
 Array = NDArray[np.float64]
@@ -66,10 +73,8 @@ def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
         n, series = np.array(sizes, dtype=np.float64), []
         curves = {}
         for regime in REGIMES:
-            parts = [bootstrap(lambda sample: worst(sample[0]), [found[f"{task}-{regime}-n{m}"]["errors"]], 100) for m in sizes]
-            value, low, high = (np.array(column) for column in zip(*parts, strict=True))
-            curves[regime] = value
-            series.append(Series(LABELS[regime], n.tolist(), value.tolist(), low.tolist(), high.tolist()))
+            series.append(curve(LABELS[regime], n, [found[f"{task}-{regime}-n{m}"]["errors"] for m in sizes]))
+            curves[regime] = np.array(series[-1].y)
         for regime in REGIMES[1:]:
             expected = (Samples(*groups(regime, 10**6)).power_sum(power) / 10**6) ** (-1 / power)
             ratio = float(np.exp(np.mean(np.log(curves[regime] / curves["clean"]))))

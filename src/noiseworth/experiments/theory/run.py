@@ -8,11 +8,8 @@ A cell that is there is not measured again, so the same command goes on after an
 from a generator of its own, a function of (seed, study, key).
 """
 
-import json
-import os
-import shutil
+import io
 import zlib
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
@@ -22,7 +19,8 @@ import numpy as np
 from noiseworth import __version__
 from noiseworth.errors import Stopped, UserError
 from noiseworth.experiments.config import STUDIES, TheoryConfig
-from noiseworth.experiments.theory.study import Array, Cell, Study
+from noiseworth.experiments.directory import claim
+from noiseworth.experiments.theory.study import Cell, Study
 from noiseworth.records import TheoryStudy, load_record, to_json, write_atomically
 
 
@@ -42,10 +40,11 @@ def run_theory(config: TheoryConfig, *, quiet: bool = False) -> list[TheoryStudy
     out = Path(config.out)
     if any(name in ("subspace", "regimes", "mixed") for name in config.names):
         _need_pot()
-    _prepare(out, config)
+    settings = {"seed": config.seed, "effort": config.effort, "version": __version__}
+    claim(out, "theory.json", settings, what="studies", fresh=config.fresh)
     done = []
     try:
-        with _progress(config, out, quiet) as step:
+        with _Progress(config, out, quiet) as step:
             for name in config.names:
                 record = out / f"{name}.json"
                 if not record.is_file():
@@ -69,23 +68,7 @@ def _need_pot() -> None:
         raise UserError("W1 in several dimensions needs POT: pip install 'noiseworth[theory]'") from None
 
 
-def _prepare(out: Path, config: TheoryConfig) -> None:
-    """Make the directory, or check that it holds studies with these settings, by this version."""
-    note = out / "theory.json"
-    if config.fresh and note.is_file():
-        shutil.rmtree(out)
-    settings = {"seed": config.seed, "effort": config.effort, "version": __version__}
-    if note.is_file():
-        if json.loads(note.read_text(encoding="utf-8")) != settings:
-            raise UserError(f"{out}: holds studies with other settings; choose another --out, or --fresh to start again")
-        return
-    if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
-        raise UserError(f"{out}: exists and holds no studies; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, json.dumps(settings) + "\n")
-
-
-class _progress:  # noqa: N801 - a context manager that reads as a function
+class _Progress:
     """A bar over the cost of all cells, with the time that is left."""
 
     def __init__(self, config: TheoryConfig, out: Path, quiet: bool) -> None:
@@ -95,7 +78,7 @@ class _progress:  # noqa: N801 - a context manager that reads as a function
         form = "{desc} |{bar}| {percentage:3.0f}%, {remaining} left"
         self.bar = tqdm(total=total, bar_format=form, disable=quiet or total == 0, leave=False)
 
-    def __enter__(self) -> "_progress":
+    def __enter__(self) -> "_Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,15 +99,19 @@ def _place(out: Path, study: Study, cell: Cell) -> Path:
     return out / "cells" / study.name / f"{cell.key}.npz"
 
 
-def _run_study(study: Study, config: TheoryConfig, out: Path, step: _progress) -> TheoryStudy:
+def _run_study(study: Study, config: TheoryConfig, out: Path, step: _Progress) -> TheoryStudy:
     found = {}
-    for cell, place in _places(study, config, out):
+    (out / "cells" / study.name).mkdir(parents=True, exist_ok=True)
+    for cell in study.cells(config.effort):
+        place = _place(out, study, cell)
         step.start(f"{study.name} {cell.key}")
         if not place.is_file():
             rng = np.random.default_rng([config.seed, zlib.crc32(f"{study.name} {cell.key}".encode())])
             began = monotonic()
             values = cell.run(rng)
-            _save(place, values | {"elapsed": np.array(monotonic() - began)})
+            whole = io.BytesIO()
+            np.savez(whole, elapsed=np.array(monotonic() - began), **values)  # type: ignore[arg-type]
+            write_atomically(place, whole.getvalue())
             step.done(cell.cost)
         with np.load(place, allow_pickle=False) as file:
             found[cell.key] = dict(file)
@@ -132,20 +119,3 @@ def _run_study(study: Study, config: TheoryConfig, out: Path, step: _progress) -
     numbers, panels = study.summarise(found)
     seconds = float(sum(float(values["elapsed"]) for values in found.values()))
     return TheoryStudy(study.name, study.title, study.lead, numbers, panels, seconds, config.seed, config.effort)
-
-
-def _places(study: Study, config: TheoryConfig, out: Path) -> Iterator[tuple[Cell, Path]]:
-    (out / "cells" / study.name).mkdir(parents=True, exist_ok=True)
-    for cell in study.cells(config.effort):
-        yield cell, _place(out, study, cell)
-
-
-def _save(place: Path, values: dict[str, Array]) -> None:
-    """Written beside and renamed: a cell is there whole, or not at all."""
-    beside = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, **values)  # type: ignore[arg-type]
-        beside.replace(place)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -11,7 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.experiments.theory.simulate import SAMPLED, hermite_sums, line_errors
-from noiseworth.experiments.theory.study import Cell, Found, Study, against_lower_bound, bootstrap, crossing, repeats, slope, worst
+from noiseworth.experiments.theory.study import (
+    Cell,
+    Found,
+    Study,
+    against_lower_bound,
+    bootstrap,
+    curve,
+    exchange_rates,
+    repeats,
+    slope,
+    split_last,
+    with_interval,
+    worst,
+)
 from noiseworth.records import Number, Panel, Series
 from noiseworth.theory.bounds import Samples
 
@@ -65,11 +78,6 @@ def _free(errors: Array) -> bool:
     return int(errors.mean(axis=0).argmax()) < len(SEPARATIONS) - 1
 
 
-def by_size(sizes: list[int], found: Mapping[str, Found], k: int) -> tuple[Array, list[Array]]:
-    """Numbers of samples, and for each the errors (repetitions, sigmas, separations)."""
-    return np.array(sizes, dtype=np.float64), [found[f"k{k}-n{n}"]["errors"] for n in sizes]
-
-
 def _rate(n: Array, cells: list[Array]) -> tuple[Array, Array, Array]:
     return bootstrap(lambda sample: slope(n, np.array([worst(e) for e in sample])), [e[:, 0] for e in cells])
 
@@ -80,8 +88,7 @@ def _exchange(n: Array, cells: list[Array], reference: int, sigmas: tuple[float,
 
     def statistic(sample: list[Array]) -> Array:
         errors = np.array([[worst(e[:, s]) for e in sample] for s in range(len(sigmas))])
-        rates = np.array([reference / crossing(n, curve, float(errors[0, at])) for curve in errors])
-        return np.append(rates, slope(np.array(sigmas), rates))
+        return exchange_rates(np.broadcast_to(n, errors.shape), errors, at, sigmas)
 
     return bootstrap(statistic, cells)
 
@@ -90,27 +97,26 @@ def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
     numbers, panels, exchange = [], [], []
     for k in SIZES:
         power = 4 * k - 2
-        n, cells = by_size(SIZES[k], found, k)
+        n, cells = np.array(SIZES[k], dtype=np.float64), [found[f"k{k}-n{m}"]["errors"] for m in SIZES[k]]
         drawn = (n <= SAMPLED) & np.array([_free(e[:, 0]) for e in cells])
         for key, chosen, words in (
             ("sampled", drawn, f"samples drawn one by one, n = {n[drawn][0]:.0e} to {n[drawn][-1]:.0e}"),
             ("rate", n > SAMPLED, f"n = {n[n > SAMPLED][0]:.0e} to {n[-1]:.0e}, sums drawn from their normal limit"),
         ):
-            value, low, high = _rate(n[chosen], [e for e, c in zip(cells, chosen, strict=True) if c])
-            what = f"slope of the error against n, k = {k} ({words})"
-            numbers.append(Number(f"k{k}_{key}", what, float(value), float(low), float(high), -1 / power))
-        value, low, high = _exchange(n, cells, REFERENCE[k], SIGMAS[k])
+            found_rate = _rate(n[chosen], [e for e, c in zip(cells, chosen, strict=True) if c])
+            numbers.append(with_interval(f"k{k}_{key}", f"slope of the error against n, k = {k} ({words})", found_rate, -1 / power))
+        (value, low, high), last = split_last(_exchange(n, cells, REFERENCE[k], SIGMAS[k]))
         what = f"slope of the exchange rate against sigma, k = {k} (at the error of {REFERENCE[k]:.0e} samples of noise 1)"
-        numbers.append(Number(f"k{k}_exchange", what, float(value[-1]), float(low[-1]), float(high[-1]), -power))
+        numbers.append(with_interval(f"k{k}_exchange", what, last, -power))
         exchange += [
-            Series(f"k = {k}", list(SIGMAS[k]), value[:-1].tolist(), low[:-1].tolist(), high[:-1].tolist()),
+            Series(f"k = {k}", list(SIGMAS[k]), value.tolist(), low.tolist(), high.tolist()),
             Series(f"σ^-{power}", list(SIGMAS[k]), [s**-power for s in SIGMAS[k]], guide=True),
         ]
         if k == 3:
             practical = n[n <= 10**7]
-            value, low, high = _exchange(practical, cells[: len(practical)], 10**5, SIGMAS[k][:4])
+            _, last = split_last(_exchange(practical, cells[: len(practical)], 10**5, SIGMAS[k][:4]))
             what = "slope of the exchange rate against sigma, k = 3, at the error of 1e5 samples: atoms that have not merged yet"
-            numbers.append(Number("k3_practical", what, float(value[-1]), float(low[-1]), float(high[-1]), -power))
+            numbers.append(with_interval("k3_practical", what, last, -power))
         numbers.append(_agreement(found, k))
         settings = [(float(worst(e[:, i])), Samples([m], [s])) for m, e in zip(n, cells, strict=True) for i, s in enumerate(SIGMAS[k])]
         numbers += against_lower_bound([e for e, _ in settings], [s for _, s in settings], k, 1)
@@ -142,13 +148,7 @@ def _agreement(found: Mapping[str, Found], k: int) -> Number:
 
 
 def _curves(k: int, n: Array, cells: list[Array]) -> Panel:
-    series = []
-    for s, sigma in enumerate(SIGMAS[k]):
-        if s not in (0, 3, 5):
-            continue
-        parts = [bootstrap(lambda sample: worst(sample[0]), [e[:, s]], 100) for e in cells]
-        value, low, high = (np.array(column) for column in zip(*parts, strict=True))
-        series.append(Series(f"σ = {sigma:g}", n.tolist(), value.tolist(), low.tolist(), high.tolist()))
+    series = [curve(f"σ = {SIGMAS[k][s]:g}", n, [e[:, s] for e in cells]) for s in (0, 3, 5)]
     power = 4 * k - 2
     middle = len(n) // 2
     guide = worst(cells[middle][:, 0]) * (n / n[middle]) ** (-1 / power)

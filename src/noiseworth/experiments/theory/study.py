@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.records import Number, Panel
+from noiseworth.records import Number, Panel, Series
 from noiseworth.theory.bounds import Samples, lower_bound
 
 Array = NDArray[np.float64]
@@ -62,6 +62,40 @@ def bootstrap(
         drawn.append(statistic([s[rng.integers(len(s), size=len(s))] for s in samples]))
     low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
     return np.asarray(statistic(samples)), low, high
+
+
+def with_interval(key: str, what: str, found: tuple[Array, Array, Array], expected: float | None = None, unit: str = "") -> Number:
+    """A number with its interval, as `bootstrap` gives them."""
+    value, low, high = (float(f) for f in found)
+    return Number(key, what, value, low, high, expected, unit)
+
+
+def split_last(found: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+    """All but the last entries of a value and its interval, and the last."""
+    value, low, high = found
+    return (value[:-1], low[:-1], high[:-1]), (value[-1], low[-1], high[-1])
+
+
+def curve(label: str, x: Array, cells: list[Array], statistic: Callable[[Array], float | Array] = worst) -> Series:
+    """A statistic of each cell, by default the worst error, with intervals."""
+    parts = [bootstrap(lambda samples: statistic(samples[0]), [cell], 100) for cell in cells]
+    y, low, high = (np.array(column).tolist() for column in zip(*parts, strict=True))
+    return Series(label, np.asarray(x).tolist(), y, low, high)
+
+
+def exchange_rates(sizes: Array, errors: Array, at: int, sigmas: tuple[float, ...]) -> Array:
+    """Samples of the first noise that one sample of each noise is worth, at the error of `sizes[0, at]` samples of the first.
+
+    Args:
+        sizes, errors: (sigmas, sizes).
+        at: which size.
+        sigmas: the noises.
+
+    Returns:
+        The rates, and in the last place their slope against sigma.
+    """
+    rates = np.array([sizes[0, at] / crossing(n, e, float(errors[0, at])) for n, e in zip(sizes, errors, strict=True)])
+    return np.append(rates, slope(np.array(sigmas), rates))
 
 
 def slope(x: Array, y: Array) -> float:

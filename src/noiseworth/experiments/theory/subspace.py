@@ -13,7 +13,20 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from noiseworth.experiments.theory.simulate import SecondMoment, group_noise, group_weights, hermite_sums, moment_sums
-from noiseworth.experiments.theory.study import Cell, Found, Study, against_lower_bound, bootstrap, crossing, repeats, slope, worst
+from noiseworth.experiments.theory.study import (
+    Cell,
+    Found,
+    Study,
+    against_lower_bound,
+    bootstrap,
+    curve,
+    exchange_rates,
+    repeats,
+    slope,
+    split_last,
+    with_interval,
+    worst,
+)
 from noiseworth.records import Number, Panel, Series
 from noiseworth.theory.bounds import Samples
 from noiseworth.theory.moments import denoised_moments
@@ -95,13 +108,10 @@ def _cells(effort: float) -> list[Cell]:
 def _exchange(found: Mapping[str, Found], d: int, ratios: tuple[int, ...]) -> tuple[Array, Array, Array]:
     """Samples of noise 1 that one sample of each noise is worth at equal error, and in the last place the slope against sigma."""
     sizes = np.array([[_size(d, s, q) for q in ratios] for s in SIGMAS], dtype=np.float64)
-    middle = len(ratios) // 2
 
     def rates(sample: list[Array]) -> Array:
         errors = np.array([worst(e) for e in sample]).reshape(len(SIGMAS), len(ratios))
-        level = float(errors[0, middle])
-        values = np.array([sizes[0, middle] / crossing(n, e, level) for n, e in zip(sizes, errors, strict=True)])
-        return np.append(values, slope(np.array(SIGMAS), values))
+        return exchange_rates(sizes, errors, len(ratios) // 2, SIGMAS)
 
     return bootstrap(rates, [found[_key(d, s, q)]["errors"] for s in SIGMAS for q in ratios])
 
@@ -115,18 +125,17 @@ def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
     for d in RATIOS:
         cells = [found[_key(d, 1.0, q)]["errors"] for q in RATIOS[d]]
         sizes = np.array([_size(d, 1.0, q) for q in RATIOS[d]], dtype=np.float64)
-        value, low, high = bootstrap(partial(_rate, sizes), cells)
-        numbers.append(Number(f"d{d}_rate", f"slope of the error against n, d = {d}", float(value), float(low), float(high), -0.25))
-        value, low, high = _exchange(found, d, RATIOS[d])
-        what = f"slope of the exchange rate against sigma, d = {d}"
-        numbers.append(Number(f"d{d}_exchange", what, float(value[-1]), float(low[-1]), float(high[-1]), -4.0))
+        rate = bootstrap(partial(_rate, sizes), cells)
+        (value, low, high), last = split_last(_exchange(found, d, RATIOS[d]))
+        numbers += [
+            with_interval(f"d{d}_rate", f"slope of the error against n, d = {d}", rate, -0.25),
+            with_interval(f"d{d}_exchange", f"slope of the exchange rate against sigma, d = {d}", last, -4.0),
+        ]
         settings = [(found[_key(d, s, q)]["errors"], Samples([_size(d, s, q)], [s])) for s in SIGMAS for q in RATIOS[d]]
         numbers += against_lower_bound([float(worst(e)) for e, _ in settings], [s for _, s in settings], 2, d)
-        exchange.append(Series(f"d = {d}", list(SIGMAS), value[:-1].tolist(), low[:-1].tolist(), high[:-1].tolist()))
-        parts = [bootstrap(lambda sample: worst(sample[0]), [e], 100) for e in cells]
-        value, low, high = (np.array(column) for column in zip(*parts, strict=True))
-        curves.append(Series(f"d = {d}", (sizes / d).tolist(), value.tolist(), low.tolist(), high.tolist()))
-        pooled += [(n, d, float(y)) for n, y in zip(sizes, value, strict=True)]
+        exchange.append(Series(f"d = {d}", list(SIGMAS), value.tolist(), low.tolist(), high.tolist()))
+        curves.append(curve(f"d = {d}", sizes / d, cells))
+        pooled += [(n, d, y) for n, y in zip(sizes, curves[-1].y, strict=True)]
     n, d, error = np.log(np.array(pooled)).T
     by_n, by_d = np.linalg.lstsq(np.stack([n, d, np.ones_like(n)], axis=1), error, rcond=None)[0][:2]
     numbers += [
@@ -136,9 +145,8 @@ def _summarise(found: Mapping[str, Found]) -> tuple[list[Number], list[Panel]]:
             "pooled_rate", "exponent of the error in d/n alone, all d on one line", slope(np.exp(d - n), np.exp(error)), expected=0.25
         ),
     ]
-    value, low, high = _exchange(found, 10, BEYOND)
     what = f"slope of the exchange rate against sigma, d = 10, n/d about {BEYOND[2]:,}: telling apart takes over, towards -6"
-    numbers.append(Number("d10_beyond", what, float(value[-1]), float(low[-1]), float(high[-1])))
+    numbers.append(with_interval("d10_beyond", what, split_last(_exchange(found, 10, BEYOND))[1]))
     ratios = np.array([RATIOS[10][0], RATIOS[1000][-1]], dtype=np.float64)
     curves.append(Series("(d/n)^(1/4)", ratios.tolist(), (ratios**-0.25).tolist(), guide=True))
     exchange.append(Series("σ^-4", list(SIGMAS), [s**-4 for s in SIGMAS], guide=True))
