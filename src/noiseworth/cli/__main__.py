@@ -1,0 +1,7 @@
+"""`python -m noiseworth.cli`."""
+
+import sys
+
+from noiseworth.cli.parser import main
+
+sys.exit(main())

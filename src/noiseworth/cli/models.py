@@ -1,0 +1,128 @@
+"""Commands that train models, draw from them, and measure them."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from noiseworth.cli.words import first, print_settings, say
+from noiseworth.experiments.config import DemoConfig
+from noiseworth.records import to_json
+from noiseworth.train.config import TrainConfig
+
+
+def demo(config: DemoConfig, dry_run: bool, as_json: bool) -> None:
+    """Train on four mixes of clean and noisy digits and compare: the main job in miniature, about 4 minutes."""
+    if dry_run:
+        print_settings(config)
+        return
+    from noiseworth.data.dataset import open_dataset
+    from noiseworth.data.pictures import grid_png
+    from noiseworth.experiments.demo import run_demo
+    from noiseworth.report.demo import demo_table, write_demo_report
+
+    out = Path(config.out)
+    was_done = (out / "summary.json").is_file() and not config.fresh
+    summary = run_demo(config, quiet=as_json)
+    clean = open_dataset(out / "data" / "digits" / "train")
+    page = write_demo_report(summary, out, grid_png(clean.read(first(96))))
+    if as_json:
+        print(to_json(summary))
+        return
+    if was_done:
+        say(f"{out}: was complete already; --fresh runs it again")
+    print(demo_table(summary))
+    print(f"\nreport: {page}\nsummary: {out / 'summary.json'}")
+
+
+def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
+    """Train one denoiser on images of mixed noise. The same command goes on after an interruption."""
+    if dry_run:
+        print_settings(config)
+        return
+    from noiseworth.train.driver import run_training
+
+    done = run_training(config, quiet=as_json)
+    if as_json:
+        print(to_json(done))
+        return
+    print(f"{config.out}: {done.n_images:,} images seen in {done.seconds:.0f} s, {done.parameters:,} parameters")
+    if done.trained_from:
+        print(f"no clean images: trained from sigma {done.trained_from:.3g} up, and sampling will stop there")
+    w = done.worth
+    for sigma, count, worth, price in zip(w.sigmas, w.counts, w.mean_worth, w.price, strict=True):
+        if sigma > 0:
+            print(
+                f"{count:,} images of sigma {sigma:.3g}: worth {worth:.3f} of a clean one on average over the training levels"
+                + (f" (price: {price:.1f} noisy per clean)" if price else " (no price: worth nothing)")
+            )
+
+
+def sample(run: str, out: str, n: int = 64, steps: int = 18, batch: int = 500, seed: int = 0, *, as_json: bool) -> None:
+    """Generate images with a run, into a data set of their own with a picture, grid.png.
+
+    Args:
+        run: a run's directory.
+        out: the new data set.
+        n: number of images.
+        steps: steps of the sampler.
+        batch: images at a time.
+        seed: of the noise that sampling starts from.
+    """
+    from noiseworth.experiments.sampling import sample_run
+
+    made = sample_run(run, out, n=n, steps=steps, batch=batch, seed=seed, quiet=as_json)
+    print(to_json(made.record) if as_json else f"{out}: {len(made):,} images; look at {out}/grid.png")
+
+
+def evaluate(
+    target: str,
+    against: str,
+    held_out: str | None = None,
+    features: Literal["auto", "classifier", "pixels"] = "auto",
+    n: int = 3000,
+    steps: int = 18,
+    seed: int = 0,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure a run, or a data set of generated images, against clean images.
+
+    Args:
+        target: a run's directory, or a packed data set of generated images.
+        against: a packed data set of clean images, the reference.
+        held_out: a packed data set of clean images that were not trained on, for the denoising risk.
+        features: what the Frechet distance is measured in: a small classifier trained on the reference's labels, or the pixels.
+        n: images to generate with a run.
+        steps: steps of the sampler.
+        seed: of the generated images and of the noise in the risk.
+    """
+    from noiseworth.experiments.evaluation import evaluate as run
+
+    result = run(target, against, held_out=held_out, features=features, n=n, steps=steps, seed=seed, quiet=as_json)
+    if as_json:
+        print(to_json(result))
+        return
+    kind = result.features
+    accuracy = "" if kind.accuracy is None else f", {kind.accuracy:.1%} right on held-out images"
+    print(f"Frechet distance  {result.frechet_distance:.4f}  ({kind.name}, {kind.dimension} features{accuracy}; not an FID)")
+    if result.held_out_distance is not None:
+        print(f"  of held-out     {result.held_out_distance:.4f}")
+    print(f"  images          {result.n_generated:,} against {result.n_reference:,}")
+    if result.risk is not None:
+        print(f"denoising risk    {result.risk.relative:.4f} of sigma^2, mean over the levels")
+        for level, risk, error in zip(result.risk.levels, result.risk.risk, result.risk.standard_error, strict=True):
+            print(f"  sigma {level:<8.3g}  {risk:.5f} +- {error:.5f}")
+
+
+def report(runs: list[str], out: str = "report.html", title: str = "noiseworth report", *, as_json: bool) -> None:
+    """Put finished runs side by side on one self-contained HTML page.
+
+    Args:
+        runs: directories of finished runs; the first is the measure of the others.
+        out: the HTML file.
+        title: of the page.
+    """
+    from noiseworth.report.page import write_report
+
+    page = write_report([Path(run) for run in runs], Path(out), title=title)
+    print(json.dumps({"report": str(page)}) if as_json else f"{page}: open it in a browser")

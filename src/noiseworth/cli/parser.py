@@ -1,0 +1,140 @@
+"""The command line's options, and `main`, which runs a command and turns errors into one line and an exit code."""
+
+import sys
+from collections.abc import Callable
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from noiseworth.cli.data import corrupt, inspect, pack
+from noiseworth.cli.laws import fit, plan, theory
+from noiseworth.cli.models import demo, evaluate, report, sample, train
+from noiseworth.cli.words import say
+from noiseworth.errors import Stopped, UserError
+from noiseworth.experiments.config import DemoConfig, TheoryConfig
+from noiseworth.train.config import TrainConfig
+
+_FLAGS = ("--json", "--dry_run", "--fresh")
+_CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
+    "demo": (demo, DemoConfig),
+    "train": (train, TrainConfig),
+    "theory": (theory, TheoryConfig),
+}
+_FUNCTIONS: dict[str, Callable[..., None]] = {
+    "pack": pack,
+    "corrupt": corrupt,
+    "inspect": inspect,
+    "sample": sample,
+    "evaluate": evaluate,
+    "report": report,
+    "fit": fit,
+    "plan": plan,
+}
+# Required, and yet they read better as options.
+_AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
+    "corrupt": {
+        "clean_fraction": (float, "Share of the images that stay clean, 0 to 1."),
+        "sigma": (float, "Noise standard deviation of the others, where the range of clean values is [-1, 1]."),
+    },
+    "evaluate": {"against": (str, "A packed data set of clean images, the reference.")},
+    "plan": {
+        "budget": (float, "To spend."),
+        "clean_price": (float, "Of one clean image, in the budget's currency."),
+        "noisy_price": (float, "Of one noisy image."),
+        "sigma": (float, "Noise of the noisy images; one of the source's."),
+    },
+}
+_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "fit", "plan", "theory")
+
+
+def make_parser(command: str | None = None) -> ArgumentParser:
+    """The parser of the command line, with the options of one command alone: reading signatures and docstrings takes time."""
+    from noiseworth import __version__
+
+    parser = ArgumentParser(
+        prog="noiseworth",
+        description="Train one diffusion model on images of mixed noise, and learn what the noisy ones were worth.",
+        epilog="Start with `noiseworth demo`. Dashes and underscores in option names are the same.",
+        exit_on_error=False,
+        version=__version__,
+    )
+    commands = parser.add_subcommands(metavar="COMMAND", help="`noiseworth COMMAND --help` explains each.")
+    for name in _ORDER:
+        function = _CONFIGS[name][0] if name in _CONFIGS else _FUNCTIONS[name]
+        summary = (function.__doc__ or "").splitlines()[0]
+        sub = ArgumentParser(description=summary, exit_on_error=False)
+        if name == command:
+            _add_options(sub, name)
+        commands.add_subcommand(name, sub, help=summary)
+    return parser
+
+
+def _add_options(sub: ArgumentParser, name: str) -> None:
+    if name in _CONFIGS:
+        sub.add_argument("--config", action="config", help="YAML file with any of the settings below; options override it.")
+        sub.add_class_arguments(_CONFIGS[name][1], as_group=False)
+        sub.add_argument("--dry_run", type=bool, default=False, help="Print the resolved settings as YAML and stop.")
+    elif name == "report":
+        runs = "Directories of finished runs; the first is the measure of the others."
+        sub.add_argument("runs", nargs="+", type=str, help=runs)
+        sub.add_function_arguments(report, as_group=False, skip={"runs", "as_json"})
+    else:
+        options = _AS_OPTIONS.get(name, {})
+        skip = {"as_json", "value_range", *options}
+        sub.add_function_arguments(_FUNCTIONS[name], as_group=False, as_positional=True, skip=skip)
+        for option, (kind, text) in options.items():
+            sub.add_argument(f"--{option}", type=kind, required=True, help=text)
+    if name == "pack":
+        text = "Raw values that become -1 and 1 in model units; by default the dtype's range, for floating point there is none."
+        sub.add_argument("--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help=text)
+    sub.add_argument("--json", type=bool, default=False, help="Print JSON for programs, and no progress bar.")
+
+
+def _run(arguments: Namespace) -> None:
+    name = arguments.subcommand
+    values = dict(vars(arguments[name]))
+    as_json = values.pop("json")
+    values.pop("config", None)
+    if name in _CONFIGS:
+        function, kind = _CONFIGS[name]
+        dry_run = values.pop("dry_run")
+        function(kind(**values), dry_run, as_json)
+        return
+    if name == "pack":
+        given = values.pop("range")
+        values["value_range"] = None if given is None else (given[0], given[1])
+    _FUNCTIONS[name](**values, as_json=as_json)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    words = [_normal(word) for word in (sys.argv[1:] if argv is None else argv)]
+    try:
+        command = next((word for word in words if not word.startswith("-")), None)
+        arguments = make_parser(command).parse_args(words or ["--help"])
+        _run(arguments)
+    except Stopped as stop:
+        say(f"noiseworth: {stop}")
+        return 128 + stop.number
+    except (UserError, ArgumentError) as error:
+        return _fail(str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        say("noiseworth: interrupted")
+        return 130
+    return 0
+
+
+def _normal(word: str) -> str:
+    """`--clean-fraction` is `--clean_fraction`; `--json` alone is `--json=true`."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    name = "--" + name[2:].replace("-", "_")
+    return f"{name}=true" if name in _FLAGS and not equals else name + equals + value
+
+
+def _fail(message: str) -> int:
+    print(f"noiseworth: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,137 @@
+"""Dataclass <-> JSON, and files that are written whole or not at all.
+
+`to_json` and `from_json` are exact inverses. NaN and infinity never reach a file, and a file with a missing or an unknown
+key is refused by name, so that a record says the same thing to the program that wrote it and to the one that reads it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from noiseworth.errors import UserError
+
+T = TypeVar("T")
+
+
+def to_json(record: Any) -> str:
+    """A dataclass as indented JSON. Raises ValueError for NaN or infinity."""
+    return json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
+
+
+def to_line(record: Any) -> str:
+    """A dataclass as one line of JSON Lines, with its line end."""
+    return json.dumps(dataclasses.asdict(record), allow_nan=False) + "\n"
+
+
+def from_json(kind: type[T], value: Any, where: str) -> T:
+    """Build a dataclass of type `kind` from parsed JSON.
+
+    Args:
+        where: named in the message, for instance the file's path.
+
+    Raises:
+        UserError: a key is missing or unknown, or a value has the wrong type.
+    """
+    return typing.cast(T, _build(kind, value, where))
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        return _build_union(arguments, value, where)
+    if origin is Literal:
+        if value in arguments:
+            return value
+    elif origin is list and isinstance(value, list):
+        return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    elif origin is tuple and isinstance(value, list) and len(value) == len(arguments):
+        return tuple(_build(t, item, f"{where}[{i}]") for i, (t, item) in enumerate(zip(arguments, value, strict=True)))
+    elif origin is dict and isinstance(value, dict):
+        return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif origin is None and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    raise UserError(f"{where}: expected {kind}, found {value!r:.60}")
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: expected an object for {kind.__name__}, found {value!r:.60}")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    if unknown := sorted(value.keys() - fields.keys()):
+        raise UserError(f"{where}: unknown key {unknown[0]!r}")
+    arguments = {}
+    for name, f in fields.items():
+        if name in value:
+            arguments[name] = _build(hints[name], value[name], f"{where}: {name}")
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}: key {name!r} is missing")
+    return kind(**arguments)
+
+
+def _build_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    for kind in (k for k in kinds if k is not type(None)):
+        try:
+            return _build(kind, value, where)
+        except UserError as error:
+            failure = error
+    raise failure
+
+
+def load_record(kind: type[T], path: Path) -> T:
+    """Read one record from a JSON file.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or is not such a record.
+    """
+    try:
+        return from_json(kind, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+
+
+def load_lines(kind: type[T], path: Path) -> list[T]:
+    """Read all records of a JSON Lines file; none if there is no file.
+
+    Raises:
+        UserError: a line is not such a record.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    try:
+        return [from_json(kind, json.loads(line), f"{path}: line {i}") for i, line in enumerate(lines, 1)]
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON Lines ({error})") from None
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file (text in UTF-8) beside its place, sync it, and rename it: readers see the old file or the new one, never a half."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

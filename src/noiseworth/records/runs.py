@@ -1,0 +1,124 @@
+"""What a run, an evaluation and the demo say of themselves."""
+
+from dataclasses import dataclass
+from typing import Any
+
+REGIMES = ("clean", "clean_small", "noisy", "mixed")
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One optimiser step. `loss` is the weighted loss per pixel; `seconds` is the time since the process began training."""
+
+    step: int
+    n_images: int
+    loss: float
+    gradient_norm: float
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class WorthRecord:
+    """What the images of a run were worth, by level, when it ended (DESIGN section 1).
+
+    `worth[k][j]` is the worth, at `levels[j]`, of one image whose noise is `sigmas[k]`; there are `counts[k]` of them.
+    `n_effective[j]` sums the worth of all images. Of more than 20 distinct noise levels, groups are listed by their median.
+    `mean_worth[k]` averages over the training levels p(sigma);
+    `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never).
+    """
+
+    levels: list[float]
+    posterior_variance: list[float]
+    sigmas: list[float]
+    counts: list[int]
+    worth: list[list[float]]
+    n_effective: list[float]
+    mean_worth: list[float]
+    price: list[float | None]
+
+
+@dataclass(frozen=True)
+class DoneRecord:
+    """`DONE.json`: the run is complete. `trained_from` is the lowest level it was trained at (0: all levels)."""
+
+    n_images: int
+    seconds: float
+    parameters: int
+    trained_from: float
+    data_fingerprint: str
+    weights: dict[str, str]  # file -> SHA-256
+    worth: WorthRecord
+
+
+@dataclass(frozen=True)
+class RiskCurve:
+    """Mean squared denoising error per pixel on held-out clean images, by level, with standard errors over images."""
+
+    levels: list[float]
+    risk: list[float]
+    standard_error: list[float]
+    n_images: int
+
+    @property
+    def relative(self) -> float:
+        """Mean over the levels of risk / sigma^2: 1 means no better than leaving the noise where it is."""
+        return sum(r / s**2 for r, s in zip(self.risk, self.levels, strict=True)) / len(self.levels)
+
+
+@dataclass(frozen=True)
+class FeatureRecord:
+    """Where the features of a Frechet distance come from. `accuracy` is the classifier's on held-out images."""
+
+    name: str
+    dimension: int
+    sha256: str | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Generated images against a reference. Never called FID: the features are not Inception's.
+
+    `held_out_distance` is that of real held-out images from the same reference. A Frechet distance of few images is biased
+    upwards, so a good model that made many may come out below it.
+    """
+
+    frechet_distance: float
+    held_out_distance: float | None
+    features: FeatureRecord
+    n_generated: int
+    n_reference: int
+    steps: int | None  # of the sampler; null for images that were there already
+    risk: RiskCurve | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class RegimeSummary:
+    """One row of the demo's table."""
+
+    frechet_distance: float
+    denoising_risk: float
+    n_images: int
+    seconds: float
+    n_clean: int
+    n_noisy: int
+    trained_from: float
+    worth: WorthRecord
+    risk: RiskCurve
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """`summary.json` of `noiseworth demo`."""
+
+    regimes: dict[str, RegimeSummary]
+    seconds: float
+    peak_rss_mb: float
+    seed: int
+    sigma: float
+    held_out_distance: float
+    features: FeatureRecord
+    machine: dict[str, Any]
+    versions: dict[str, str]
