@@ -1,6 +1,7 @@
-"""Pair drawing follows q(sigma, i) ~ p(sigma) N_eff^(gamma - 1) w(sigma, s_i), and worth's inputs are what they claim to be."""
+"""Pairs are drawn as stated: the views that tell most; and worth's inputs are what they claim to be."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from noiseworth.diffusion.levels import LogNormalLevels
 from noiseworth.diffusion.pairs import PairLaw
-from noiseworth.diffusion.worth import PosteriorVariance, spectrum, worth
+from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, spectrum, worth
 from noiseworth.errors import UserError
 from noiseworth.theory.mixtures import GaussianMixture
 
@@ -31,64 +32,158 @@ def _chi_square(observed: np.ndarray, expected: np.ndarray) -> float:
     return float((statistic - freedom) / math.sqrt(2 * freedom))
 
 
-def _expected(law: PairLaw, edges: torch.Tensor, gamma: float) -> np.ndarray:
-    """Expected share of each (level cell, image), by the midpoint rule in probability, written from the formula."""
-    share = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
-    sigma = law.levels.quantile(share)
-    w = worth(sigma[:, None], law.s[None], law.v(sigma)[:, None])  # (K, N)
-    total = w.sum(1, keepdim=True)
-    q = torch.where(total > 0, w * total.clamp(min=1e-300) ** (gamma - 1), torch.zeros_like(w))
-    cell = torch.bucketize(sigma, edges)
-    table = torch.zeros(len(edges) + 1, len(law.s), dtype=torch.float64).index_add_(0, cell, q)
-    return (table / table.sum()).numpy()
+SETS = {
+    "one level": torch.full((12,), 0.3),
+    "two levels": torch.tensor([0.0] * 3 + [0.5] * 9),
+    "no clean image": torch.tensor([0.3] * 5 + [0.6] * 7),
+    "1,000 levels": torch.cat([torch.zeros(20), torch.linspace(0.1, 1.5, 1000)]),
+}
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize(
-    "s",
-    [
-        torch.tensor([0.0] * 3 + [0.5] * 9),
-        torch.tensor([0.3] * 5 + [0.6] * 7),  # no clean image
-        torch.cat([torch.zeros(20), torch.linspace(0.1, 1.5, 480)]),  # more distinct levels than groups: rejection at work
-    ],
-    ids=["mixed", "all-noisy", "all-different"],
-)
-def test_pairs_follow_the_stated_law(s: torch.Tensor, gamma: float) -> None:
-    law = PairLaw(s, LEVELS, PosteriorVariance(torch.tensor([1.0, 0.1])), gamma)
+def _law(s: torch.Tensor, n_images: int, imputed: torch.Tensor | None = None) -> PairLaw:
+    law = PairLaw(s, LEVELS, PosteriorVariance(torch.tensor([1.0, 0.1])))
+    if imputed is not None:
+        law.set_imputed(imputed)
+    law.refresh(n_images)
+    return law
+
+
+def _views(law: PairLaw, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """c and worth (K, N) of each image at levels, from the formula and the depth of the level's cell."""
+    w = worth(sigma[:, None], law.s[None], law.v(sigma)[:, None])
+    share = (LEVELS.share_below(sigma) - law._low_share) / (1 - law._low_share)
+    depth = law._depth[(share * len(law._depth)).long()]
+    log_lambda = depth - torch.log(w.amax(1))
+    return (log_lambda[:, None] + torch.log(w)).clamp(min=0), w
+
+
+@pytest.mark.parametrize("n_images", [300, 30_000])
+@pytest.mark.parametrize("s", SETS.values(), ids=SETS.keys())
+def test_images_are_drawn_in_proportion_to_the_views_that_they_deserve(s: torch.Tensor, n_images: int) -> None:
+    law = _law(s, n_images)
     pairs = law.draw(7, torch.arange(N))
+    assert not pairs.imputed.any()
+    c, w = _views(law, pairs.sigma)
     edges = LEVELS.quantile(torch.arange(1, 12) / 12)
-    flat = torch.bucketize(pairs.sigma, edges) * len(s) + pairs.index
-    observed = torch.bincount(flat, minlength=12 * len(s)).numpy()
-    expected = _expected(law, edges, gamma).flatten() * N
-    assert observed[expected == 0].sum() == 0
-    assert abs(_chi_square(observed, expected)) < 4.5
-    if gamma != 1.0:  # the test has power: the law of another gamma is refused
-        assert _chi_square(observed, _expected(law, edges, 1.0).flatten() * N) > 10
+    cell = torch.bucketize(pairs.sigma, edges)
+    observed = torch.bincount(cell * len(s) + pairs.index, minlength=12 * len(s)).numpy()
+
+    def expected(q: torch.Tensor) -> np.ndarray:
+        """Given the levels that were drawn: the sum over them of each image's share."""
+        table = torch.zeros(12, len(s), dtype=torch.float64).index_add_(0, cell, q / q.sum(1, keepdim=True))
+        return table.flatten().numpy()
+
+    assert observed[expected(c) == 0].sum() == 0
+    assert abs(_chi_square(observed, expected(c))) < 4.5
+    if len(s.unique()) > 1 and n_images > 300:  # the test has power: images in proportion to their worth are refused
+        assert _chi_square(observed, expected(w)) > 8
+    # An image counts for what it has told, w (1 - exp(-c)) / c for each view, up to one factor for each level.
+    mine, depth = c.gather(1, pairs.index[:, None])[:, 0], w.gather(1, pairs.index[:, None])[:, 0]
+    ratio = pairs.weight / (depth * -torch.expm1(-mine) / mine)
+    mean = (pairs.weight.sum() / N).item()
+    assert abs(mean - 1) < 4.5 * pairs.weight.std().item() / N**0.5 + 0.01
+    for one in range(12):
+        inside = ratio[(cell == one) & (mine > 1e-9)]
+        if len(inside) > 2 and float(pairs.sigma[cell == one].max() / pairs.sigma[cell == one].min()) < 1.01:
+            assert inside.std() < 0.01 * inside.mean()
 
 
-def test_one_clean_image_among_very_many_noise_levels() -> None:
-    """Below all other noise only the clean image can be drawn, and it counts as one image."""
-    s = torch.cat([torch.zeros(1), torch.linspace(0.5, 1.0, 100_000)])
-    law = PairLaw(s, LEVELS, PosteriorVariance(torch.ones(4)), 0.0)
-    assert float(law.n_effective(torch.tensor([0.1], dtype=torch.float64))) == 1.0
-    pairs = law.draw(0, torch.arange(2000))
-    low = pairs.sigma < 0.5
-    assert low.sum() > 500
-    assert (pairs.index[low] == 0).all()
+@pytest.mark.parametrize("s", SETS.values(), ids=SETS.keys())
+def test_no_other_views_would_tell_more(s: torch.Tensor) -> None:
+    """The conditions of Karush, Kuhn and Tucker, which decide for a concave problem: a further view of any image that is drawn tells
+    the same, of one that is not no more; and the views sum to the images seen."""
+    n_images = 40 * len(s)
+    law = _law(s, n_images)
+    cells = len(law._depth)
+    share = law._low_share + (1 - law._low_share) * (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
+    sigma = LEVELS.quantile(share)
+    c, w = _views(law, sigma * (1 + 1e-12))
+    information = (w * -torch.expm1(-c)).sum(1)
+    log_sigma = sigma.log()
+    density = torch.exp(-0.5 * ((log_sigma - LEVELS.mean) / LEVELS.std) ** 2)[:, None]
+    gain = density * w * torch.exp(-c) / information[:, None]
+    inner = slice(8, -8)  # the outermost cells have no finite width
+    drawn = c[inner] > 0.05
+    mu = float(gain[inner][drawn].median())
+    assert (gain[inner][drawn] / mu - 1).abs().max() < 0.06
+    assert (gain[inner][~drawn] < 1.06 * mu).all()
+    width = torch.diff(LEVELS.quantile(law._low_share + (1 - law._low_share) * torch.arange(cells + 1) / cells).log())
+    total = float((c.sum(1) * width * law.views)[1:-1].sum())
+    assert abs(total / n_images - 1) < 0.05
+
+
+def test_levels_follow_the_allocation() -> None:
+    law = _law(SETS["two levels"], 3_000)
+    mass = torch.diff(law._cumulative) / law._cumulative[-1]
+    pairs = law.draw(3, torch.arange(N))
+    cell = (LEVELS.share_below(pairs.sigma) * len(mass)).long().clamp(max=len(mass) - 1)
+    observed = torch.bincount(cell, minlength=len(mass)) / N
+    # Evenly spread: the share of any interval is off by about ln(N) / N, where independent draws would be off by its root.
+    assert (observed - mass).abs().max() < 10 / N
+    assert ((observed - mass).abs() < 0.3 * (mass / N).sqrt() + 2 / N).double().mean() > 0.9
+
+
+def test_little_training_follows_the_levels_and_the_cleanest_images() -> None:
+    pairs = _law(SETS["two levels"], 1).draw(0, torch.arange(N))
+    log_sigma = pairs.sigma.log()
+    assert abs(float(log_sigma.mean()) - LEVELS.mean) < 0.02
+    assert abs(float(log_sigma.std()) - LEVELS.std) < 0.02
+    assert (pairs.index < 3).all()
+    assert float(pairs.weight.std()) < 0.01
+
+
+def test_much_training_follows_the_data() -> None:
+    """Each level in proportion to the images that speak about it: 12 above the noise, 3 below."""
+    law = _law(SETS["two levels"], 10**9)
+    sigma = law.draw(0, torch.arange(N)).sigma.log()
+    low = ((sigma > math.log(0.1)) & (sigma < math.log(0.4))).sum() / math.log(4)
+    high = ((sigma > math.log(0.6)) & (sigma < math.log(1.5))).sum() / math.log(2.5)
+    assert 3.5 < float(high / low) < 4.5
+
+
+def test_imputed_images_are_drawn_below_their_noise_only() -> None:
+    s = SETS["two levels"]
+    law = _law(s, 3_000, imputed=torch.arange(5, 9))
+    pairs = law.draw(0, torch.arange(N))
+    assert pairs.imputed.any()
+    chosen = pairs.sigma[pairs.imputed]
+    assert (chosen < 0.5 / (1 - MIN_A) ** 0.5).all()
+    assert set(pairs.index[pairs.imputed].tolist()) == {5, 6, 7, 8}
+    # In proportion to c = ln(lambda w): known from the clean images, whose worth is 1.
+    inside = (pairs.sigma > 0.3) & (pairs.sigma < 0.31)
+    level = torch.tensor([0.305]).double()
+    depth = law._depth[(LEVELS.share_below(level) * len(law._depth)).long()]
+    c = depth + imputed_worth(level, torch.tensor([0.5]).double(), law.v(level)).log()
+    expected = float(4 * c / (4 * c + 3 * depth))
+    found = pairs.imputed[inside].double()
+    assert abs(float(found.mean()) - expected) < 4.5 * (expected * (1 - expected) / len(found)) ** 0.5 + 0.01
+
+
+def test_a_million_noise_levels_cost_nothing() -> None:
+    """All different: the law still holds (only images that are worth something are drawn), and a batch is quick to draw."""
+    s = torch.cat([torch.zeros(1000), torch.linspace(0.05, 1.5, 999_000)])
+    law = _law(s, 100_000)
+    began = time.perf_counter()
+    pairs = [law.draw(0, torch.arange(first, first + 128)) for first in range(0, 1280, 128)]
+    assert time.perf_counter() - began < 1.0
+    sigma, index = torch.cat([p.sigma for p in pairs]), torch.cat([p.index for p in pairs])
+    assert (worth(sigma, law.s[index], law.v(sigma)) > 0).all()
+    assert len(law.s[index].unique()) > 100
 
 
 def test_an_outlying_cleanest_image_is_drawn_where_it_alone_counts() -> None:
     """All noisy, one image a little below a crowd: rejection would take for ever, and the direct draw takes over."""
     crowd = torch.linspace(0.5001, 0.502, 200_000)
     s = torch.cat([torch.tensor([0.5]), crowd, torch.linspace(0.6, 60.0, 1000)])
-    law = PairLaw(s, LogNormalLevels(math.log(0.51303), 1e-5), PosteriorVariance(torch.ones(4)), 0.0)
+    law = PairLaw(s, LogNormalLevels(math.log(0.51303), 1e-5), PosteriorVariance(torch.ones(4)))
+    law.refresh(10_000_000)
     pairs = law.draw(0, torch.arange(64))
     assert (worth(pairs.sigma, law.s[pairs.index], law.v(pairs.sigma)) > 0).all()
     assert (pairs.index == 0).any()
 
 
 def test_draws_are_a_function_of_seed_and_slot() -> None:
-    law = PairLaw(torch.linspace(0, 1, 2000), LEVELS, PosteriorVariance(torch.ones(4)), 0.5)
+    law = PairLaw(torch.linspace(0, 1, 2000), LEVELS, PosteriorVariance(torch.ones(4)))
     whole = law.draw(0, torch.arange(100, 164))
     for start in (100, 132):
         half = law.draw(0, torch.arange(start, start + 32))
@@ -98,9 +193,7 @@ def test_draws_are_a_function_of_seed_and_slot() -> None:
 
 def test_levels_out_of_reach_are_refused() -> None:
     with pytest.raises(UserError, match="above almost every training level"):
-        PairLaw(torch.full((4,), 1e4), LEVELS, PosteriorVariance(torch.ones(4)), 0.5)
-    with pytest.raises(UserError, match="--gamma"):
-        PairLaw(torch.zeros(4), LEVELS, PosteriorVariance(torch.ones(4)), 1.5)
+        PairLaw(torch.full((4,), 1e4), LEVELS, PosteriorVariance(torch.ones(4)))
 
 
 def test_spectrum_removes_the_noise_and_bounds_the_posterior_variance(mixture: GaussianMixture) -> None:

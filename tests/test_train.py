@@ -133,7 +133,7 @@ def test_unknown_noise_is_refused_and_leaves_no_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("setting", [{"n_images": 0}, {"batch": 10**9}, {"lr": float("nan")}, {"gamma": 2.0}, {"seed": -1}])
+@pytest.mark.parametrize("setting", [{"n_images": 0}, {"batch": 10**9}, {"lr": float("nan")}, {"views": 0.0}, {"seed": -1}])
 def test_bad_settings_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"--{next(iter(setting)).replace('batch', 'n_images')}"):
         TrainConfig(data="x", out="y", **setting)  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ class Preset:
 
 PRESETS = {
     "digits": Preset(channels=(32, 48), blocks=1),
+    "mini": Preset(channels=(16, 32, 48), blocks=1),
     "small": Preset(channels=(64, 128, 128), blocks=2, attention=(2,)),
 }
 

@@ -45,7 +45,21 @@ def ambient_target(y: Tensor, s: Tensor, sigma: Tensor, x_sigma: Tensor) -> Tens
     return (y - per_image(1 - a, y) * x_sigma) / per_image(a, y)
 
 
-def ambient_loss(denoiser: Denoiser, y: Tensor, s: Tensor, sigma: Tensor, noise: Tensor, sigma_data: float) -> Loss:
+def ambient_pair(y: Tensor, s: Tensor, sigma: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """`x_sigma` and the unbiased target, both (B, C, H, W); arguments as in `ambient_loss`."""
+    x_sigma = lift(y, s, sigma, noise)
+    return x_sigma, ambient_target(y, s, sigma, x_sigma)
+
+
+def ambient_loss(
+    denoiser: Denoiser,
+    y: Tensor,
+    s: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    sigma_data: float,
+    weight: Tensor | None = None,
+) -> Loss:
     """The loss of a batch of pairs that were drawn by worth; average `weighted` and minimise.
 
     Args:
@@ -55,8 +69,16 @@ def ambient_loss(denoiser: Denoiser, y: Tensor, s: Tensor, sigma: Tensor, noise:
         sigma: (B,) levels, each above its image's noise.
         noise: (B, C, H, W) standard normal.
         sigma_data: root mean square of clean pixels.
+        weight: (B,) of the pairs, as drawn with them (`Pairs.weight`).
     """
-    x_sigma = lift(y, s, sigma, noise)
-    target = ambient_target(y, s, sigma, x_sigma)
+    x_sigma, target = ambient_pair(y, s, sigma, noise)
+    return regression_loss(denoiser, x_sigma, target, sigma, sigma_data, weight)
+
+
+def regression_loss(
+    denoiser: Denoiser, x_sigma: Tensor, target: Tensor, sigma: Tensor, sigma_data: float, weight: Tensor | None = None
+) -> Loss:
+    """The loss of a batch against any targets (B, C, H, W); other arguments as in `ambient_loss`."""
     residual = (denoiser(x_sigma, sigma) - target).square().flatten(1).mean(1)
-    return Loss(loss_weight(sigma, sigma_data).to(residual.dtype) * residual, residual.detach())
+    scale = loss_weight(sigma, sigma_data) if weight is None else loss_weight(sigma, sigma_data) * weight.to(sigma.device)
+    return Loss(scale.to(residual.dtype) * residual, residual.detach())

@@ -1,15 +1,24 @@
-"""Drawing training pairs (level, image) by worth.
+"""Drawing training pairs (level, image): each where its next view tells most.
 
-    q(sigma, i) ~ p(sigma) N_eff(sigma)^(gamma - 1) w(sigma, s_i)
+An image of worth `w` that has been seen often about a level tells less with each further view: after `c VIEWS` views per unit of
+`ln sigma` it has told `w (1 - exp(-c))`. With the information `I(sigma) = sum_i w_i (1 - exp(-c_i))`, the views that make
+`integral p(sigma) ln I(sigma) d ln sigma` largest are
 
-so that the marginal over levels is `p(sigma) N_eff(sigma)^gamma` and, given the level, images are drawn in proportion to their worth.
-`gamma = 0` keeps p(sigma); `gamma = 1` spends compute on each level in proportion to the data that speaks about it.
-No pair
-with zero worth, and so none with a zero gradient, is ever drawn.
+    c_i(sigma) = ln(lambda(sigma) w_i)+      where  lambda I(lambda) = p(sigma) / mu,   I(lambda) = sum_i (w_i - 1 / lambda)+
 
-Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by an upper bound of its
-worth, an image of it uniformly, and the image is accepted with the ratio of its own worth to the bound (rejection sampling). The few
-levels at which that does not end soon are drawn from all images directly, by the same law.
+and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion to `c_i(sigma)`, and their loss is weighted by
+`w_i (1 - exp(-c_i)) / c_i`, so that an image counts for what it has told. Two limits show what this does:
+
+- little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma), EDM's form of law;
+- much training: every image that is worth anything is drawn, its loss weighted by its worth, and each level is trained in proportion
+  to the number of images that speak about it: compute follows the data, and few clean images are not overfitted.
+
+Nothing is to be tuned, and no pair with zero worth, and so none with a zero gradient, is ever drawn. Levels of successive slots are
+spread evenly (a golden-section sequence with a random start), which keeps chance out of how often each level is seen.
+
+Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by an upper bound, an image
+of it uniformly, and the image is accepted with the ratio of its own to the bound (rejection sampling). The few levels at which
+that does not end soon are drawn from all images directly, by the same law.
 """
 
 from dataclasses import dataclass
@@ -18,69 +27,107 @@ import torch
 from torch import Tensor
 
 from noiseworth.diffusion.levels import LogNormalLevels
-from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, worth
+from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, worth
 from noiseworth.errors import UserError
 from noiseworth.tensors import Stream, uniform
 
+# Views of one image per unit of ln sigma after which it has told 63% of what it can about these levels.
+VIEWS = 5.0
+
 _MAX_GROUPS = 256
-_CELLS = 2048
+_CELLS = 256
 _MAX_ATTEMPTS = 50
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden section, as a signed number
+_DEPTHS = torch.logspace(-6, 2, 65, dtype=torch.float64)  # grid of the greatest c of a level
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """A batch of pairs: `sigma` (B,) float64 levels and `index` (B,) int64 positions in the data set."""
+    """A batch of pairs.
+
+    Attributes:
+        sigma: (B,) float64 levels.
+        index: (B,) int64 positions in the data set.
+        weight: (B,) float64 of the loss, of mean 1 at each level.
+        imputed: (B,) whether the pair wants the imputed image, not the noisy one (see `imputation`).
+    """
 
     sigma: Tensor
     index: Tensor
+    weight: Tensor
+    imputed: Tensor
 
 
 class PairLaw:
-    """The law above, for a fixed set of images; call `refresh` after `v` has changed.
+    """The law above, for a fixed set of images; call `refresh` as training goes on.
 
     Attributes:
         s: (N,) noise of each image, float64.
-        trained_from: the lowest level that is ever drawn; 0 if there are clean images.
+        trained_from: the lowest level that is ever drawn; 0 if there are clean or imputed images.
+        refreshed_at: images seen when the law was last computed.
     """
 
-    def __init__(self, s: Tensor, levels: LogNormalLevels, v: PosteriorVariance, gamma: float) -> None:
-        if not 0 <= gamma <= 1:
-            raise UserError(f"--gamma {gamma}: must lie between 0 (EDM's levels) and 1 (compute in proportion to the data)")
-        self.s, self.levels, self.v, self.gamma = s.to(torch.float64), levels, v, gamma
-        self._order = torch.argsort(self.s, stable=True)
-        ranked = self.s[self._order]
-        self._counts = _group_counts(ranked)
-        ends = torch.cumsum(self._counts, 0)
-        self._starts = ends - self._counts
-        self._lowest = ranked[self._starts]
-        # Exactly the common value where a group has one.
-        highest = ranked[ends - 1]
-        sums = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(ranked, 0)])
-        mean = (sums[ends] - sums[self._starts]) / self._counts
-        self._typical = torch.where(highest == self._lowest, self._lowest, mean)
-        self.trained_from = float(ranked[0]) / (1 - MIN_A) ** 0.5 * (1 + 1e-9)  # so that rounding cannot fall below it
-        self._low_share = float(levels.share_below(self.trained_from)) if self.trained_from > 0 else 0.0
+    def __init__(self, s: Tensor, levels: LogNormalLevels, v: PosteriorVariance, *, views: float = VIEWS) -> None:
+        self.levels, self.v, self.views = levels, v, views
+        self.s = s.to(torch.float64)
+        self._real = _Groups(self.s)
+        self._imputed: _Groups | None = None
+        self._imputed_rows = torch.zeros(0, dtype=torch.int64)
+        self._low_share = 0.0
+        self.trained_from = self._real.cleanest / (1 - MIN_A) ** 0.5 * (1 + 1e-9)  # so that rounding cannot fall below it
+        self._set_range()
+        self.refresh(1)
+
+    def _set_range(self) -> None:
+        self._low_share = float(self.levels.share_below(self.trained_from)) if self.trained_from > 0 else 0.0
         if self._low_share > 1 - 1e-6:
             raise UserError(
-                f"the cleanest image has sigma {float(ranked[0]):.4g}, above almost every training level"
-                f" (log-normal, median {float(levels.quantile(torch.tensor(0.5))):.3g}); raise --level_mean or add cleaner images"
+                f"the cleanest image has sigma {self._real.cleanest:.4g}, above almost every training level"
+                f" (log-normal, median {float(self.levels.quantile(torch.tensor(0.5))):.3g}); raise --level_mean or add cleaner images"
             )
-        self.refresh()
 
-    def refresh(self) -> None:
-        """Compute the marginal over levels anew, from the present `v`."""
+    def set_imputed(self, rows: Tensor) -> None:
+        """From now on there are imputed versions of the images at `rows` (M,); all levels are trained."""
+        self._imputed_rows, self._imputed = rows, _Groups(self.s[rows])
+        self.trained_from = 0.0
+        self._set_range()
+
+    def refresh(self, n_images: int) -> None:
+        """Compute the law anew, after `n_images` images seen, from the present `v`."""
+        self.refreshed_at = n_images
         share = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) / _CELLS
         centre = self.levels.quantile(self._low_share + (1 - self._low_share) * share)
-        mass = self.n_effective(centre) ** self.gamma
+        self._centre = centre
+        edges = torch.log(self.levels.quantile(self._low_share + (1 - self._low_share) * _interior_edges()))
+        width = torch.diff(edges)  # of each cell in ln sigma; the two outermost cells without their tails
+        log_worth, counts = self._log_worth(centre, "typical"), self._counts()
+        peak = log_worth.amax(dim=1, keepdim=True)
+        relative = (log_worth - peak)[:, None]  # (cells, 1, groups)
+        views = (_DEPTHS[:, None] + relative).clamp(min=0)  # (cells, depths, groups)
+        told = torch.exp(log_worth)[:, None] * -torch.expm1(-views)
+        information = (counts * told).sum(2)
+        log_total = torch.log((counts * views).sum(2))
+        # lambda I, which rises with lambda, against the density of the levels in ln sigma.
+        slope = _DEPTHS - peak + torch.log(information)
+        log_depths = torch.log(_DEPTHS).expand_as(slope)
+
+        def spend(log_mu: float) -> tuple[Tensor, Tensor]:
+            at = _interpolate(slope, log_depths, -torch.log(width) - log_mu)
+            return at, width * torch.exp(_interpolate(log_depths, log_total, at))
+
+        low, high = -200.0, 200.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            if float(spend(middle)[1].sum()) > n_images / self.views:
+                low = middle
+            else:
+                high = middle
+        log_depth, mass = spend(high)
+        self._depth = torch.exp(log_depth)
         self._cumulative = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(mass, 0)])
-
-    def n_effective(self, sigma: Tensor) -> Tensor:
-        """`N_eff` at levels (K,): the number of clean images that the data is worth there; float64.
-
-        With more than 256 distinct noise levels, images of about the same noise count with their mean noise.
-        """
-        total: Tensor = (self._counts * worth(sigma[:, None], self._typical[None], self.v(sigma)[:, None])).sum(1)
-        return total
+        chosen = (self._depth[:, None] + relative[:, 0]).clamp(min=0)
+        information = (counts * torch.exp(log_worth) * -torch.expm1(-chosen)).sum(1)
+        self._scale = (counts * chosen).sum(1) / information  # makes the mean weight 1
 
     def draw(self, seed: int, ids: Tensor) -> Pairs:
         """Pairs for training slots, a function of (seed, ids).
@@ -88,50 +135,155 @@ class PairLaw:
         Args:
             ids: (B,) numbers of the slots, counted in images seen.
         """
-        sigma = self._draw_levels(uniform(seed, Stream.PAIR, ids, 1)[:, 0])
-        index = torch.full_like(ids, -1)
+        sigma, cell = self._draw_levels(seed, ids)
+        # ln lambda: the best images of a level have the depth of its cell, wherever in the cell the level lies.
+        log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
+        index, imputed = torch.full_like(ids, -1), torch.zeros(len(ids), dtype=torch.bool)
+        views = torch.zeros(len(ids), dtype=torch.float64)
         pending = torch.arange(len(ids))
-        v = self.v(sigma)
         for attempt in range(1, _MAX_ATTEMPTS):
             u = uniform(seed, Stream.PAIR, ids[pending], 3, attempt)
-            level, v_here = sigma[pending], v[pending]
-            bound = worth(level[:, None], self._lowest[None], v_here[:, None])  # (pending, groups)
-            cumulative = torch.cumsum(self._counts * bound, dim=1)
+            bound = (log_lambda[pending, None] + self._log_worth(sigma[pending], "lowest")).clamp(min=0)  # (pending, groups)
+            cumulative = torch.cumsum(self._counts() * bound, dim=1)
             target = u[:, :1] * cumulative[:, -1:]
-            group = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=len(self._counts) - 1)
-            within = (u[:, 1] * self._counts[group]).to(torch.int64)
-            image = self._order[self._starts[group] + within]
-            own = worth(level, self.s[image], v_here)
+            group = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=cumulative.shape[1] - 1)
+            row, is_imputed = self._member(group, u[:, 1])
+            own = log_lambda[pending] + self._log_worth_of(sigma[pending], row, is_imputed)
             accepted = u[:, 2] * bound.gather(1, group[:, None])[:, 0] < own
-            index[pending[accepted]] = image[accepted]
+            done = pending[accepted]
+            index[done], imputed[done], views[done] = row[accepted], is_imputed[accepted], own[accepted]
             pending = pending[~accepted]
             if not len(pending):
-                return Pairs(sigma, index)
-        for slot in pending:  # a level so low that hardly an image of its groups counts: weigh every image
-            weights = torch.cumsum(worth(sigma[slot], self.s, v[slot]), 0)
-            target = uniform(seed, Stream.PAIR, ids[slot : slot + 1], 1, _MAX_ATTEMPTS)[0] * weights[-1]
-            index[slot] = torch.searchsorted(weights, target, right=True)[0]
-        return Pairs(sigma, index)
+                break
+        for slot in pending:  # a level so low that hardly an image of its groups counts: weigh every image of these
+            rows, kind = self._members(log_lambda[slot] + self._log_worth(sigma[slot : slot + 1], "lowest")[0] > 0)
+            each = (log_lambda[slot] + self._log_worth_of(sigma[slot].expand(len(rows)), rows, kind)).clamp(min=0)
+            cumulative = torch.cumsum(each, 0)
+            target = uniform(seed, Stream.PAIR, ids[slot : slot + 1], 1, _MAX_ATTEMPTS)[0] * cumulative[-1]
+            place = torch.searchsorted(cumulative, target, right=True)[0].clamp(max=len(rows) - 1)
+            index[slot], imputed[slot], views[slot] = rows[place], kind[place], each[place]
+        told = torch.exp(views - log_lambda) * -torch.expm1(-views)
+        return Pairs(sigma, index, self._scale[cell] * told / views, imputed)
 
-    def _draw_levels(self, u: Tensor) -> Tensor:
-        if self.gamma == 0:
-            share = u
-        else:
-            target = u * self._cumulative[-1]
-            cell = torch.searchsorted(self._cumulative, target, right=True).clamp(1, _CELLS) - 1
-            mass = self._cumulative[cell + 1] - self._cumulative[cell]
-            share = (cell + (target - self._cumulative[cell]) / mass) / _CELLS
-        # A share that rounds to 1 would be an infinite level.
-        return self.levels.quantile((self._low_share + (1 - self._low_share) * share).clamp(max=1 - 2.0**-53))
+    def _draw_levels(self, seed: int, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels (B,), and the cell in which each lies."""
+        start = uniform(seed, Stream.LEVEL, torch.zeros(1, dtype=torch.int64), 1)[0, 0]
+        steps = (ids.to(torch.int64) * _GOLDEN) >> 11  # wraps modulo 2^64: the fraction of id times the golden section, 53 bits
+        u = torch.remainder(start + steps.to(torch.float64) * 2.0**-53, 1.0)
+        target = u * self._cumulative[-1]
+        cell = torch.searchsorted(self._cumulative, target, right=True).clamp(1, _CELLS) - 1
+        mass = self._cumulative[cell + 1] - self._cumulative[cell]
+        share = (cell + (target - self._cumulative[cell]) / mass) / _CELLS
+        # A share that rounds to 0 or 1 would be a level of 0 or infinity.
+        return self.levels.quantile((self._low_share + (1 - self._low_share) * share).clamp(1e-12, 1 - 1e-12)), cell
+
+    def _counts(self) -> Tensor:
+        """Number of images in each group, the imputed groups last."""
+        return self._real.counts if self._imputed is None else torch.cat([self._real.counts, self._imputed.counts])
+
+    def _log_worth(self, sigma: Tensor, which: str) -> Tensor:
+        """Logarithm of the worth of each group's "typical" image, or of its "lowest" noise, at levels (K,): (K, groups)."""
+        level, v = sigma[:, None], self.v(sigma)[:, None]
+        values = worth(level, getattr(self._real, which)[None], v)
+        if self._imputed is not None:
+            values = torch.cat([values, imputed_worth(level, getattr(self._imputed, which)[None], v)], dim=1)
+        return torch.log(values)
+
+    def _log_worth_of(self, sigma: Tensor, rows: Tensor, imputed: Tensor) -> Tensor:
+        """The same for one image at each level (B,)."""
+        v, s = self.v(sigma), self.s[rows]
+        return torch.log(torch.where(imputed, imputed_worth(sigma, s, v), worth(sigma, s, v)))
+
+    def _member(self, group: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """A uniformly drawn image of each group, and whether the group is of imputed ones."""
+        groups = len(self._real.counts)
+        is_imputed = group >= groups
+        row = self._real.member(group.clamp(max=groups - 1), u)
+        if self._imputed is not None:
+            row = torch.where(is_imputed, self._imputed_rows[self._imputed.member((group - groups).clamp(min=0), u)], row)
+        return row, is_imputed
+
+    def _members(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """All images of the groups marked in (groups,), and whether each is imputed."""
+        real = self._real.members(groups[: len(self._real.counts)])
+        if self._imputed is None:
+            return real, torch.zeros(len(real), dtype=torch.bool)
+        imputed = self._imputed_rows[self._imputed.members(groups[len(self._real.counts) :])]
+        return torch.cat([real, imputed]), torch.arange(len(real) + len(imputed)) >= len(real)
+
+    def wants_imputed(self) -> bool:
+        """Whether training has come so far that imputed versions of the noisy images would be drawn somewhere."""
+        if self.trained_from > 0:
+            return True
+        noisy = self._real.lowest[self._real.lowest > 0]
+        if not len(noisy):
+            return False
+        imputed = torch.log(imputed_worth(self._centre[:, None], noisy[None], self.v(self._centre)[:, None]))
+        log_lambda = self._depth - self._log_worth(self._centre, "typical").amax(dim=1)
+        return bool((log_lambda[:, None] + imputed > 0).any())
+
+
+class _Groups:
+    """Images grouped by noise: the distinct levels or, of very many, bins of a constant ratio, the clean ones apart.
+
+    Attributes:
+        counts: images in each group.
+        lowest: the least noise in each.
+        typical: the mean noise in each.
+    """
+
+    def __init__(self, s: Tensor) -> None:
+        self._order = torch.argsort(s, stable=True)
+        ranked = s[self._order]
+        self.counts = _group_counts(ranked)
+        ends = torch.cumsum(self.counts, 0)
+        self._starts = ends - self.counts
+        self.lowest = ranked[self._starts]
+        highest = ranked[ends - 1]
+        sums = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(ranked, 0)])
+        mean = (sums[ends] - sums[self._starts]) / self.counts
+        # Exactly the common value where a group has one.
+        self.typical = torch.where(highest == self.lowest, self.lowest, mean)
+
+    @property
+    def cleanest(self) -> float:
+        """The least noise of all."""
+        return float(self.lowest[0])
+
+    def members(self, chosen: Tensor) -> Tensor:
+        """All images of the groups marked in (groups,)."""
+        return self._order[torch.repeat_interleave(chosen, self.counts)]
+
+    def member(self, group: Tensor, u: Tensor) -> Tensor:
+        """The image of each group (B,) that uniform numbers (B,) in (0, 1) point at."""
+        row: Tensor = self._order[self._starts[group] + (u * self.counts[group]).to(torch.int64)]
+        return row
 
 
 def _group_counts(ranked: Tensor) -> Tensor:
-    """Sizes of groups of rising noise levels (N,): the distinct levels or, of very many, bins of a constant ratio, the clean apart."""
+    """Sizes of the groups of rising noise levels (N,)."""
     counts: Tensor = torch.unique_consecutive(ranked, return_counts=True)[1]
     if len(counts) > _MAX_GROUPS:
         noisy = ranked > 0
         logs = torch.log(ranked[noisy])
         bins = torch.zeros(len(ranked), dtype=torch.int64)
-        bins[noisy] = 1 + ((logs - logs[0]) / (logs[-1] - logs[0]) * (_MAX_GROUPS - 1)).to(torch.int64)
+        bins[noisy] = 2 + ((logs - logs[0]) / (logs[-1] - logs[0]) * (_MAX_GROUPS - 1)).to(torch.int64)
+        bins[noisy.sum().neg()] = 1  # the least noisy one is a group of its own: at the lowest levels it may be alone
         counts = torch.unique_consecutive(bins, return_counts=True)[1]
     return counts
+
+
+def _interior_edges() -> Tensor:
+    """Edges of the cells in probability; the outermost at a quarter of a cell, as the tails have no end."""
+    edges = torch.arange(_CELLS + 1, dtype=torch.float64)
+    edges[0], edges[-1] = 0.25, _CELLS - 0.25
+    return edges / _CELLS
+
+
+def _interpolate(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
+    """`y(at)` (K,) of functions (K, G) given at rising `x`, linear between, their ends continued."""
+    place = torch.searchsorted(x.contiguous(), at[:, None].contiguous()).clamp(1, x.shape[1] - 1)
+    x0, x1 = x.gather(1, place - 1)[:, 0], x.gather(1, place)[:, 0]
+    y0, y1 = y.gather(1, place - 1)[:, 0], y.gather(1, place)[:, 0]
+    clipped = torch.minimum(torch.maximum(at, x0), x1)
+    return y0 + (y1 - y0) * (clipped - x0) / (x1 - x0)

@@ -41,6 +41,28 @@ def worth(sigma: Tensor, s: Tensor, v: Tensor, min_a: float = MIN_A) -> Tensor:
     return torch.where(a > 0, v / (v + noise), torch.zeros_like(a))
 
 
+def n_effective(sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
+    """`N_eff` at levels (K,) of images of noise `s` (N,), given `v` at these levels: (K,) float64."""
+    values, counts = torch.unique(s.to(torch.float64), return_counts=True)
+    total: Tensor = (counts * worth(sigma[:, None], values[None], v[:, None])).sum(1)
+    return total
+
+
+def imputed_worth(sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
+    """The worth of an imputed image (see `imputation`) at levels, relative to a clean one.
+
+    Imputed images are right where the noise of a level hides what the model may have made up, and too smooth at the finest levels; so
+    the trust grows with `sigma / s`, from 0 to a half, and only what the noisy image itself cannot tell is left to them.
+
+    Args:
+        sigma: levels, positive.
+        s: noise of the image that was imputed; `v`: `v(sigma)`; the three broadcast against each other.
+    """
+    square = sigma.to(torch.float64) ** 2
+    believed = 0.5 * square**2 / (square + (0.2 * s) ** 2) ** 2
+    return torch.where(trust(sigma, s) > 0, torch.zeros_like(believed), believed) * torch.ones_like(v)
+
+
 class PosteriorVariance:
     """`v(sigma)` on a grid of levels, log-linear between them: first the linear-Gaussian bound, then what the network shows.
 
@@ -89,6 +111,8 @@ class PosteriorVariance:
             residual: (B,) mean over pixels of `(D - T)^2`.
         """
         sigma, s, residual = (t.detach().to("cpu", torch.float64) for t in (sigma, s, residual))
+        tells = (trust(sigma, s) > 0) & torch.isfinite(residual)  # an image says nothing about v at levels below its noise
+        sigma, s, residual = sigma[tells], s[tells], residual[tells]
         a = 1 - (s / sigma) ** 2
         weight = worth(sigma, s, self(sigma)) ** 2  # inverse variance of a residual, up to a constant
         cell = (torch.log(sigma / self.LOW) / self._step).floor().to(torch.int64).clamp(0, self.BINS - 1)

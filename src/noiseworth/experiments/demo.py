@@ -35,8 +35,6 @@ from noiseworth.train.driver import run_training
 CLEAN_FRACTION = 0.1
 HELD_OUT = 297  # of 1,797, so that 1,500 are trained on
 
-# Few clean images, seen many times: compute must follow the data, or the levels that only they speak about are overfitted.
-_GAMMA = 1.0
 # At 8x8 ten steps are as good as eighteen; the time goes into more images, since a Frechet distance of few is biased upwards.
 _STEPS = 10
 
@@ -69,7 +67,6 @@ def run_demo(config: DemoConfig, *, quiet: bool = False) -> DemoSummary:
             out=str(run),
             use=use,
             n_images=config.n_images,
-            gamma=_GAMMA,
             seed=config.seed,
             device="cpu",  # the same numbers with and without a GPU
         )

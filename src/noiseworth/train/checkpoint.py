@@ -35,6 +35,7 @@ class State:
     data_fingerprint: str
     trained_from: float  # lowest level trained at
     posterior_variance: dict[str, list[float]]
+    law_refreshed_at: int  # images seen when the law of the pairs was last computed
     sha256: dict[str, str]
 
 

@@ -20,10 +20,13 @@ class TrainConfig:
         n_images: training length, in images seen.
         batch: images in a step, over all processes.
         lr: peak learning rate of Adam.
-        warmup: images over which the learning rate rises; it then falls to 0 along a cosine.
+        warmup: images over which the learning rate rises.
+        decay: the learning rate then falls to 0 along a cosine, or stays ("none": a run is then the beginning of a longer one).
         clip: largest norm of the gradient; larger ones are scaled down.
-        gamma: how much compute follows the data: 0 keeps EDM's levels, 1 gives each level compute in proportion to N_eff.
-        level_mean: mean of ln sigma over the training levels.
+        objective: "worth" draws and weighs pairs by what they tell; "published" is that of arXiv 2411.02780, for comparison.
+        below: what noisy images teach below their own noise: "imputation", "consistency", or "none" (as with "published").
+        views: views of an image, per unit of ln sigma, after which it has told 63% of what it can.
+        level_mean: mean of ln sigma over the training levels; by default -1.6, and EDM's -1.2 with "published".
         level_std: standard deviation of ln sigma over the training levels.
         ema: half-life of the averaged weights, in images; shorter at the beginning.
         checkpoint_every: images between checkpoints.
@@ -41,9 +44,12 @@ class TrainConfig:
     batch: int = 128
     lr: float = 2e-3
     warmup: int = 5_000
+    decay: Literal["cosine", "none"] = "cosine"
     clip: float = 1.0
-    gamma: float = 0.5
-    level_mean: float = -1.2
+    objective: Literal["worth", "published"] = "worth"
+    below: Literal["imputation", "consistency", "none"] = "imputation"
+    views: float = 5.0
+    level_mean: float | None = None
     level_std: float = 1.2
     ema: int = 10_000
     checkpoint_every: int = 25_000
@@ -58,15 +64,19 @@ class TrainConfig:
                 raise UserError(f"--{name} {getattr(self, name)}: must be at least 1")
         if self.n_images < self.batch:
             raise UserError(f"--n_images {self.n_images}: is less than one batch of {self.batch}")
-        for name in ("lr", "clip", "level_std"):
+        for name in ("lr", "clip", "level_std", "views"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UserError(f"--{name} {getattr(self, name)}: must be a finite number above 0")
-        if not math.isfinite(self.level_mean):
+        if self.level_mean is not None and not math.isfinite(self.level_mean):
             raise UserError(f"--level_mean {self.level_mean}: must be finite")
         if self.warmup < 0 or not 0 <= self.seed < 2**63:
             raise UserError(f"--warmup {self.warmup} --seed {self.seed}: must be 0 or more")
-        if not 0 <= self.gamma <= 1:
-            raise UserError(f"--gamma {self.gamma}: must lie between 0 and 1")
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """Mean and standard deviation of ln sigma over the training levels."""
+        default = -1.2 if self.objective == "published" else -1.6
+        return default if self.level_mean is None else self.level_mean, self.level_std
 
     @property
     def steps(self) -> int:
@@ -74,6 +84,8 @@ class TrainConfig:
         return math.ceil(self.n_images / self.batch)
 
     def learning_rate(self, n_images: int) -> float:
-        """The learning rate when `n_images` have been seen: linear warm-up, then a cosine to 0."""
+        """The learning rate when `n_images` have been seen."""
         rise = min(1.0, (n_images + self.batch) / self.warmup) if self.warmup else 1.0
+        if self.decay == "none":
+            return self.lr * rise
         return self.lr * rise * 0.5 * (1 + math.cos(math.pi * n_images / (self.steps * self.batch)))

@@ -119,7 +119,7 @@ def measure_worth(trainer: Trainer) -> WorthRecord:
         sigmas=s.tolist(),
         counts=counts.tolist(),
         worth=table.tolist(),
-        n_effective=trainer.law.n_effective(grid).tolist(),
+        n_effective=(torch.from_numpy(counts)[:, None] * table).sum(0).tolist(),
         mean_worth=mean.tolist(),
         price=[1 / m if m > 0 else None for m in mean.tolist()],
     )

@@ -16,14 +16,16 @@ from torch import Tensor
 
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.diffusion.levels import LogNormalLevels
-from noiseworth.diffusion.objective import ambient_loss
-from noiseworth.diffusion.pairs import PairLaw
+from noiseworth.diffusion.objective import Loss, ambient_pair, regression_loss
+from noiseworth.diffusion.pairs import PairLaw, Pairs
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
+from noiseworth.diffusion.published import PublishedLaw, published_loss
 from noiseworth.diffusion.worth import PosteriorVariance, spectrum
 from noiseworth.errors import UserError
 from noiseworth.records import StepRecord
 from noiseworth.tensors import Stream, normal
 from noiseworth.train import checkpoint
+from noiseworth.train.below import Below
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.ema import Ema
 from noiseworth.train.run import check_data, load_weights, make_denoiser
@@ -57,13 +59,18 @@ class Trainer:
         some = np.unique(np.linspace(0, len(self.data) - 1, min(len(self.data), _SPECTRUM_IMAGES)).astype(np.int64))
         eigenvalues, self.sigma_data = spectrum(torch.from_numpy(self.data.read(some)), torch.from_numpy(self.data.sigma[some]))
         self.v = PosteriorVariance(eigenvalues)
-        levels = LogNormalLevels(config.level_mean, config.level_std)
-        self.law = PairLaw(torch.from_numpy(self.data.sigma), levels, self.v, config.gamma)
+        s, levels = torch.from_numpy(self.data.sigma), LogNormalLevels(*config.levels)
+        self.law: PairLaw | PublishedLaw
+        if config.objective == "published":
+            self.law = PublishedLaw(s, levels)
+        else:
+            self.law = PairLaw(s, levels, self.v, views=config.views)
         denoiser = make_denoiser(config, self.data.shape[0], self.sigma_data)
         self.ema = Ema(denoiser, config.ema)
         self.ema.module.to(self.accelerator.device)
         optimizer = torch.optim.Adam(denoiser.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
         self.model, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
+        self.below = Below(config, self.data, self.law, self.averaged, self.accelerator.device)
 
     @property
     def denoiser(self) -> PreconditionedDenoiser:
@@ -84,29 +91,24 @@ class Trainer:
     def _step(self) -> StepRecord:
         config, device = self.config, self.accelerator.device
         share = config.batch // self.accelerator.num_processes
+        self.below.prepare(self.n_images)
         first = self.n_images + self.accelerator.process_index * share
         ids = torch.arange(first, first + share)
         pairs = self.law.draw(config.seed, ids)
-        index = pairs.index.numpy()
-        y = torch.from_numpy(self.data.read(index)).to(device)
-        s = self.law.s[pairs.index].to(device)
-        sigma = pairs.sigma.to(device)
-        noise = normal(config.seed, Stream.NOISE, ids.to(device), self.data.shape)
-
         rate = config.learning_rate(self.n_images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = ambient_loss(self.model, y, s, sigma, noise, self.sigma_data)
+        loss, s = self._loss(pairs, ids)
         mean = loss.weighted.mean()
         self.optimizer.zero_grad()
         self.accelerator.backward(mean)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
-        whole, observed = self._over_processes(mean, torch.stack([sigma, s, loss.residual.to(sigma.dtype)], dim=1))
+        whole, observed = self._over_processes(mean, torch.stack([pairs.sigma.to(device), s, loss.residual.to(torch.float64)], dim=1))
         if not (np.isfinite(whole) and bool(torch.isfinite(norm))):
             worst = int(torch.nan_to_num(loss.weighted.detach(), nan=torch.inf).argmax())
             raise UserError(
                 f"{config.out}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1} (worst: image"
-                f" {self.data.ids[index[worst]]}, sigma {float(s[worst]):.4g}, level {float(sigma[worst]):.4g}); not taken:"
+                f" {self.data.ids[pairs.index[worst]]}, sigma {float(s[worst]):.4g}, level {float(pairs.sigma[worst]):.4g}); not taken:"
                 " lower --lr or look at that image"
             )
         self.optimizer.step()
@@ -116,8 +118,25 @@ class Trainer:
         self.v.observe(*observed.unbind(1))
         if self.step % _REFRESH_STEPS == 0:
             self.v.refresh()
-            self.law.refresh()
+            self.law.refresh(self.n_images)
         return StepRecord(self.step, self.n_images, whole, float(norm), rate, round(self.elapsed(), 3))
+
+    def _loss(self, pairs: Pairs, ids: Tensor) -> tuple[Loss, Tensor]:
+        """The loss of a batch, and the noise (B,) of its images; NaN where a residual says nothing about v."""
+        config, device = self.config, self.accelerator.device
+        y = torch.from_numpy(self.data.read(pairs.index.numpy())).to(device)
+        s, sigma = self.law.s[pairs.index].to(device), pairs.sigma.to(device)
+        noise = normal(config.seed, Stream.NOISE, ids.to(device), self.data.shape)
+        if config.objective == "published":
+            return published_loss(self.model, y, s, sigma, noise, self.sigma_data), s
+        x_sigma, target = self.below.replace(pairs, y, s, noise, ids) if bool(pairs.imputed.any()) else ambient_pair(y, s, sigma, noise)
+        return regression_loss(self.model, x_sigma, target, sigma, self.sigma_data, pairs.weight.to(device)), s
+
+    def averaged(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The averaged denoiser, in the precision of the run."""
+        with self.accelerator.autocast():
+            output: Tensor = self.ema.module(x, sigma)
+        return output
 
     def _over_processes(self, mean: Tensor, rows: Tensor) -> tuple[float, Tensor]:
         """The loss averaged, and the rows of all processes in the order of their slots."""
@@ -149,6 +168,7 @@ class Trainer:
             data_fingerprint=record.fingerprint,
             trained_from=self.law.trained_from,
             posterior_variance=self.v.state(),
+            law_refreshed_at=self.law.refreshed_at,
             sha256={},
         )
 
@@ -159,6 +179,7 @@ class Trainer:
                 "model": self.denoiser.state_dict(),
                 "ema": self.ema.module.state_dict(),
                 "optimizer": checkpoint.pack_optimizer(self.optimizer.optimizer),
+                "below": self.below.state(),
             }
             checkpoint.save(Path(self.config.out) / "checkpoints", self.state(), groups)
         self.accelerator.wait_for_everyone()
@@ -178,7 +199,8 @@ class Trainer:
         load_weights(self.ema.module, tensors["ema"])  # type: ignore[arg-type]
         checkpoint.unpack_optimizer(self.optimizer.optimizer, tensors["optimizer"])
         self.v.load_state(state.posterior_variance)
-        self.law.refresh()
+        self.below.load_state(tensors["below"])
         self.step, self.n_images, self.seconds = state.step, state.n_images, state.seconds
+        self.law.refresh(state.law_refreshed_at)
         self._began = monotonic()
         return damaged

@@ -23,7 +23,7 @@ from noiseworth.diffusion.levels import LogNormalLevels
 from noiseworth.diffusion.objective import ambient_loss
 from noiseworth.diffusion.pairs import PairLaw
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
-from noiseworth.diffusion.worth import PosteriorVariance
+from noiseworth.diffusion.worth import PosteriorVariance, n_effective
 from noiseworth.experiments.theory.study import Cell, Found, Study, repeats
 from noiseworth.records import Number, Panel, Series
 from noiseworth.tensors import Stream, normal
@@ -90,13 +90,12 @@ def predicted_excess(n_clean: int, n_noisy: int, s: float, v: PosteriorVariance,
 
     With a `width`, `N_eff` is averaged over the training levels around each, with normal weights of that width in ln sigma.
     """
-    n_effective = PairLaw(_noise(n_clean, n_noisy, s), LEVELS, v, 0.0).n_effective
-    sigma = levels()
-    speaking = n_effective(sigma)
+    noise, sigma = _noise(n_clean, n_noisy, s), levels()
+    speaking = n_effective(sigma, noise, v(sigma))
     if width > 0:
         around = levels(96)
         weights = torch.softmax(-((sigma.log()[:, None] - around.log()[None]) ** 2) / (2 * width**2), dim=1)
-        speaking = weights @ n_effective(around)
+        speaking = weights @ n_effective(around, noise, v(around))
     return float((v(sigma) / sigma**2 / speaking).mean())
 
 
@@ -120,15 +119,14 @@ def train(law: GaussianMixture, n_clean: int, n_noisy: int, s: float, v: Posteri
         model = PreconditionedDenoiser(_Network(d), sigma_data)
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
-    pairs = PairLaw(noise, LEVELS, v, 0.5)
+    pairs = PairLaw(noise, LEVELS, v)
     held = _held_out(law, generator)
     best = float("inf")
     for step in range(1, STEPS + 1):
         ids = torch.arange((step - 1) * BATCH, step * BATCH)
         drawn = pairs.draw(seed, ids)
-        loss = ambient_loss(
-            model, y[drawn.index], noise[drawn.index], drawn.sigma, normal(seed, Stream.NOISE, ids, (1, 1, d)), sigma_data
-        )
+        own, fresh = noise[drawn.index], normal(seed, Stream.NOISE, ids, (1, 1, d))
+        loss = ambient_loss(model, y[drawn.index], own, drawn.sigma, fresh, sigma_data, drawn.weight)
         optimiser.zero_grad()
         torch.autograd.backward(loss.weighted.mean())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -139,6 +137,7 @@ def train(law: GaussianMixture, n_clean: int, n_noisy: int, s: float, v: Posteri
             for name, p in model.named_parameters():
                 average[name].lerp_(p, max(0.01, 1 / step))
         if step % EVERY == 0:
+            pairs.refresh(step * BATCH)
             best = min(best, _excess(model, average, held))
     return best
 

@@ -1,0 +1,226 @@
+"""Our objective against the published one, on real images: `python bench/objective.py --fashion DIR --cifar FILE.tar.xz`.
+
+The same network, optimiser, seeds, data, batch and images seen; only the objective differs. Fashion-MNIST at 16x16 (averaged 2x2 and
+padded) and CIFAR-10-JPEG at 16x16 (averaged 2x2), a tenth of the images clean, the rest with noise 0.2 or 0.5, N = 50,000 (compute is
+short) and N = 5,000 (clean images are short); and all images noisy. Writes `results/objective.json` and the figures of
+`docs/objective.md`. About 4 hours on two cores; the same command goes on after an interruption, `--report` writes what is there.
+
+Results on CIFAR-10 encoded as JPEG compare with each other, not with published CIFAR-10 numbers.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noiseworth.records import write_atomically
+
+DATA = ("fashion", "cifar")
+SIGMAS = (0.2, 0.5)
+POINTS = (16, 24, 32, 40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200, 250, 300, 350, 400, 500, 600, 800)  # thousand images
+HELD_OUT = 1000
+BASE = {"preset": "mini", "precision": "bf16", "decay": "none", "ema": 20_000, "device": "cpu"}
+ARMS: dict[str, dict[str, Any]] = {
+    "published": {"objective": "published"},
+    "worth": {},
+    "worth-none": {"below": "none"},
+    "worth-consistency": {"below": "consistency"},
+    "published-our-levels": {"objective": "published", "level_mean": -1.6},
+    "worth-edm-levels": {"level_mean": -1.2},
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training. `sigma` 0 is all clean; `clean` is the share of clean images otherwise."""
+
+    data: str
+    count: int
+    sigma: float
+    clean: float
+    arm: str
+    seed: int
+    n_images: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-{self.count}-s{self.sigma:g}-c{self.clean:g}-{self.arm}-{self.seed}"
+
+
+def plan() -> list[Cell]:
+    """All trainings, those first that the first lines need."""
+    cells = []
+    for seed in range(3):
+        cells += [Cell(d, 50_000, s, 0.1, arm, seed, 400_000) for s in SIGMAS for d in DATA for arm in ("published", "worth")]
+        if seed == 0:
+            cells += [Cell(d, 5_000, s, 0.1, arm, 0, 600_000) for s in SIGMAS for d in DATA for arm in ("published", "worth")]
+            cells += [Cell(d, 5_000, 0.0, 1.0, "worth", 0, 600_000) for d in DATA]
+            cells += [Cell(d, 50_000, s, 0.0, arm, 0, 200_000) for s in SIGMAS for d in DATA for arm in ("published", "worth")]
+            cells += [Cell(d, 50_000, s, 0.1, "published-our-levels", 0, 400_000) for s in SIGMAS for d in DATA]
+            cells += [Cell(d, 50_000, s, 0.1, "worth-edm-levels", 0, 160_000) for s in SIGMAS for d in DATA]
+            cells += [
+                Cell(d, 5_000, s, 0.1, arm, 0, 600_000) for s in SIGMAS for d in DATA for arm in ("worth-none", "worth-consistency")
+            ]
+    return cells
+
+
+def read_fashion(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Fashion-MNIST's IDX files: split -> images (N, 1, 16, 16), labels."""
+
+    def values(name: str, skip: int) -> np.ndarray:
+        return np.frombuffer(gzip.open(folder / name).read(), np.uint8, offset=skip)
+
+    found = {}
+    for split, stem in (("train", "train"), ("held-out", "t10k")):
+        images = values(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 14, 2, 14, 2).astype(np.float32).mean((2, 4))
+        found[split] = np.pad(images, ((0, 0), (1, 1), (1, 1)))[:, None], values(f"{stem}-labels-idx1-ubyte.gz", 8)
+    return found
+
+
+def read_cifar(archive: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """CIFAR-10 as JPEG: split -> images (N, 3, 16, 16), labels."""
+    from PIL import Image
+
+    images: dict[str, list[Any]] = {"train": [], "test": []}
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.isfile() and member.name.endswith(".jpg"):
+                split, label = member.name.split("/")[-3:-1]
+                images[split].append((label, member.name, np.asarray(Image.open(tar.extractfile(member)))))  # type: ignore[arg-type]
+    found = {}
+    for split, stem in (("train", "train"), ("held-out", "test")):
+        rows = sorted(images[stem], key=lambda row: row[:2])
+        names = sorted({row[0] for row in rows})
+        pixels = np.stack([row[2] for row in rows]).reshape(-1, 16, 2, 16, 2, 3).astype(np.float32).mean((2, 4)).transpose(0, 3, 1, 2)
+        found[split] = pixels, np.array([names.index(row[0]) for row in rows])
+    return found
+
+
+def prepare(work: Path, sources: dict[str, Path]) -> None:
+    """Pack both data sets, and corrupt them as the cells want."""
+    from noiseworth.data.corrupt import corrupt
+    from noiseworth.data.dataset import open_dataset
+    from noiseworth.data.writer import Part, new_directory, write_dataset
+    from noiseworth.tensors import Stream, permutation
+
+    readers = {"fashion": read_fashion, "cifar": read_cifar}
+    for data, reader in readers.items():
+        if not (work / "data" / data / "held-out").exists():
+            for split, (images, labels) in reader(sources[data]).items():
+                order = permutation(0, Stream.HELD_OUT, len(images)).numpy()
+                for count in (5_000, 50_000) if split == "train" else (HELD_OUT,):
+                    out = work / "data" / data / (split if split == "held-out" else str(count))
+                    if out.exists():
+                        continue
+                    rows = order[:count]
+                    part = Part(images[rows], np.zeros(count, np.float32), rows, labels[rows].astype(np.int64))
+                    with new_directory(out) as folder:
+                        write_dataset(folder, [part], name=f"{data} 16x16", offset=127.5, scale=127.5, units="8-bit", provenance=[])
+    for cell in plan():
+        place = dataset_of(work, cell)
+        if not place.exists():
+            corrupt(work / "data" / cell.data / str(cell.count), place, clean_fraction=cell.clean, sigma=cell.sigma, seed=0)
+        open_dataset(place)
+
+
+def dataset_of(work: Path, cell: Cell) -> Path:
+    base = work / "data" / cell.data
+    return base / str(cell.count) if cell.clean == 1 else base / f"{cell.count}-s{cell.sigma:g}-c{cell.clean:g}"
+
+
+def train(work: Path, cell: Cell, overrides: dict[str, Any]) -> None:
+    """One training, measured on the way; goes on from its last measurement."""
+    import torch
+    from safetensors.torch import save_file
+
+    from noiseworth.data.dataset import open_dataset
+    from noiseworth.evaluate.risk import denoising_risk
+    from noiseworth.train.config import TrainConfig
+    from noiseworth.train.loop import Trainer
+
+    run = work / "cells" / cell.name
+    run.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    settings = BASE | ARMS[cell.arm] | overrides
+    config = TrainConfig(data=str(dataset_of(work, cell)), out=str(run), n_images=cell.n_images, seed=cell.seed, **settings)
+    trainer = Trainer(config)
+    trainer.restore()
+    held_out = open_dataset(work / "data" / cell.data / "held-out")
+    images = held_out.read(np.arange(len(held_out)))
+    curve_file = run / "curve.json"
+    curve = json.loads(curve_file.read_text()) if curve_file.is_file() else []
+    curve = [row for row in curve if row["n_images"] <= trainer.n_images]
+    points = [1000 * p for p in POINTS if trainer.n_images < 1000 * p <= cell.n_images]
+    trainer_time = time.monotonic()
+    for record in trainer.steps():
+        if not points or record.n_images < points[0]:
+            continue
+        points.pop(0)
+        seconds = trainer.elapsed()
+        risk = denoising_risk(trainer.averaged, images)
+        curve.append({"n_images": record.n_images, "risk": risk.risk, "error": risk.standard_error, "relative": risk.relative,
+                      "seconds": seconds, "loss": record.loss})  # fmt: skip
+        trainer.seconds -= trainer.elapsed() - seconds  # measuring is not training
+        if risk.relative <= min(row["relative"] for row in curve):
+            save_file(trainer.ema.module.state_dict(), run / "best.safetensors")
+            (run / "best.json").write_text(json.dumps({"trained_from": trainer.law.trained_from, "sigma_data": trainer.sigma_data}))
+        trainer.save()
+        write_atomically(curve_file, json.dumps(curve))
+        levels = " ".join(f"{r / s**2:.3f}" for r, s in zip(risk.risk, risk.levels, strict=True))
+        print(
+            f"{cell.name} {record.n_images} {risk.relative:.4f} | {levels} | {seconds:.0f} s, {time.monotonic() - trainer_time:.0f} s",
+            flush=True,
+        )
+    (run / "done").touch()
+
+
+def run_all(work: Path, jobs: int) -> None:
+    """Every training that is not done, `jobs` at a time, each on one core."""
+    waiting = [cell for cell in plan() if not (work / "cells" / cell.name / "done").exists()]
+    running: list[subprocess.Popen[bytes]] = []
+    print(f"{len(waiting)} trainings to do", flush=True)
+    while waiting or running:
+        running = [process for process in running if process.poll() is None]
+        while waiting and len(running) < jobs:
+            cell = waiting.pop(0)
+            command = [sys.executable, __file__, "--work", str(work), "--cell", cell.name]
+            running.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}))
+        time.sleep(1)
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--cifar", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("runs/objective"))
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--cell", help="train this cell alone")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings to try with --cell; its name gets them")
+    arguments = parser.parse_args()
+    if arguments.cell:
+        name, _, n = arguments.cell.partition("@")
+        data, count, sigma, clean, rest = name.split("-", 4)
+        arm, seed = rest.rsplit("-", 1)
+        known = {cell.name: cell for cell in plan()}
+        cell = known.get(name) or Cell(data, int(count), float(sigma[1:]), float(clean[1:]), arm, int(seed), 400_000)
+        if n:
+            cell = replace(cell, n_images=int(n))
+        pairs = dict(item.split("=", 1) for item in arguments.set)
+        train(arguments.work, cell, {k: json.loads(v) for k, v in pairs.items()})
+        return
+    prepare(arguments.work, {"fashion": arguments.fashion, "cifar": arguments.cifar})
+    run_all(arguments.work, arguments.jobs)
+
+
+if __name__ == "__main__":
+    main()

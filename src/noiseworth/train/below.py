@@ -1,0 +1,96 @@
+"""What noisy images teach a run below their own noise: keeping imputed images, or making consistent pairs (`diffusion/below.py`)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noiseworth.data.dataset import Dataset
+from noiseworth.diffusion.below import consistent_pair, impute
+from noiseworth.diffusion.objective import ambient_pair
+from noiseworth.diffusion.pairs import PairLaw, Pairs
+from noiseworth.diffusion.precondition import Denoiser
+from noiseworth.diffusion.published import PublishedLaw
+from noiseworth.train.config import TrainConfig
+
+_FIRST = 40_000  # images seen before a model is asked what it believes; of a short run, a quarter
+_MOST = 8192  # images imputed at a time; of more, another set each time
+_CHUNK = 512
+_COST = 20  # images trained on per image imputed, at least: 11 calls forward against 20 steps of about 3 calls each
+
+
+class Below:
+    """Keeps the imputed images of a run, and replaces the pairs that are to be drawn from them.
+
+    Attributes:
+        rows: (M,) positions of the imputed images in the data set.
+        images: (M, C, H, W) these images; None with "consistency", which makes its pairs anew each time.
+    """
+
+    def __init__(
+        self, config: TrainConfig, data: Dataset, law: PairLaw | PublishedLaw, denoiser: Denoiser, device: torch.device
+    ) -> None:
+        self.config, self.data, self.law, self.denoiser, self.device = config, data, law, denoiser, device
+        self.rows = torch.zeros(0, dtype=torch.int64)
+        self.images: Tensor | None = None
+        self.rounds = 0
+        self._due = min(_FIRST, config.n_images // 4)
+        self._noisy = torch.nonzero(law.s > 0)[:, 0]
+        self._place = torch.zeros(0, dtype=torch.int64)
+
+    def prepare(self, n_images: int) -> None:
+        """Impute, if it is time to: the law of the pairs asks for it, and the last time was long enough ago."""
+        if self.config.below == "none" or isinstance(self.law, PublishedLaw) or n_images < self._due or not len(self._noisy):
+            return
+        if not len(self.rows) and not self.law.wants_imputed():
+            return
+        if self.config.below == "consistency":
+            self.rows, self._due = self._noisy, 2**62
+        else:
+            some = torch.arange(self.rounds * _MOST, self.rounds * _MOST + min(_MOST, len(self._noisy))) % len(self._noisy)
+            self.rows, self.rounds = self._noisy[some], self.rounds + 1
+            self.images = torch.cat([self._impute(self.rows[i : i + _CHUNK]) for i in range(0, len(self.rows), _CHUNK)])
+            self._due = n_images + _COST * len(self.rows)
+        self._announce()
+        self.law.refresh(n_images)
+
+    def _impute(self, rows: Tensor) -> Tensor:
+        y = torch.from_numpy(self.data.read(rows.numpy())).to(self.device)
+        ids = (rows + self.rounds * len(self.data)).to(self.device)
+        return impute(self.denoiser, y, self.law.s[rows].to(self.device), ids, seed=self.config.seed).cpu()
+
+    def _announce(self) -> None:
+        if not isinstance(self.law, PairLaw):
+            raise AssertionError("only the law of pairs by worth knows imputed images")
+        self.law.set_imputed(self.rows)
+        self._place = torch.full((len(self.data),), -1, dtype=torch.int64)
+        self._place[self.rows] = torch.arange(len(self.rows))
+
+    def replace(self, pairs: Pairs, y: Tensor, s: Tensor, noise: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a batch some of whose pairs are to be imputed; arguments as in `ambient_pair`."""
+        marked = pairs.imputed.to(self.device)
+        sigma = pairs.sigma.to(self.device)
+        if self.images is not None:
+            y, s = y.clone(), torch.where(marked, torch.zeros_like(s), s)
+            y[marked] = self.images[self._place[pairs.index[pairs.imputed]]].to(self.device)
+            return ambient_pair(y, s, sigma, noise)
+        x_sigma, target = torch.empty_like(y), torch.empty_like(y)
+        x_sigma[~marked], target[~marked] = ambient_pair(y[~marked], s[~marked], sigma[~marked], noise[~marked])
+        x_sigma[marked], target[marked] = consistent_pair(
+            self.denoiser, y[marked], s[marked], sigma[marked], ids.to(self.device)[marked], seed=self.config.seed
+        )
+        return x_sigma, target
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {
+            "rows": self.rows,
+            "counters": torch.tensor([self.rounds, self._due]),
+            **({} if self.images is None else {"images": self.images}),
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state()`."""
+        self.rows, self.images = state["rows"], state.get("images")
+        self.rounds, self._due = (int(n) for n in np.asarray(state["counters"]))
+        if len(self.rows):
+            self._announce()
