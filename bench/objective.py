@@ -12,6 +12,7 @@ import argparse
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -183,9 +184,9 @@ def train(work: Path, cell: Cell, overrides: dict[str, Any]) -> None:
     (run / "done").touch()
 
 
-def run_all(work: Path, jobs: int) -> None:
-    """Every training that is not done, `jobs` at a time, each on one core."""
-    waiting = [cell for cell in plan() if not (work / "cells" / cell.name / "done").exists()]
+def run_all(work: Path, jobs: int, only: str) -> None:
+    """Every training that is not done and whose name matches, `jobs` at a time, each on one core."""
+    waiting = [cell for cell in plan() if re.search(only, cell.name) and not (work / "cells" / cell.name / "done").exists()]
     running: list[subprocess.Popen[bytes]] = []
     print(f"{len(waiting)} trainings to do", flush=True)
     while waiting or running:
@@ -204,6 +205,7 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/objective"))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", help="train only the cells whose name this regular expression finds")
     parser.add_argument("--cell", help="train this cell alone")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings to try with --cell; its name gets them")
     arguments = parser.parse_args()
@@ -219,7 +221,7 @@ def main() -> None:
         train(arguments.work, cell, {k: json.loads(v) for k, v in pairs.items()})
         return
     prepare(arguments.work, {"fashion": arguments.fashion, "cifar": arguments.cifar})
-    run_all(arguments.work, arguments.jobs)
+    run_all(arguments.work, arguments.jobs, arguments.only)
 
 
 if __name__ == "__main__":
