@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from noiseworth.data.dataset import open_dataset as open_dataset
     from noiseworth.data.inspect import inspect as inspect
     from noiseworth.data.pack import pack as pack
+    from noiseworth.diffusion.below import impute as impute
+    from noiseworth.diffusion.levels import LogNormalLevels as LogNormalLevels
     from noiseworth.diffusion.objective import ambient_loss as ambient_loss
+    from noiseworth.diffusion.objective import ambient_pair as ambient_pair
     from noiseworth.diffusion.pairs import PairLaw as PairLaw
+    from noiseworth.diffusion.precondition import PreconditionedDenoiser as PreconditionedDenoiser
+    from noiseworth.diffusion.worth import PosteriorVariance as PosteriorVariance
+    from noiseworth.diffusion.worth import spectrum as spectrum
     from noiseworth.diffusion.worth import worth as worth
     from noiseworth.errors import UserError as UserError
     from noiseworth.experiments.config import DemoConfig as DemoConfig
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from noiseworth.experiments.evaluation import evaluate as evaluate
     from noiseworth.experiments.sampling import sample_run as sample_run
     from noiseworth.experiments.theory.run import run_theory as run_theory
+    from noiseworth.networks import make_backbone as make_backbone
     from noiseworth.report.page import write_report as write_report
     from noiseworth.train.config import TrainConfig as TrainConfig
     from noiseworth.train.driver import run_training as run_training
@@ -32,21 +39,28 @@ if TYPE_CHECKING:
 _HOMES = {
     "Dataset": "data.dataset",
     "DemoConfig": "experiments.config",
+    "LogNormalLevels": "diffusion.levels",
     "PairLaw": "diffusion.pairs",
+    "PosteriorVariance": "diffusion.worth",
+    "PreconditionedDenoiser": "diffusion.precondition",
     "TheoryConfig": "experiments.config",
     "TrainConfig": "train.config",
     "UserError": "errors",
     "ambient_loss": "diffusion.objective",
+    "ambient_pair": "diffusion.objective",
     "corrupt": "data.corrupt",
     "evaluate": "experiments.evaluation",
+    "impute": "diffusion.below",
     "inspect": "data.inspect",
     "load_run": "train.run",
+    "make_backbone": "networks",
     "open_dataset": "data.dataset",
     "pack": "data.pack",
     "run_demo": "experiments.demo",
     "run_theory": "experiments.theory.run",
     "run_training": "train.driver",
     "sample_run": "experiments.sampling",
+    "spectrum": "diffusion.worth",
     "worth": "diffusion.worth",
     "write_report": "report.page",
 }
