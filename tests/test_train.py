@@ -20,7 +20,7 @@ from noiseworth.errors import UserError
 from noiseworth.evaluate.risk import denoising_risk
 from noiseworth.experiments.sampling import sample_run, samples_of
 from noiseworth.records import DoneRecord, StepRecord, load_lines, load_record, sha256_of
-from noiseworth.train import run
+from noiseworth.train import checkpoint, run
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 from noiseworth.train.ema import Ema
@@ -161,11 +161,42 @@ def test_training_lowers_the_risk(digits: Path, mixed: Path, finished: Path) -> 
 
 def test_all_noisy_runs_say_where_they_were_trained_from(tmp_path: Path, digits: Path) -> None:
     corrupt(digits / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=0.5)
-    done = run_training(_config(tmp_path / "noisy", tmp_path / "run", n_images=640), quiet=True)
+    done = run_training(_config(tmp_path / "noisy", tmp_path / "run", n_images=640, below="none"), quiet=True)
     assert done.trained_from == pytest.approx(0.5 / 0.95**0.5)
     made = sample_run(tmp_path / "run", tmp_path / "made", n=3, quiet=True)
     assert made.record.provenance[0]["trained_from"] == done.trained_from
     assert (tmp_path / "made" / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("below", ["imputation", "consistency"])
+def test_levels_below_all_noise_are_trained_too(tmp_path: Path, digits: Path, below: str) -> None:
+    """Also after an interruption: the imputed images, and what they change in the law of the pairs, are in the checkpoint."""
+    corrupt(digits / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=0.5)
+    config = _config(tmp_path / "noisy", tmp_path / "run", n_images=64 * 12, below=below, checkpoint_every=64 * 5)
+    done = run_training(config, quiet=True)
+    assert done.trained_from == 0
+    again = Trainer(replace(config, out=str(tmp_path / "again")))
+    records = again.steps()
+    for _ in range(7):
+        next(records)
+    again.save()
+    resumed = Trainer(again.config)
+    assert resumed.restore() == []
+    assert len(resumed.below.rows) == 1500
+    for _ in resumed.steps():
+        pass
+    resumed.save()
+    newest = checkpoint.load_newest(tmp_path / "again" / "checkpoints")
+    assert newest is not None
+    assert {k: v for k, v in newest[0].sha256.items() if k != "below.safetensors"} == {
+        k: v for k, v in done.weights.items() if k != "below.safetensors"
+    }
+
+
+def test_the_published_objective_trains(tmp_path: Path, mixed: Path) -> None:
+    done = run_training(_config(mixed, tmp_path / "run", n_images=640, objective="published"), quiet=True)
+    assert done.trained_from == 0
+    assert load_run(tmp_path / "run").n_images == 640
 
 
 def test_samples_are_kept_and_renewed(tmp_path: Path, finished: Path) -> None:
