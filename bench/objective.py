@@ -205,6 +205,7 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/objective"))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--report", action="store_true", help="write the results from the trainings that are there")
     parser.add_argument("--only", default="", help="train only the cells whose name this regular expression finds")
     parser.add_argument("--cell", help="train this cell alone")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings to try with --cell; its name gets them")
@@ -220,8 +221,13 @@ def main() -> None:
         pairs = dict(item.split("=", 1) for item in arguments.set)
         train(arguments.work, cell, {k: json.loads(v) for k, v in pairs.items()})
         return
-    prepare(arguments.work, {"fashion": arguments.fashion, "cifar": arguments.cifar})
-    run_all(arguments.work, arguments.jobs, arguments.only)
+    import objective_report
+
+    if not arguments.report:
+        prepare(arguments.work, {"fashion": arguments.fashion, "cifar": arguments.cifar})
+        run_all(arguments.work, arguments.jobs, arguments.only)
+        objective_report.measure_distances(arguments.work, [cell for cell in plan() if cell.count == 5_000 or cell.clean == 0])
+    objective_report.write(arguments.work, plan())
 
 
 if __name__ == "__main__":

@@ -113,3 +113,12 @@ def test_dry_run_prints_settings_that_run_as_a_config(tmp_path: Path, capsys: py
     (tmp_path / "train.yaml").write_text(settings + "speed: 3\n")
     assert main(["train", "--config", str(tmp_path / "train.yaml"), "--dry-run"]) == 2
     assert "speed" in capsys.readouterr().err
+
+
+def test_train_and_report_print_the_price_and_its_assumption(tmp_path: Path, mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", f"--data={mixed}", f"--out={tmp_path / 'run'}", "--n_images=640", "--batch=64"]) == 0
+    printed = capsys.readouterr().out
+    assert "noisy per clean)" in printed
+    assert "assuming that a level matters as often as it is trained" in printed
+    assert main(["report", str(tmp_path / "run"), f"--out={tmp_path / 'report.html'}"]) == 0
+    assert "It assumes that a level matters as often as it is trained" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -101,3 +101,22 @@ def test_no_drawn_pair_has_zero_gradient() -> None:
         weight = loss_weight(pairs.sigma, 0.5).float()[:, None, None, None]
         torch.testing.assert_close(gradient, -2 * weight * target / 16)
         assert (gradient.flatten(1).norm(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize(("s", "sigma"), [(0.3, 0.4), (0.5, 1.0), (0.5, 3.0)])
+def test_the_variance_of_the_gradient_follows_worth(mixture: GaussianMixture, s: float, sigma: float) -> None:
+    """At the exact denoiser, per pair and output, a clean image's gradient has `worth` times the variance of a noisy one's."""
+    level = torch.full((N,), sigma).double()
+
+    def gradient(noise: float) -> Tensor:
+        x_sigma, target = _draw(mixture, noise, sigma)
+        output = mixture.posterior_mean(x_sigma, level).requires_grad_()
+        (found,) = torch.autograd.grad((output - target).square().sum(), output)
+        return found.square().mean(1)  # its mean is zero (the test above)
+
+    clean, noisy = gradient(0.0), gradient(s)
+    v = mixture.posterior_variance(_draw(mixture, 0.0, sigma)[0], level).mean()
+    expected = float(worth(level[:1], torch.tensor([s]).double(), v))
+    measured = float(clean.mean() / noisy.mean())
+    error = measured * float((clean.std() / clean.mean()) ** 2 + (noisy.std() / noisy.mean()) ** 2) ** 0.5 / N**0.5
+    assert abs(measured - expected) < 4.5 * error * 1.5  # v, too, is a mean over draws

@@ -55,6 +55,10 @@ def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
                 f"{count:,} images of sigma {sigma:.3g}: worth {worth:.3f} of a clean one on average over the training levels"
                 + (f" (price: {price:.1f} noisy per clean)" if price else " (no price: worth nothing)")
             )
+    if any(w.sigmas):
+        print(
+            "(predicted from this run: worth averaged over the training levels, assuming that a level matters as often as it is trained)"
+        )
 
 
 def sample(run: str, out: str, n: int = 64, steps: int = 18, batch: int = 500, seed: int = 0, *, as_json: bool) -> None:

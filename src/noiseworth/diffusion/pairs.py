@@ -34,11 +34,11 @@ from noiseworth.tensors import Stream, uniform
 # Views of one image per unit of ln sigma after which it has told 63% of what it can about these levels.
 VIEWS = 5.0
 
-_MAX_GROUPS = 256
+_MAX_GROUPS = 64
 _CELLS = 256
 _MAX_ATTEMPTS = 50
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden section, as a signed number
-_DEPTHS = torch.logspace(-6, 2, 65, dtype=torch.float64)  # grid of the greatest c of a level
+_DEPTHS = torch.logspace(-6, 2, 49, dtype=torch.float64)  # grid of the greatest c of a level
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class Pairs:
     weight: Tensor
     imputed: Tensor
 
+    def split(self, size: int) -> "list[Pairs]":
+        """Batches of `size`, in order."""
+        columns = (self.sigma, self.index, self.weight, self.imputed)
+        return [Pairs(*piece) for piece in zip(*(torch.split(column, size) for column in columns), strict=True)]
+
 
 class PairLaw:
     """The law above, for a fixed set of images; call `refresh` as training goes on.
@@ -65,12 +70,14 @@ class PairLaw:
         s: (N,) noise of each image, float64.
         trained_from: the lowest level that is ever drawn; 0 if there are clean or imputed images.
         refreshed_at: images seen when the law was last computed.
+        version: how often it was computed.
     """
 
     def __init__(self, s: Tensor, levels: LogNormalLevels, v: PosteriorVariance, *, views: float = VIEWS) -> None:
         self.levels, self.v, self.views = levels, v, views
         self.s = s.to(torch.float64)
         self._real = _Groups(self.s)
+        self.version = 0
         self._imputed: _Groups | None = None
         self._imputed_rows = torch.zeros(0, dtype=torch.int64)
         self._low_share = 0.0
@@ -94,7 +101,7 @@ class PairLaw:
 
     def refresh(self, n_images: int) -> None:
         """Compute the law anew, after `n_images` images seen, from the present `v`."""
-        self.refreshed_at = n_images
+        self.refreshed_at, self.version = n_images, self.version + 1
         share = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) / _CELLS
         centre = self.levels.quantile(self._low_share + (1 - self._low_share) * share)
         self._centre = centre

@@ -24,13 +24,13 @@ class PublishedLaw:
     Attributes:
         s: (N,) noise of each image, float64.
         trained_from: the noise of the cleanest image; no lower level is drawn.
-        refreshed_at: as in `pairs.PairLaw`.
+        refreshed_at, version: as in `pairs.PairLaw`.
     """
 
     def __init__(self, s: Tensor, levels: LogNormalLevels) -> None:
         self.s, self.levels = s.to(torch.float64), levels
         self.trained_from = float(self.s.min())
-        self.refreshed_at = 1
+        self.refreshed_at, self.version = 1, 0
 
     def refresh(self, n_images: int) -> None:
         """Nothing changes while training."""

@@ -5,6 +5,7 @@ loader state, so the same command goes on after any interruption to the same wei
 same images in the same order; each takes its share of the slots.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -70,6 +71,8 @@ class Trainer:
         self.ema.module.to(self.accelerator.device)
         optimizer = torch.optim.Adam(denoiser.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
         self.model, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
+        self._ahead: deque[Pairs] = deque()
+        self._ahead_law = self.law.version
         self.below = Below(config, self.data, self.law, self.averaged, self.accelerator.device)
 
     @property
@@ -94,7 +97,7 @@ class Trainer:
         self.below.prepare(self.n_images)
         first = self.n_images + self.accelerator.process_index * share
         ids = torch.arange(first, first + share)
-        pairs = self.law.draw(config.seed, ids)
+        pairs = self._next_pairs(ids)
         rate = config.learning_rate(self.n_images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -120,6 +123,15 @@ class Trainer:
             self.v.refresh()
             self.law.refresh(self.n_images)
         return StepRecord(self.step, self.n_images, whole, float(norm), rate, round(self.elapsed(), 3))
+
+    def _next_pairs(self, ids: Tensor) -> Pairs:
+        """The pairs of the slots `ids`. They are drawn for all steps up to the law's next change at once, which costs less."""
+        if not self._ahead or self._ahead_law != self.law.version:
+            count = min(_REFRESH_STEPS - self.step % _REFRESH_STEPS, self.config.steps - self.step)
+            many = self.law.draw(self.config.seed, torch.cat([ids + step * self.config.batch for step in range(count)]))
+            self._ahead = deque(many.split(len(ids)))
+            self._ahead_law = self.law.version
+        return self._ahead.popleft()
 
     def _loss(self, pairs: Pairs, ids: Tensor) -> tuple[Loss, Tensor]:
         """The loss of a batch, and the noise (B,) of its images; NaN where a residual says nothing about v."""
