@@ -109,7 +109,7 @@ def test_no_other_views_would_tell_more(s: torch.Tensor) -> None:
     assert (gain[inner][~drawn] < 1.06 * mu).all()
     width = torch.diff(LEVELS.quantile(law._low_share + (1 - law._low_share) * torch.arange(cells + 1) / cells).log())
     total = float((c.sum(1) * width * law.views)[1:-1].sum())
-    assert abs(total / n_images - 1) < 0.05
+    assert abs(total / n_images - 1) < (0.05 if len(s.unique()) < 64 else 0.1)  # of very many levels, bins share a typical worth
 
 
 def test_levels_follow_the_allocation() -> None:

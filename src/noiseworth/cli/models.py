@@ -56,9 +56,8 @@ def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
                 + (f" (price: {price:.1f} noisy per clean)" if price else " (no price: worth nothing)")
             )
     if any(w.sigmas):
-        print(
-            "(predicted from this run: worth averaged over the training levels, assuming that a level matters as often as it is trained)"
-        )
+        assumed = "assuming that a level matters as often as it is trained"
+        print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
 
 
 def sample(run: str, out: str, n: int = 64, steps: int = 18, batch: int = 500, seed: int = 0, *, as_json: bool) -> None:

@@ -38,7 +38,8 @@ _MAX_GROUPS = 64
 _CELLS = 256
 _MAX_ATTEMPTS = 50
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden section, as a signed number
-_DEPTHS = torch.logspace(-6, 2, 49, dtype=torch.float64)  # grid of the greatest c of a level
+# Grid of the greatest c of a level: coarse where everything is proportional to c.
+_DEPTHS = torch.cat([torch.logspace(-6, -1, 12, dtype=torch.float64)[:-1], torch.logspace(-1, 2, 38, dtype=torch.float64)])
 
 
 @dataclass(frozen=True)
