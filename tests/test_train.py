@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -197,6 +198,35 @@ def test_the_published_objective_trains(tmp_path: Path, mixed: Path) -> None:
     done = run_training(_config(mixed, tmp_path / "run", n_images=640, objective="published"), quiet=True)
     assert done.trained_from == 0
     assert load_run(tmp_path / "run").n_images == 640
+
+
+def test_classes_are_conditions(tmp_path: Path, mixed: Path) -> None:
+    """Labels change what the denoiser says, sampling wants a class that is there, and a run without labels knows none."""
+    run_training(_config(mixed, tmp_path / "run", n_images=64 * 40, labels=True), quiet=True)
+    model = load_run(tmp_path / "run")
+    assert model.classes == 10
+    x, sigma = torch.zeros(10, 1, 8, 8), torch.full((10,), 2.0)
+    by_class = model.denoiser(x, sigma, torch.arange(10))
+    assert float(by_class.std(0).max()) > 0.01
+    assert torch.equal(model.denoiser(x, sigma), model.denoiser(x, sigma, torch.full((10,), 10)))  # 10: unknown
+    made = [
+        sample_run(tmp_path / "run", tmp_path / f"s{i}", n=4, steps=4, label=3, guidance=g, quiet=True) for i, g in ((0, 1.0), (1, 2.0))
+    ]
+    four = np.arange(4)
+    assert made[0].record.provenance[-1]["label"] == 3
+    assert not np.array_equal(made[0].read(four), made[1].read(four))
+    with pytest.raises(UserError, match="classes are 0 to 9"):
+        sample_run(tmp_path / "run", tmp_path / "other", n=4, label=10, quiet=True)
+    with pytest.raises(UserError, match="say which with --label"):
+        sample_run(tmp_path / "run", tmp_path / "other", n=4, guidance=2.0, quiet=True)
+
+
+def test_labels_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "plain.npy", np.zeros((20, 8, 8), np.uint8))
+    pack(str(tmp_path / "plain.npy"), tmp_path / "plain", sigma=0.0)
+    with pytest.raises(UserError, match="has no labels"):
+        run_training(_config(tmp_path / "plain", tmp_path / "run", labels=True), quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_samples_are_kept_and_renewed(tmp_path: Path, finished: Path) -> None:

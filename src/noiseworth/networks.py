@@ -1,7 +1,8 @@
 """The `Backbone` protocol, and diffusers' U-Net behind it.
 
-A backbone is any module that maps an image batch (B, C, H, W) and one float per image (B,) to an image batch of the same
-shape. What these mean (preconditioning, levels) is decided in `diffusion/`; a backbone knows nothing of noise.
+A backbone is any module that maps an image batch (B, C, H, W), one float per image (B,) and, if it knows classes, one class per
+image (B,) to an image batch of the same shape. What these mean (preconditioning, levels) is decided in `diffusion/`; a backbone knows
+nothing of noise.
 """
 
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from noiseworth.errors import UserError
 
 
 class Backbone(Protocol):
-    """`(x (B, C, H, W), condition (B,)) -> (B, C, H, W)`."""
+    """`(x (B, C, H, W), condition (B,), labels (B,) or None) -> (B, C, H, W)`."""
 
-    def __call__(self, x: Tensor, condition: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,18 @@ _CONDITION_SCALE = 250.0
 
 
 class UNet(nn.Module):
-    """`diffusers.UNet2DModel` as a backbone, for any image size: sizes that do not halve evenly are padded and cropped."""
+    """`diffusers.UNet2DModel` as a backbone, for any image size: sizes that do not halve evenly are padded and cropped.
 
-    def __init__(self, preset: Preset, in_channels: int) -> None:
+    With `classes`, labels 0 .. classes - 1 are conditions; `classes` itself, or no labels at all, stands for an unknown class.
+    """
+
+    def __init__(self, preset: Preset, in_channels: int, classes: int = 0) -> None:
         super().__init__()
         from diffusers import UNet2DModel  # takes seconds to import
 
         depth = len(preset.channels)
         attends = [level in preset.attention for level in range(depth)]
-        self.multiple = 2 ** (depth - 1)
+        self.multiple, self.classes = 2 ** (depth - 1), classes
         self.unet = UNet2DModel(
             in_channels=in_channels,
             out_channels=in_channels,
@@ -61,22 +65,25 @@ class UNet(nn.Module):
             norm_num_groups=preset.groups,
             add_attention=any(attends),
             attention_head_dim=32,
+            num_class_embeds=classes + 1 if classes else None,
             time_embedding_type="positional",  # `fourier` divides the output by the time
         )
         nn.init.zeros_(self.unet.conv_out.weight)  # start from the preconditioner's own estimate
         nn.init.zeros_(self.unet.conv_out.bias)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor:
         """See `Backbone`."""
+        if self.classes and labels is None:
+            labels = torch.full((len(x),), self.classes, device=x.device)
         height, width = x.shape[-2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         padded = functional.pad(x, padding, mode="replicate") if any(padding) else x
-        output: Tensor = self.unet(padded, condition.to(torch.float32) * _CONDITION_SCALE).sample
+        output: Tensor = self.unet(padded, condition.to(torch.float32) * _CONDITION_SCALE, labels).sample
         return output[..., :height, :width]
 
 
-def make_backbone(preset: str, channels: int, seed: int) -> UNet:
-    """A U-Net with freshly drawn weights, a function of (preset, channels, seed); the global generator is left as it was.
+def make_backbone(preset: str, channels: int, seed: int, classes: int = 0) -> UNet:
+    """A U-Net with freshly drawn weights, a function of the arguments; the global generator is left as it was.
 
     Raises:
         UserError: there is no such preset.
@@ -85,7 +92,7 @@ def make_backbone(preset: str, channels: int, seed: int) -> UNet:
         raise UserError(f"--preset {preset}: there is no such network; choose one of {', '.join(PRESETS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return UNet(PRESETS[preset], channels)
+        return UNet(PRESETS[preset], channels, classes)
 
 
 def count_parameters(module: Any) -> int:

@@ -31,6 +31,7 @@ class Stream(IntEnum):
     HELD_OUT = 7  # which images of a data set are held out
     RISK = 8  # noise added to held-out images
     LEVEL = 10  # start of the sequence of training levels
+    LABEL = 12  # from which images their label is hidden
     IMPUTE = 11  # noise of the reverse process that imputes an image
     SHUFFLE = 9  # order in which a classifier sees its images
 

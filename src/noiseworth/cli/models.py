@@ -60,7 +60,18 @@ def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
         print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
 
 
-def sample(run: str, out: str, n: int = 64, steps: int = 18, batch: int = 500, seed: int = 0, *, as_json: bool) -> None:
+def sample(
+    run: str,
+    out: str,
+    n: int = 64,
+    steps: int = 18,
+    batch: int = 500,
+    seed: int = 0,
+    label: int | None = None,
+    guidance: float = 1.0,
+    *,
+    as_json: bool,
+) -> None:
     """Generate images with a run, into a data set of their own with a picture, grid.png.
 
     Args:
@@ -70,10 +81,12 @@ def sample(run: str, out: str, n: int = 64, steps: int = 18, batch: int = 500, s
         steps: steps of the sampler.
         batch: images at a time.
         seed: of the noise that sampling starts from.
+        label: the class to generate, for a run trained with labels.
+        guidance: 1 is the model as trained, more is purer and less varied.
     """
     from noiseworth.experiments.sampling import sample_run
 
-    made = sample_run(run, out, n=n, steps=steps, batch=batch, seed=seed, quiet=as_json)
+    made = sample_run(run, out, n=n, steps=steps, batch=batch, seed=seed, label=label, guidance=guidance, quiet=as_json)
     print(to_json(made.record) if as_json else f"{out}: {len(made):,} images; look at {out}/grid.png")
 
 

@@ -27,12 +27,13 @@ class PreconditionedDenoiser(nn.Module):
         super().__init__()
         self.backbone, self.sigma_data = backbone, sigma_data
 
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Estimate the clean images.
 
         Args:
             x: (B, C, H, W) noisy images.
             sigma: (B,) their noise levels, positive.
+            labels: (B,) int64 classes, for a backbone that knows them.
 
         Returns:
             (B, C, H, W) float32.
@@ -42,7 +43,8 @@ class PreconditionedDenoiser(nn.Module):
         c_skip = per_image(self.sigma_data**2 / total, x)
         c_out = per_image(sigma * self.sigma_data * total.rsqrt(), x)
         c_in = per_image(total.rsqrt(), x)
-        output: Tensor = self.backbone(c_in * x, sigma.log() / 4)
+        condition = sigma.log() / 4
+        output: Tensor = self.backbone(c_in * x, condition) if labels is None else self.backbone(c_in * x, condition, labels)
         return c_skip * x + c_out * output.to(torch.float32)
 
 

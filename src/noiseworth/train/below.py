@@ -1,5 +1,7 @@
 """What noisy images teach a run below their own noise: keeping imputed images, or making consistent pairs (`diffusion/below.py`)."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,9 +29,16 @@ class Below:
     """
 
     def __init__(
-        self, config: TrainConfig, data: Dataset, law: PairLaw | PublishedLaw, denoiser: Denoiser, device: torch.device
+        self,
+        config: TrainConfig,
+        data: Dataset,
+        law: PairLaw | PublishedLaw,
+        denoiser: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+        labels: Tensor | None,
+        device: torch.device,
     ) -> None:
-        self.config, self.data, self.law, self.denoiser, self.device = config, data, law, denoiser, device
+        self.config, self.data, self.law, self.device = config, data, law, device
+        self._denoiser, self._labels = denoiser, labels
         self.rows = torch.zeros(0, dtype=torch.int64)
         self.images: Tensor | None = None
         self.rounds = 0
@@ -53,10 +62,15 @@ class Below:
         self._announce()
         self.law.refresh(n_images)
 
+    def _believes(self, rows: Tensor) -> Denoiser:
+        """The denoiser for the images at `rows`, with their classes."""
+        labels = None if self._labels is None else self._labels[rows].to(self.device)
+        return lambda x, sigma: self._denoiser(x, sigma, labels)
+
     def _impute(self, rows: Tensor) -> Tensor:
         y = torch.from_numpy(self.data.read(rows.numpy())).to(self.device)
         ids = (rows + self.rounds * len(self.data)).to(self.device)
-        return impute(self.denoiser, y, self.law.s[rows].to(self.device), ids, seed=self.config.seed).cpu()
+        return impute(self._believes(rows), y, self.law.s[rows].to(self.device), ids, seed=self.config.seed).cpu()
 
     def _announce(self) -> None:
         if not isinstance(self.law, PairLaw):
@@ -76,7 +90,12 @@ class Below:
         x_sigma, target = torch.empty_like(y), torch.empty_like(y)
         x_sigma[~marked], target[~marked] = ambient_pair(y[~marked], s[~marked], sigma[~marked], noise[~marked])
         x_sigma[marked], target[marked] = consistent_pair(
-            self.denoiser, y[marked], s[marked], sigma[marked], ids.to(self.device)[marked], seed=self.config.seed
+            self._believes(pairs.index[pairs.imputed]),
+            y[marked],
+            s[marked],
+            sigma[marked],
+            ids.to(self.device)[marked],
+            seed=self.config.seed,
         )
         return x_sigma, target
 

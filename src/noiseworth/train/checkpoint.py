@@ -32,6 +32,7 @@ class State:
     shape: tuple[int, int, int]  # of an image: C, H, W
     offset: float  # of the data set, for turning model units back into raw ones
     scale: float
+    classes: int  # that the model is conditioned on; 0: none
     data_fingerprint: str
     trained_from: float  # lowest level trained at
     posterior_variance: dict[str, list[float]]

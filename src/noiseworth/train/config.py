@@ -26,6 +26,7 @@ class TrainConfig:
         objective: "worth" draws and weighs pairs by what they tell; "published" is that of arXiv 2411.02780, for comparison.
         below: what noisy images teach below their own noise: "imputation", "consistency", or "none" (as with "published").
         views: views of an image, per unit of ln sigma, after which it has told 63% of what it can.
+        labels: condition on the class labels of the data; they are hidden from a tenth of the images, so that none are needed later.
         level_mean: mean of ln sigma over the training levels; by default -1.6, and EDM's -1.2 with "published".
         level_std: standard deviation of ln sigma over the training levels.
         ema: half-life of the averaged weights, in images; shorter at the beginning.
@@ -49,6 +50,7 @@ class TrainConfig:
     objective: Literal["worth", "published"] = "worth"
     below: Literal["imputation", "consistency", "none"] = "imputation"
     views: float = 5.0
+    labels: bool = False
     level_mean: float | None = None
     level_std: float = 1.2
     ema: int = 10_000

@@ -7,6 +7,7 @@ same images in the same order; each takes its share of the slots.
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -24,7 +25,7 @@ from noiseworth.diffusion.published import PublishedLaw, published_loss
 from noiseworth.diffusion.worth import PosteriorVariance, spectrum
 from noiseworth.errors import UserError
 from noiseworth.records import StepRecord
-from noiseworth.tensors import Stream, normal
+from noiseworth.tensors import Stream, normal, uniform
 from noiseworth.train import checkpoint
 from noiseworth.train.below import Below
 from noiseworth.train.config import TrainConfig
@@ -32,6 +33,7 @@ from noiseworth.train.ema import Ema
 from noiseworth.train.run import check_data, load_weights, make_denoiser
 
 _SPECTRUM_IMAGES = 10_000
+_HIDDEN_LABELS = 0.1  # share of the images (Ho and Salimans, arXiv 2207.12598)
 _REFRESH_STEPS = 64  # steps between updates of v, and so of the law of the pairs
 
 
@@ -66,14 +68,24 @@ class Trainer:
             self.law = PublishedLaw(s, levels)
         else:
             self.law = PairLaw(s, levels, self.v, views=config.views)
-        denoiser = make_denoiser(config, self.data.shape[0], self.sigma_data)
+        self.labels = self._labels()
+        self.classes = 0 if self.labels is None else int(self.labels.max()) + 1
+        denoiser = make_denoiser(config, self.data.shape[0], self.classes, self.sigma_data)
         self.ema = Ema(denoiser, config.ema)
         self.ema.module.to(self.accelerator.device)
         optimizer = torch.optim.Adam(denoiser.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
         self.model, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
         self._ahead: deque[Pairs] = deque()
         self._ahead_law = self.law.version
-        self.below = Below(config, self.data, self.law, self.averaged, self.accelerator.device)
+        self.below = Below(config, self.data, self.law, self.averaged, self.labels, self.accelerator.device)
+
+    def _labels(self) -> Tensor | None:
+        """The class of each image (N,), if the model is to be conditioned on it."""
+        if not self.config.labels:
+            return None
+        if self.data.labels is None:
+            raise UserError(f"{self.config.data}: has no labels; leave out --labels, or pack it again with them")
+        return torch.from_numpy(self.data.labels)
 
     @property
     def denoiser(self) -> PreconditionedDenoiser:
@@ -139,15 +151,19 @@ class Trainer:
         y = torch.from_numpy(self.data.read(pairs.index.numpy())).to(device)
         s, sigma = self.law.s[pairs.index].to(device), pairs.sigma.to(device)
         noise = normal(config.seed, Stream.NOISE, ids.to(device), self.data.shape)
+        model = self.model
+        if self.labels is not None:
+            hidden = uniform(config.seed, Stream.LABEL, ids, 1)[:, 0] < _HIDDEN_LABELS
+            model = partial(model, labels=torch.where(hidden, self.classes, self.labels[pairs.index]).to(device))
         if config.objective == "published":
-            return published_loss(self.model, y, s, sigma, noise, self.sigma_data), s
+            return published_loss(model, y, s, sigma, noise, self.sigma_data), s
         x_sigma, target = self.below.replace(pairs, y, s, noise, ids) if bool(pairs.imputed.any()) else ambient_pair(y, s, sigma, noise)
-        return regression_loss(self.model, x_sigma, target, sigma, self.sigma_data, pairs.weight.to(device)), s
+        return regression_loss(model, x_sigma, target, sigma, self.sigma_data, pairs.weight.to(device)), s
 
-    def averaged(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def averaged(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """The averaged denoiser, in the precision of the run."""
         with self.accelerator.autocast():
-            output: Tensor = self.ema.module(x, sigma)
+            output: Tensor = self.ema.module(x, sigma, labels)
         return output
 
     def _over_processes(self, mean: Tensor, rows: Tensor) -> tuple[float, Tensor]:
@@ -177,6 +193,7 @@ class Trainer:
             shape=self.data.shape,
             offset=record.offset,
             scale=record.scale,
+            classes=self.classes,
             data_fingerprint=record.fingerprint,
             trained_from=self.law.trained_from,
             posterior_variance=self.v.state(),

@@ -32,12 +32,13 @@ _FREE = ("out", "data", "resume", "device")
 
 @dataclass(frozen=True)
 class RunModel:
-    """A trained denoiser, and what is needed to use it: the shape of its images, their scaling, the lowest level it knows."""
+    """A trained denoiser, and what is needed to use it: images' shape and scaling, classes, the lowest level it knows."""
 
     denoiser: PreconditionedDenoiser
     shape: tuple[int, int, int]
     offset: float
     scale: float
+    classes: int  # that it is conditioned on; 0: none
     trained_from: float
     n_images: int
     config: TrainConfig
@@ -133,7 +134,7 @@ def load_run(run: Path | str) -> RunModel:
     if found is None:
         raise UserError(f"{run}: has no checkpoint yet; let `noiseworth train` reach its first one")
     state, tensors, _ = found
-    denoiser = make_denoiser(config, state.shape[0], state.sigma_data)
+    denoiser = make_denoiser(config, state.shape[0], state.classes, state.sigma_data)
     load_weights(denoiser, tensors["ema"])
     denoiser.eval().requires_grad_(False)
     return RunModel(
@@ -141,6 +142,7 @@ def load_run(run: Path | str) -> RunModel:
         state.shape,
         state.offset,
         state.scale,
+        state.classes,
         state.trained_from,
         state.n_images,
         config,
@@ -148,9 +150,9 @@ def load_run(run: Path | str) -> RunModel:
     )
 
 
-def make_denoiser(config: TrainConfig, channels: int, sigma_data: float) -> PreconditionedDenoiser:
+def make_denoiser(config: TrainConfig, channels: int, classes: int, sigma_data: float) -> PreconditionedDenoiser:
     """The untrained denoiser of a configuration."""
-    return PreconditionedDenoiser(make_backbone(config.preset, channels, config.seed), sigma_data)
+    return PreconditionedDenoiser(make_backbone(config.preset, channels, config.seed, classes), sigma_data)
 
 
 def load_weights(denoiser: PreconditionedDenoiser, tensors: dict[str, Tensor]) -> None:
