@@ -153,10 +153,25 @@ def test_imputed_images_are_drawn_below_their_noise_only() -> None:
     inside = (pairs.sigma > 0.3) & (pairs.sigma < 0.31)
     level = torch.tensor([0.305]).double()
     depth = law._depth[(LEVELS.share_below(level) * len(law._depth)).long()]
-    c = depth + imputed_worth(level, torch.tensor([0.5]).double(), law.v(level)).log()
+    c = depth + imputed_worth(level, torch.tensor([0.5]).double()).log()
     expected = float(4 * c / (4 * c + 3 * depth))
     found = pairs.imputed[inside].double()
     assert abs(float(found.mean()) - expected) < 4.5 * (expected * (1 - expected) / len(found)) ** 0.5 + 0.01
+
+
+def test_imputed_images_of_all_different_noise_follow_the_law() -> None:
+    """No group's bound is too low, also where a group's cleanest image gives a target itself and is not imputed any more."""
+    s = torch.linspace(0.2, 1.5, 400)
+    law = _law(s, 20_000, imputed=torch.arange(400))
+    pairs = law.draw(5, torch.arange(N))
+    cell = torch.bucketize(pairs.sigma, LEVELS.quantile(torch.arange(1, 6) / 6))
+    w = torch.cat([worth(pairs.sigma[:, None], s[None], law.v(pairs.sigma)[:, None]), imputed_worth(pairs.sigma[:, None], s[None])], 1)
+    share = LEVELS.share_below(pairs.sigma)
+    log_lambda = law._depth[(share * len(law._depth)).long()] - law._log_worth(pairs.sigma, "lowest").amax(1)
+    c = (log_lambda[:, None] + torch.log(w)).clamp(min=0)
+    expected = torch.zeros(6, 800, dtype=torch.float64).index_add_(0, cell, c / c.sum(1, keepdim=True))
+    observed = torch.bincount(cell * 800 + pairs.index + 400 * pairs.imputed, minlength=4800)
+    assert abs(_chi_square(observed.numpy(), expected.flatten().numpy())) < 4.5
 
 
 def test_a_million_noise_levels_cost_nothing() -> None:

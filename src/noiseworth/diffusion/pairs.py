@@ -22,10 +22,12 @@ that does not end soon are drawn from all images directly, by the same law.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from noiseworth.diffusion.groups import Groups
 from noiseworth.diffusion.levels import LogNormalLevels
 from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, worth
 from noiseworth.errors import UserError
@@ -34,7 +36,6 @@ from noiseworth.tensors import Stream, uniform
 # Views of one image per unit of ln sigma after which it has told 63% of what it can about these levels.
 VIEWS = 5.0
 
-_MAX_GROUPS = 64
 _CELLS = 256
 _MAX_ATTEMPTS = 50
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden section, as a signed number
@@ -77,9 +78,9 @@ class PairLaw:
     def __init__(self, s: Tensor, levels: LogNormalLevels, v: PosteriorVariance, *, views: float = VIEWS) -> None:
         self.levels, self.v, self.views = levels, v, views
         self.s = s.to(torch.float64)
-        self._real = _Groups(self.s)
+        self._real = Groups(self.s)
         self.version = 0
-        self._imputed: _Groups | None = None
+        self._imputed: Groups | None = None
         self._imputed_rows = torch.zeros(0, dtype=torch.int64)
         self._low_share = 0.0
         self.trained_from = self._real.cleanest / (1 - MIN_A) ** 0.5 * (1 + 1e-9)  # so that rounding cannot fall below it
@@ -95,8 +96,8 @@ class PairLaw:
             )
 
     def set_imputed(self, rows: Tensor) -> None:
-        """From now on there are imputed versions of the images at `rows` (M,); all levels are trained."""
-        self._imputed_rows, self._imputed = rows, _Groups(self.s[rows])
+        """From the next `refresh` on there are imputed versions of the images at `rows` (M,), and all levels are trained."""
+        self._imputed_rows, self._imputed = rows, Groups(self.s[rows])
         self.trained_from = 0.0
         self._set_range()
 
@@ -189,18 +190,19 @@ class PairLaw:
         """Number of images in each group, the imputed groups last."""
         return self._real.counts if self._imputed is None else torch.cat([self._real.counts, self._imputed.counts])
 
-    def _log_worth(self, sigma: Tensor, which: str) -> Tensor:
-        """Logarithm of the worth of each group's "typical" image, or of its "lowest" noise, at levels (K,): (K, groups)."""
+    def _log_worth(self, sigma: Tensor, which: Literal["typical", "lowest"]) -> Tensor:
+        """Logarithm of the worth at levels (K,) of each group's typical image or, "lowest", the most in it: (K, groups)."""
         level, v = sigma[:, None], self.v(sigma)[:, None]
         values = worth(level, getattr(self._real, which)[None], v)
         if self._imputed is not None:
-            values = torch.cat([values, imputed_worth(level, getattr(self._imputed, which)[None], v)], dim=1)
+            noisiest = self._imputed.highest[None] if which == "lowest" else None
+            values = torch.cat([values, imputed_worth(level, getattr(self._imputed, which)[None], noisiest)], dim=1)
         return torch.log(values)
 
     def _log_worth_of(self, sigma: Tensor, rows: Tensor, imputed: Tensor) -> Tensor:
         """The same for one image at each level (B,)."""
         v, s = self.v(sigma), self.s[rows]
-        return torch.log(torch.where(imputed, imputed_worth(sigma, s, v), worth(sigma, s, v)))
+        return torch.log(torch.where(imputed, imputed_worth(sigma, s), worth(sigma, s, v)))
 
     def _member(self, group: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """A uniformly drawn image of each group, and whether the group is of imputed ones."""
@@ -226,59 +228,9 @@ class PairLaw:
         noisy = self._real.lowest[self._real.lowest > 0]
         if not len(noisy):
             return False
-        imputed = torch.log(imputed_worth(self._centre[:, None], noisy[None], self.v(self._centre)[:, None]))
+        imputed = torch.log(imputed_worth(self._centre[:, None], noisy[None]))
         log_lambda = self._depth - self._log_worth(self._centre, "typical").amax(dim=1)
         return bool((log_lambda[:, None] + imputed > 0).any())
-
-
-class _Groups:
-    """Images grouped by noise: the distinct levels or, of very many, bins of a constant ratio, the clean ones apart.
-
-    Attributes:
-        counts: images in each group.
-        lowest: the least noise in each.
-        typical: the mean noise in each.
-    """
-
-    def __init__(self, s: Tensor) -> None:
-        self._order = torch.argsort(s, stable=True)
-        ranked = s[self._order]
-        self.counts = _group_counts(ranked)
-        ends = torch.cumsum(self.counts, 0)
-        self._starts = ends - self.counts
-        self.lowest = ranked[self._starts]
-        highest = ranked[ends - 1]
-        sums = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(ranked, 0)])
-        mean = (sums[ends] - sums[self._starts]) / self.counts
-        # Exactly the common value where a group has one.
-        self.typical = torch.where(highest == self.lowest, self.lowest, mean)
-
-    @property
-    def cleanest(self) -> float:
-        """The least noise of all."""
-        return float(self.lowest[0])
-
-    def members(self, chosen: Tensor) -> Tensor:
-        """All images of the groups marked in (groups,)."""
-        return self._order[torch.repeat_interleave(chosen, self.counts)]
-
-    def member(self, group: Tensor, u: Tensor) -> Tensor:
-        """The image of each group (B,) that uniform numbers (B,) in (0, 1) point at."""
-        row: Tensor = self._order[self._starts[group] + (u * self.counts[group]).to(torch.int64)]
-        return row
-
-
-def _group_counts(ranked: Tensor) -> Tensor:
-    """Sizes of the groups of rising noise levels (N,)."""
-    counts: Tensor = torch.unique_consecutive(ranked, return_counts=True)[1]
-    if len(counts) > _MAX_GROUPS:
-        noisy = ranked > 0
-        logs = torch.log(ranked[noisy])
-        bins = torch.zeros(len(ranked), dtype=torch.int64)
-        bins[noisy] = 2 + ((logs - logs[0]) / (logs[-1] - logs[0]) * (_MAX_GROUPS - 1)).to(torch.int64)
-        bins[noisy.sum().neg()] = 1  # the least noisy one is a group of its own: at the lowest levels it may be alone
-        counts = torch.unique_consecutive(bins, return_counts=True)[1]
-    return counts
 
 
 def _interior_edges() -> Tensor:

@@ -48,19 +48,23 @@ def n_effective(sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
     return total
 
 
-def imputed_worth(sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
-    """The worth of an imputed image (see `imputation`) at levels, relative to a clean one.
+def imputed_worth(sigma: Tensor, s: Tensor, noisiest: Tensor | None = None) -> Tensor:
+    """The worth of an imputed image (see `below`) at levels, relative to a clean one.
 
     Imputed images are right where the noise of a level hides what the model may have made up, and too smooth at the finest levels; so
-    the trust grows with `sigma / s`, from 0 to a half, and only what the noisy image itself cannot tell is left to them.
+    the trust grows with `sigma / s`, from 0 to a half. Where the noisy image itself gives a target, nothing is left to the imputed one.
 
     Args:
         sigma: levels, positive.
-        s: noise of the image that was imputed; `v`: `v(sigma)`; the three broadcast against each other.
+        s: noise of the images that were imputed, positive; the two broadcast against each other.
+        noisiest: if given, the result is the most that images with noise from `s` to `noisiest` are worth.
+
+    Returns:
+        float64 in [0, 1/2].
     """
     square = sigma.to(torch.float64) ** 2
     believed = 0.5 * square**2 / (square + (0.2 * s) ** 2) ** 2
-    return torch.where(trust(sigma, s) > 0, torch.zeros_like(believed), believed) * torch.ones_like(v)
+    return torch.where(trust(sigma, s if noisiest is None else noisiest) > 0, torch.zeros_like(believed), believed)
 
 
 class PosteriorVariance:
