@@ -21,7 +21,7 @@ _BELOW = 0.6  # a step goes down to this share of its end, then up again
 
 
 @torch.no_grad()
-def impute(denoiser: Denoiser, y: Tensor, s: Tensor, ids: Tensor, *, seed: int, steps: int = 6) -> Tensor:
+def impute(denoiser: Denoiser, y: Tensor, s: Tensor, ids: Tensor, *, seed: int, steps: int = 6, trained_from: float = 0.0) -> Tensor:
     """Clean images drawn from what the denoiser believes of noisy ones.
 
     Args:
@@ -30,15 +30,17 @@ def impute(denoiser: Denoiser, y: Tensor, s: Tensor, ids: Tensor, *, seed: int, 
         s: (B,) their noise, positive.
         ids: (B,) of the draws; other ids give other images.
         steps: of the reverse process; the denoiser is called twice in each, in the last one once.
+        trained_from: the lowest level that the denoiser knows. Images of less noise than that are replaced by its mean estimate, which
+            is smoother than an image: where to begin when there are no clean ones.
 
     Returns:
         (B, C, H, W).
     """
-    ramp = torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** 2  # finer at the fine levels
+    ramp = torch.linspace(1, 0, steps + 1, dtype=torch.float64, device=s.device) ** 2  # finer at the fine levels
     x = y
-    for number in range(steps):
+    for number in range(steps if trained_from == 0 else 0):
         x = _reverse(denoiser, x, s * ramp[number], s * ramp[number + 1], ids * steps + number, seed)
-    return x
+    return x if trained_from == 0 else denoiser(y, s.clamp(min=trained_from))
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from noiseworth.diffusion.published import PublishedLaw
 from noiseworth.train.config import TrainConfig
 
 _FIRST = 40_000  # images seen before a model is asked what it believes; of a short run, a quarter
-_MOST = 8192  # images imputed at a time; of more, another set each time
+_AT_A_TIME = 2048  # images imputed, in turn
+_MOST = 8192  # imputed images kept, the newest
 _CHUNK = 512
 _COST = 20  # images trained on per image imputed, at least: 11 calls forward against 20 steps of about 3 calls each
 
@@ -55,10 +56,14 @@ class Below:
         if self.config.below == "consistency":
             self.rows, self._due = self._noisy, 2**62
         else:
-            some = torch.arange(self.rounds * _MOST, self.rounds * _MOST + min(_MOST, len(self._noisy))) % len(self._noisy)
-            self.rows, self.rounds = self._noisy[some], self.rounds + 1
-            self.images = torch.cat([self._impute(self.rows[i : i + _CHUNK]) for i in range(0, len(self.rows), _CHUNK)])
-            self._due = n_images + _COST * len(self.rows)
+            some = torch.arange(min(_AT_A_TIME, len(self._noisy)))
+            rows = self._noisy[(self.rounds * _AT_A_TIME + some) % len(self._noisy)]
+            made = torch.cat([self._impute(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)])
+            kept = torch.nonzero(~torch.isin(self.rows, rows))[:, 0][len(rows) - _MOST :]
+            self.images = made if self.images is None else torch.cat([self.images[kept], made])
+            self.rows = torch.cat([self.rows[kept], rows])
+            self.rounds += 1
+            self._due = n_images + _COST * len(rows)
         self._announce()
         self.law.refresh(n_images)
 
@@ -70,7 +75,9 @@ class Below:
     def _impute(self, rows: Tensor) -> Tensor:
         y = torch.from_numpy(self.data.read(rows.numpy())).to(self.device)
         ids = (rows + self.rounds * len(self.data)).to(self.device)
-        return impute(self._believes(rows), y, self.law.s[rows].to(self.device), ids, seed=self.config.seed).cpu()
+        return impute(
+            self._believes(rows), y, self.law.s[rows].to(self.device), ids, seed=self.config.seed, trained_from=self.law.trained_from
+        ).cpu()
 
     def _announce(self) -> None:
         if not isinstance(self.law, PairLaw):
