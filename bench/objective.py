@@ -29,7 +29,8 @@ DATA = ("fashion", "cifar")
 SIGMAS = (0.2, 0.5)
 POINTS = (16, 24, 32, 40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200, 250, 300, 350, 400, 500, 600, 800)  # thousand images
 HELD_OUT = 1000
-BASE = {"preset": "mini", "precision": "bf16", "decay": "none", "ema": 20_000, "device": "cpu"}
+BASE = {"precision": "bf16", "decay": "none", "ema": 20_000}
+BY_SIZE: dict[int, dict[str, Any]] = {16: {"preset": "mini", "device": "cpu"}, 32: {"preset": "small", "device": "auto"}}
 ARMS: dict[str, dict[str, Any]] = {
     "published": {"objective": "published"},
     "worth": {},
@@ -74,21 +75,28 @@ def plan() -> list[Cell]:
     return cells
 
 
-def read_fashion(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Fashion-MNIST's IDX files: split -> images (N, 1, 16, 16), labels."""
+def read_fashion(folder: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Fashion-MNIST's IDX files: split -> images (N, 1, size, size), labels."""
 
     def values(name: str, skip: int) -> np.ndarray:
         return np.frombuffer(gzip.open(folder / name).read(), np.uint8, offset=skip)
 
     found = {}
     for split, stem in (("train", "train"), ("held-out", "t10k")):
-        images = values(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 14, 2, 14, 2).astype(np.float32).mean((2, 4))
-        found[split] = np.pad(images, ((0, 0), (1, 1), (1, 1)))[:, None], values(f"{stem}-labels-idx1-ubyte.gz", 8)
+        images = averaged(np.pad(values(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28), ((0, 0), (2, 2), (2, 2))), size)
+        found[split] = images[:, None], values(f"{stem}-labels-idx1-ubyte.gz", 8)
     return found
 
 
-def read_cifar(archive: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """CIFAR-10 as JPEG: split -> images (N, 3, 16, 16), labels."""
+def averaged(images: np.ndarray, size: int) -> np.ndarray:
+    """Images (N, 32, 32, ...) averaged down to (N, size, size, ...), float32."""
+    share = 32 // size
+    blocks = images.reshape(len(images), size, share, size, share, *images.shape[3:])
+    return blocks.mean((2, 4), dtype=np.float32)
+
+
+def read_cifar(archive: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """CIFAR-10 as JPEG: split -> images (N, 3, size, size), labels."""
     from PIL import Image
 
     images: dict[str, list[Any]] = {"train": [], "test": []}
@@ -101,12 +109,12 @@ def read_cifar(archive: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for split, stem in (("train", "train"), ("held-out", "test")):
         rows = sorted(images[stem], key=lambda row: row[:2])
         names = sorted({row[0] for row in rows})
-        pixels = np.stack([row[2] for row in rows]).reshape(-1, 16, 2, 16, 2, 3).astype(np.float32).mean((2, 4)).transpose(0, 3, 1, 2)
+        pixels = averaged(np.stack([row[2] for row in rows]), size).transpose(0, 3, 1, 2)
         found[split] = pixels, np.array([names.index(row[0]) for row in rows])
     return found
 
 
-def prepare(work: Path, sources: dict[str, Path]) -> None:
+def prepare(work: Path, sources: dict[str, Path], size: int) -> None:
     """Pack both data sets, and corrupt them as the cells want."""
     from noiseworth.data.corrupt import corrupt
     from noiseworth.data.dataset import open_dataset
@@ -116,7 +124,7 @@ def prepare(work: Path, sources: dict[str, Path]) -> None:
     readers = {"fashion": read_fashion, "cifar": read_cifar}
     for data, reader in readers.items():
         if not (work / "data" / data / "held-out").exists():
-            for split, (images, labels) in reader(sources[data]).items():
+            for split, (images, labels) in reader(sources[data], size).items():
                 order = permutation(0, Stream.HELD_OUT, len(images)).numpy()
                 for count in (5_000, 50_000) if split == "train" else (HELD_OUT,):
                     out = work / "data" / data / (split if split == "held-out" else str(count))
@@ -125,7 +133,9 @@ def prepare(work: Path, sources: dict[str, Path]) -> None:
                     rows = order[:count]
                     part = Part(images[rows], np.zeros(count, np.float32), rows, labels[rows].astype(np.int64))
                     with new_directory(out) as folder:
-                        write_dataset(folder, [part], name=f"{data} 16x16", offset=127.5, scale=127.5, units="8-bit", provenance=[])
+                        write_dataset(
+                            folder, [part], name=f"{data} {size}x{size}", offset=127.5, scale=127.5, units="8-bit", provenance=[]
+                        )
     for cell in plan():
         place = dataset_of(work, cell)
         if not place.exists():
@@ -138,7 +148,7 @@ def dataset_of(work: Path, cell: Cell) -> Path:
     return base / str(cell.count) if cell.clean == 1 else base / f"{cell.count}-s{cell.sigma:g}-c{cell.clean:g}"
 
 
-def train(work: Path, cell: Cell, overrides: dict[str, Any]) -> None:
+def train(work: Path, cell: Cell, size: int, overrides: dict[str, Any]) -> None:
     """One training, measured on the way; goes on from its last measurement."""
     import torch
     from safetensors.torch import save_file
@@ -151,7 +161,7 @@ def train(work: Path, cell: Cell, overrides: dict[str, Any]) -> None:
     run = work / "cells" / cell.name
     run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    settings = BASE | ARMS[cell.arm] | overrides
+    settings = BASE | BY_SIZE[size] | ARMS[cell.arm] | overrides
     config = TrainConfig(data=str(dataset_of(work, cell)), out=str(run), n_images=cell.n_images, seed=cell.seed, **settings)
     trainer = Trainer(config)
     trainer.restore()
@@ -167,13 +177,14 @@ def train(work: Path, cell: Cell, overrides: dict[str, Any]) -> None:
             continue
         points.pop(0)
         seconds = trainer.elapsed()
-        risk = denoising_risk(trainer.averaged, images)
+        risk = denoising_risk(trainer.averaged, images, device=trainer.accelerator.device)
         curve.append({"n_images": record.n_images, "risk": risk.risk, "error": risk.standard_error, "relative": risk.relative,
                       "seconds": seconds, "loss": record.loss})  # fmt: skip
         trainer.seconds -= trainer.elapsed() - seconds  # measuring is not training
         if risk.relative <= min(row["relative"] for row in curve):
             save_file(trainer.ema.module.state_dict(), run / "best.safetensors")
-            (run / "best.json").write_text(json.dumps({"trained_from": trainer.law.trained_from, "sigma_data": trainer.sigma_data}))
+            known = {"trained_from": trainer.law.trained_from, "sigma_data": trainer.sigma_data, "preset": config.preset}
+            (run / "best.json").write_text(json.dumps(known))
         trainer.save()
         write_atomically(curve_file, json.dumps(curve))
         levels = " ".join(f"{r / s**2:.3f}" for r, s in zip(risk.risk, risk.levels, strict=True))
@@ -184,7 +195,7 @@ def train(work: Path, cell: Cell, overrides: dict[str, Any]) -> None:
     (run / "done").touch()
 
 
-def run_all(work: Path, jobs: int, only: str) -> None:
+def run_all(work: Path, jobs: int, only: str, size: int) -> None:
     """Every training that is not done and whose name matches, `jobs` at a time, each on one core."""
     waiting = [cell for cell in plan() if re.search(only, cell.name) and not (work / "cells" / cell.name / "done").exists()]
     running: list[subprocess.Popen[bytes]] = []
@@ -193,7 +204,7 @@ def run_all(work: Path, jobs: int, only: str) -> None:
         running = [process for process in running if process.poll() is None]
         while waiting and len(running) < jobs:
             cell = waiting.pop(0)
-            command = [sys.executable, __file__, "--work", str(work), "--cell", cell.name]
+            command = [sys.executable, __file__, "--work", str(work), "--size", str(size), "--cell", cell.name]
             running.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}))
         time.sleep(1)
 
@@ -204,7 +215,9 @@ def main() -> None:
     parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/objective"))
+    parser.add_argument("--size", type=int, choices=sorted(BY_SIZE), default=16, help="32 is for a GPU, in a --work of its own")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--no-report", action="store_true", help="train, and leave the results as they are")
     parser.add_argument("--report", action="store_true", help="write the results from the trainings that are there")
     parser.add_argument("--only", default="", help="train only the cells whose name this regular expression finds")
     parser.add_argument("--cell", help="train this cell alone")
@@ -219,15 +232,17 @@ def main() -> None:
         if n:
             cell = replace(cell, n_images=int(n))
         pairs = dict(item.split("=", 1) for item in arguments.set)
-        train(arguments.work, cell, {k: json.loads(v) for k, v in pairs.items()})
+        train(arguments.work, cell, arguments.size, {k: json.loads(v) for k, v in pairs.items()})
         return
     import objective_report
 
     if not arguments.report:
-        prepare(arguments.work, {"fashion": arguments.fashion, "cifar": arguments.cifar})
-        run_all(arguments.work, arguments.jobs, arguments.only)
+        prepare(arguments.work, {"fashion": arguments.fashion, "cifar": arguments.cifar}, arguments.size)
+        run_all(arguments.work, arguments.jobs, arguments.only, arguments.size)
+    if not (arguments.report or arguments.no_report):
         objective_report.measure_distances(arguments.work, [cell for cell in plan() if cell.count == 5_000 or cell.clean == 0])
-    objective_report.write(arguments.work, plan())
+    if not arguments.no_report:
+        objective_report.write(arguments.work, plan())
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def measure_distances(work: Path, cells: list[Any]) -> None:
         for cell in wanted:
             run = work / "cells" / cell.name
             best = json.loads((run / "best.json").read_text())
-            denoiser = PreconditionedDenoiser(make_backbone("mini", reference.shape[0], 0), best["sigma_data"])
+            denoiser = PreconditionedDenoiser(make_backbone(best.get("preset", "mini"), reference.shape[0], 0), best["sigma_data"])
             denoiser.load_state_dict(load_file(run / "best.safetensors"))
             denoiser.eval().requires_grad_(False)
 
