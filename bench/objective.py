@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="write the results from the trainings that are there")
     parser.add_argument("--only", default="", help="train only the cells whose name this regular expression finds")
     parser.add_argument("--cell", help="train this cell alone")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings to try with --cell; its name gets them")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings to try with --cell")
     arguments = parser.parse_args()
     if arguments.cell:
         name, _, n = arguments.cell.partition("@")
