@@ -17,7 +17,6 @@ from noiseworth.tensors import Stream, normal, per_image
 
 _CONSISTENCY_STEPS = 3
 _CONSISTENCY_RATIO = 0.7  # sigma' / sigma
-_BELOW = 0.6  # a step goes down to this share of its end, then up again
 
 
 @torch.no_grad()
@@ -68,11 +67,13 @@ def consistent_pair(denoiser: Denoiser, y: Tensor, s: Tensor, sigma: Tensor, ids
 
 
 def _reverse(denoiser: Denoiser, x: Tensor, sigma: Tensor, lower: Tensor, ids: Tensor, seed: int) -> Tensor:
-    """One stochastic step from levels `sigma` (B,) to `lower` (B,): Heun's step to below `lower`, and back up with fresh noise.
+    """One stochastic step from levels `sigma` (B,) to `lower` (B,): Heun's step to `lower^2 / sigma`, and back up with fresh noise.
 
-    Ancestral steps of the same number lose a fifth of the variance at the finest frequencies; Heun's lose a thirtieth.
+    With that much noise many short steps follow the reverse process, so that what comes out given `x` is drawn from the posterior; with
+    more, it forgets `x`. Steps of the same number by DDPM's rule lose a fifth of the variance at the finest frequencies, these a
+    thirtieth.
     """
-    target = lower * _BELOW
+    target = lower**2 / sigma
     slope = (x - denoiser(x, sigma)) / per_image(sigma, x)
     x_lower = x + per_image(target - sigma, x) * slope
     if bool((lower > 0).all()):
