@@ -54,7 +54,7 @@ def _views(law: PairLaw, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     share = (LEVELS.share_below(sigma) - law._low_share) / (1 - law._low_share)
     depth = law._depth[(share * len(law._depth)).long()]
     log_lambda = depth - torch.log(w.amax(1))
-    return (log_lambda[:, None] + torch.log(w)).clamp(min=0), w
+    return torch.expm1((log_lambda[:, None] + torch.log(w)).clamp(min=0) / 2), w
 
 
 @pytest.mark.parametrize("n_images", [300, 30_000])
@@ -77,9 +77,9 @@ def test_images_are_drawn_in_proportion_to_the_views_that_they_deserve(s: torch.
     assert abs(_chi_square(observed, expected(c))) < 4.5
     if len(s.unique()) > 1 and n_images > 300:  # the test has power: images in proportion to their worth are refused
         assert _chi_square(observed, expected(w)) > 8
-    # An image counts for what it has told, w (1 - exp(-c)) / c for each view, up to one factor for each level.
+    # An image counts for what it has told, w / (1 + c) for each view, up to one factor for each level.
     mine, depth = c.gather(1, pairs.index[:, None])[:, 0], w.gather(1, pairs.index[:, None])[:, 0]
-    ratio = pairs.weight / (depth * -torch.expm1(-mine) / mine)
+    ratio = pairs.weight * (1 + mine) / depth
     mean = (pairs.weight.sum() / N).item()
     assert abs(mean - 1) < 4.5 * pairs.weight.std().item() / N**0.5 + 0.01
     for one in range(12):
@@ -98,10 +98,10 @@ def test_no_other_views_would_tell_more(s: torch.Tensor) -> None:
     share = law._low_share + (1 - law._low_share) * (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
     sigma = LEVELS.quantile(share)
     c, w = _views(law, sigma * (1 + 1e-12))
-    information = (w * -torch.expm1(-c)).sum(1)
+    information = (w * c / (1 + c)).sum(1)
     log_sigma = sigma.log()
     density = torch.exp(-0.5 * ((log_sigma - LEVELS.mean) / LEVELS.std) ** 2)[:, None]
-    gain = density * w * torch.exp(-c) / information[:, None]
+    gain = density * w / (1 + c) ** 2 / information[:, None]
     inner = slice(8, -8)  # the outermost cells have no finite width
     drawn = c[inner] > 0.05
     mu = float(gain[inner][drawn].median())
@@ -133,12 +133,16 @@ def test_little_training_follows_the_levels_and_the_cleanest_images() -> None:
 
 
 def test_much_training_follows_the_data() -> None:
-    """Each level in proportion to the images that speak about it: 12 above the noise, 3 below."""
+    """Levels follow sqrt(p / N_eff) sum sqrt(w): a closed form of the limit."""
     law = _law(SETS["two levels"], 10**9)
-    sigma = law.draw(0, torch.arange(N)).sigma.log()
-    low = ((sigma > math.log(0.1)) & (sigma < math.log(0.4))).sum() / math.log(4)
-    high = ((sigma > math.log(0.6)) & (sigma < math.log(1.5))).sum() / math.log(2.5)
-    assert 3.5 < float(high / low) < 4.5
+    sigma = law.draw(0, torch.arange(N)).sigma
+    edges = torch.linspace(math.log(0.12), math.log(2.0), 9, dtype=torch.float64)
+    observed = torch.histc(sigma.log(), 8, float(edges[0]), float(edges[-1]))
+    fine = (edges[0] + (edges[-1] - edges[0]) * (torch.arange(8000) + 0.5) / 8000).exp()
+    w = worth(fine[:, None], law.s[None], law.v(fine)[:, None])
+    density = torch.exp(-0.25 * ((fine.log() - LEVELS.mean) / LEVELS.std) ** 2) * w.sqrt().sum(1) / w.sum(1).sqrt()
+    expected = density.reshape(8, 1000).sum(1)
+    assert ((observed / observed.sum()) / (expected / expected.sum()) - 1).abs().max() < 0.05
 
 
 def test_imputed_images_are_drawn_below_their_noise_only() -> None:
@@ -149,12 +153,12 @@ def test_imputed_images_are_drawn_below_their_noise_only() -> None:
     chosen = pairs.sigma[pairs.imputed]
     assert (chosen < 0.5 / (1 - MIN_A) ** 0.5).all()
     assert set(pairs.index[pairs.imputed].tolist()) == {5, 6, 7, 8}
-    # In proportion to c = ln(lambda w): known from the clean images, whose worth is 1.
+    # In proportion to c: lambda is known from the clean images, whose worth is 1.
     inside = (pairs.sigma > 0.3) & (pairs.sigma < 0.31)
     level = torch.tensor([0.305]).double()
     depth = law._depth[(LEVELS.share_below(level) * len(law._depth)).long()]
-    c = depth + imputed_worth(level, torch.tensor([0.5]).double()).log()
-    expected = float(4 * c / (4 * c + 3 * depth))
+    c = torch.expm1((depth + imputed_worth(level, torch.tensor([0.5]).double()).log()) / 2)
+    expected = float(4 * c / (4 * c + 3 * torch.expm1(depth / 2)))
     found = pairs.imputed[inside].double()
     assert abs(float(found.mean()) - expected) < 4.5 * (expected * (1 - expected) / len(found)) ** 0.5 + 0.01
 
@@ -168,7 +172,7 @@ def test_imputed_images_of_all_different_noise_follow_the_law() -> None:
     w = torch.cat([worth(pairs.sigma[:, None], s[None], law.v(pairs.sigma)[:, None]), imputed_worth(pairs.sigma[:, None], s[None])], 1)
     share = LEVELS.share_below(pairs.sigma)
     log_lambda = law._depth[(share * len(law._depth)).long()] - law._log_worth(pairs.sigma, "lowest").amax(1)
-    c = (log_lambda[:, None] + torch.log(w)).clamp(min=0)
+    c = torch.expm1((log_lambda[:, None] + torch.log(w)).clamp(min=0) / 2)
     expected = torch.zeros(6, 800, dtype=torch.float64).index_add_(0, cell, c / c.sum(1, keepdim=True))
     observed = torch.bincount(cell * 800 + pairs.index + 400 * pairs.imputed, minlength=4800)
     assert abs(_chi_square(observed.numpy(), expected.flatten().numpy())) < 4.5

@@ -1,17 +1,18 @@
 """Drawing training pairs (level, image): each where its next view tells most.
 
 An image of worth `w` that has been seen often about a level tells less with each further view: after `c VIEWS` views per unit of
-`ln sigma` it has told `w (1 - exp(-c))`. With the information `I(sigma) = sum_i w_i (1 - exp(-c_i))`, the views that make
+`ln sigma` it has told `w c / (1 + c)`. With the information `I(sigma) = sum_i w_i c_i / (1 + c_i)`, the views that make
 `integral p(sigma) ln I(sigma) d ln sigma` largest are
 
-    c_i(sigma) = ln(lambda(sigma) w_i)+      where  lambda I(lambda) = p(sigma) / mu,   I(lambda) = sum_i (w_i - 1 / lambda)+
+    c_i(sigma) = (sqrt(lambda(sigma) w_i) - 1)+      where  lambda I(lambda) = p(sigma) / mu
 
 and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion to `c_i(sigma)`, and their loss is weighted by
-`w_i (1 - exp(-c_i)) / c_i`, so that an image counts for what it has told. Two limits show what this does:
+`w_i / (1 + c_i)`, so that an image counts for what it has told. Two limits show what this does:
 
 - little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma), EDM's form of law;
-- much training: every image that is worth anything is drawn, its loss weighted by its worth, and each level is trained in proportion
-  to the number of images that speak about it: compute follows the data, and few clean images are not overfitted.
+- much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the least variance of the
+  gradient for images that count by their worth), and levels follow `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: compute follows the data,
+  and few clean images are not overfitted.
 
 Nothing is to be tuned, and no pair with zero worth, and so none with a zero gradient, is ever drawn. Levels of successive slots are
 spread evenly (a golden-section sequence with a random start), which keeps chance out of how often each level is seen.
@@ -33,13 +34,13 @@ from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, 
 from noiseworth.errors import UserError
 from noiseworth.tensors import Stream, uniform
 
-# Views of one image per unit of ln sigma after which it has told 63% of what it can about these levels.
-VIEWS = 5.0
+# Views of one image per unit of ln sigma after which it has told half of what it can about these levels.
+VIEWS = 3.0
 
 _CELLS = 256
 _MAX_ATTEMPTS = 50
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden section, as a signed number
-# Grid of the greatest c of a level: coarse where everything is proportional to c.
+# Grid of the greatest ln(lambda w) of a level: coarse where everything is proportional to it.
 _DEPTHS = torch.cat([torch.logspace(-6, -1, 12, dtype=torch.float64)[:-1], torch.logspace(-1, 2, 38, dtype=torch.float64)])
 
 
@@ -112,10 +113,9 @@ class PairLaw:
         log_worth, counts = self._log_worth(centre, "typical"), self._counts()
         peak = log_worth.amax(dim=1, keepdim=True)
         relative = (log_worth - peak)[:, None]  # (cells, 1, groups)
-        views = (_DEPTHS[:, None] + relative).clamp(min=0)  # (cells, depths, groups)
-        told = torch.exp(log_worth)[:, None] * -torch.expm1(-views)
-        information = (counts * told).sum(2)
-        log_total = torch.log((counts * views).sum(2))
+        depths = (_DEPTHS[:, None] + relative).clamp(min=0)  # (cells, depths, groups)
+        information = (counts * torch.exp(log_worth)[:, None] * _told(depths)).sum(2)
+        log_total = torch.log((counts * _views(depths)).sum(2))
         # lambda I, which rises with lambda, against the density of the levels in ln sigma.
         slope = _DEPTHS - peak + torch.log(information)
         log_depths = torch.log(_DEPTHS).expand_as(slope)
@@ -135,8 +135,8 @@ class PairLaw:
         self._depth = torch.exp(log_depth)
         self._cumulative = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(mass, 0)])
         chosen = (self._depth[:, None] + relative[:, 0]).clamp(min=0)
-        information = (counts * torch.exp(log_worth) * -torch.expm1(-chosen)).sum(1)
-        self._scale = (counts * chosen).sum(1) / information  # makes the mean weight 1
+        information = (counts * torch.exp(log_worth) * _told(chosen)).sum(1)
+        self._scale = (counts * _views(chosen)).sum(1) / information  # makes the mean weight 1
 
     def draw(self, seed: int, ids: Tensor) -> Pairs:
         """Pairs for training slots, a function of (seed, ids).
@@ -148,31 +148,32 @@ class PairLaw:
         # ln lambda: the best images of a level have the depth of its cell, wherever in the cell the level lies.
         log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
         index, imputed = torch.full_like(ids, -1), torch.zeros(len(ids), dtype=torch.bool)
-        views = torch.zeros(len(ids), dtype=torch.float64)
+        depth = torch.zeros(len(ids), dtype=torch.float64)  # ln(lambda w) of the image that is drawn
         pending = torch.arange(len(ids))
         for attempt in range(1, _MAX_ATTEMPTS):
             u = uniform(seed, Stream.PAIR, ids[pending], 3, attempt)
             bound = (log_lambda[pending, None] + self._log_worth(sigma[pending], "lowest")).clamp(min=0)  # (pending, groups)
-            cumulative = torch.cumsum(self._counts() * bound, dim=1)
+            most = _views(bound)
+            cumulative = torch.cumsum(self._counts() * most, dim=1)
             target = u[:, :1] * cumulative[:, -1:]
             group = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=cumulative.shape[1] - 1)
             row, is_imputed = self._member(group, u[:, 1])
             own = log_lambda[pending] + self._log_worth_of(sigma[pending], row, is_imputed)
-            accepted = u[:, 2] * bound.gather(1, group[:, None])[:, 0] < own
+            accepted = u[:, 2] * most.gather(1, group[:, None])[:, 0] < _views(own.clamp(min=0))
             done = pending[accepted]
-            index[done], imputed[done], views[done] = row[accepted], is_imputed[accepted], own[accepted]
+            index[done], imputed[done], depth[done] = row[accepted], is_imputed[accepted], own[accepted]
             pending = pending[~accepted]
             if not len(pending):
                 break
         for slot in pending:  # a level so low that hardly an image of its groups counts: weigh every image of these
             rows, kind = self._members(log_lambda[slot] + self._log_worth(sigma[slot : slot + 1], "lowest")[0] > 0)
             each = (log_lambda[slot] + self._log_worth_of(sigma[slot].expand(len(rows)), rows, kind)).clamp(min=0)
-            cumulative = torch.cumsum(each, 0)
+            cumulative = torch.cumsum(_views(each), 0)
             target = uniform(seed, Stream.PAIR, ids[slot : slot + 1], 1, _MAX_ATTEMPTS)[0] * cumulative[-1]
             place = torch.searchsorted(cumulative, target, right=True)[0].clamp(max=len(rows) - 1)
-            index[slot], imputed[slot], views[slot] = rows[place], kind[place], each[place]
-        told = torch.exp(views - log_lambda) * -torch.expm1(-views)
-        return Pairs(sigma, index, self._scale[cell] * told / views, imputed)
+            index[slot], imputed[slot], depth[slot] = rows[place], kind[place], each[place]
+        told = torch.exp(depth - log_lambda) * _told(depth)
+        return Pairs(sigma, index, self._scale[cell] * told / _views(depth), imputed)
 
     def _draw_levels(self, seed: int, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Levels (B,), and the cell in which each lies."""
@@ -231,6 +232,16 @@ class PairLaw:
         imputed = torch.log(imputed_worth(self._centre[:, None], noisy[None]))
         log_lambda = self._depth - self._log_worth(self._centre, "typical").amax(dim=1)
         return bool((log_lambda[:, None] + imputed > 0).any())
+
+
+def _views(depth: Tensor) -> Tensor:
+    """`c` where `ln(lambda w)` is `depth`, 0 or more."""
+    return torch.expm1(depth / 2)
+
+
+def _told(depth: Tensor) -> Tensor:
+    """`c / (1 + c)` there."""
+    return -torch.expm1(-depth / 2)
 
 
 def _interior_edges() -> Tensor:

@@ -25,7 +25,7 @@ class TrainConfig:
         clip: largest norm of the gradient; larger ones are scaled down.
         objective: "worth" draws and weighs pairs by what they tell; "published" is that of arXiv 2411.02780, for comparison.
         below: what noisy images teach below their own noise: "imputation", "consistency", or "none" (as with "published").
-        views: views of an image, per unit of ln sigma, after which it has told 63% of what it can.
+        views: views of an image, per unit of ln sigma, after which it has told half of what it can.
         labels: condition on the class labels of the data; they are hidden from a tenth of the images, so that none are needed later.
         level_mean: mean of ln sigma over the training levels; by default -1.6, and EDM's -1.2 with "published".
         level_std: standard deviation of ln sigma over the training levels.
@@ -49,7 +49,7 @@ class TrainConfig:
     clip: float = 1.0
     objective: Literal["worth", "published"] = "worth"
     below: Literal["imputation", "consistency", "none"] = "imputation"
-    views: float = 5.0
+    views: float = 3.0
     labels: bool = False
     level_mean: float | None = None
     level_std: float = 1.2
