@@ -29,7 +29,7 @@ DATA = ("fashion", "cifar")
 SIGMAS = (0.2, 0.5)
 POINTS = (16, 24, 32, 40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200, 250, 300, 350, 400, 500, 600, 800)  # thousand images
 HELD_OUT = 1000
-BASE = {"precision": "bf16", "decay": "none", "ema": 20_000}
+BASE: dict[str, Any] = {"precision": "bf16", "decay": "none", "ema": 20_000}
 BY_SIZE: dict[int, dict[str, Any]] = {16: {"preset": "mini", "device": "cpu"}, 32: {"preset": "small", "device": "auto"}}
 ARMS: dict[str, dict[str, Any]] = {
     "published": {"objective": "published"},
@@ -92,7 +92,8 @@ def averaged(images: np.ndarray, size: int) -> np.ndarray:
     """Images (N, 32, 32, ...) averaged down to (N, size, size, ...), float32."""
     share = 32 // size
     blocks = images.reshape(len(images), size, share, size, share, *images.shape[3:])
-    return blocks.mean((2, 4), dtype=np.float32)
+    small: np.ndarray = blocks.mean((2, 4), dtype=np.float32)
+    return small
 
 
 def read_cifar(archive: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -104,7 +104,7 @@ def best(curve: Curve) -> float:
 def worst_ratio(ours: Curve, theirs: Curve) -> float:
     """The greatest ratio of risks at any number of images that both were measured at."""
     other = {row["n_images"]: row["relative"] for row in theirs}
-    return max(row["relative"] / other[row["n_images"]] for row in ours if row["n_images"] in other)
+    return max(float(row["relative"] / other[row["n_images"]]) for row in ours if row["n_images"] in other)
 
 
 class Found:

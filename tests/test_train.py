@@ -156,7 +156,7 @@ def test_training_lowers_the_risk(digits: Path, mixed: Path, finished: Path) -> 
     model = load_run(finished)
     assert model.trained_from == 0
     assert denoising_risk(model.denoiser, images).relative < 0.6  # leaving the noise in is 1; the preconditioner alone 0.65 and more
-    untrained = run.make_denoiser(model.config, 1, model.denoiser.sigma_data).eval()
+    untrained = run.make_denoiser(model.config, 1, 0, model.denoiser.sigma_data).eval()
     assert denoising_risk(untrained, images).relative > denoising_risk(model.denoiser, images).relative + 0.05
 
 
