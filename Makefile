@@ -19,7 +19,7 @@ demo: $(VENV)/.ready
 	@$(BIN)/noiseworth demo $(ARGS)
 
 test: check
-	@echo "== tests (about 4 minutes)"
+	@echo "== tests (about 5 minutes)"
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.ready-dev
