@@ -82,10 +82,9 @@ def test_images_are_drawn_in_proportion_to_the_views_that_they_deserve(s: torch.
     ratio = pairs.weight * (1 + mine) / depth
     mean = (pairs.weight.sum() / N).item()
     assert abs(mean - 1) < 4.5 * pairs.weight.std().item() / N**0.5 + 0.01
-    for one in range(12):
-        inside = ratio[(cell == one) & (mine > 1e-9)]
-        if len(inside) > 2 and float(pairs.sigma[cell == one].max() / pairs.sigma[cell == one].min()) < 1.01:
-            assert inside.std() < 0.01 * inside.mean()
+    fine = ((LEVELS.share_below(pairs.sigma) - law._low_share) / (1 - law._low_share) * len(law._scale)).long()
+    same = torch.isclose(ratio, law._scale[fine], rtol=1e-6)
+    assert same.double().mean() > 0.999  # a level on the edge of its cell may round into the next one
 
 
 @pytest.mark.parametrize("s", SETS.values(), ids=SETS.keys())

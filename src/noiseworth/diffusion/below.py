@@ -70,8 +70,7 @@ def _reverse(denoiser: Denoiser, x: Tensor, sigma: Tensor, lower: Tensor, ids: T
     """One stochastic step from levels `sigma` (B,) to `lower` (B,): Heun's step to `lower^2 / sigma`, and back up with fresh noise.
 
     With that much noise many short steps follow the reverse process, so that what comes out given `x` is drawn from the posterior; with
-    more, it forgets `x`. Steps of the same number by DDPM's rule lose a fifth of the variance at the finest frequencies, these a
-    thirtieth.
+    more, it forgets `x`. Few steps by DDPM's rule lose variance that these keep (tests/test_below.py).
     """
     target = lower**2 / sigma
     slope = (x - denoiser(x, sigma)) / per_image(sigma, x)

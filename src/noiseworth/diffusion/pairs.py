@@ -14,8 +14,8 @@ and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion
   gradient for images that count by their worth), and levels follow `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: compute follows the data,
   and few clean images are not overfitted.
 
-Nothing is to be tuned, and no pair with zero worth, and so none with a zero gradient, is ever drawn. Levels of successive slots are
-spread evenly (a golden-section sequence with a random start), which keeps chance out of how often each level is seen.
+The one constant, VIEWS, is the same for all data. No pair with zero worth, and so none with a zero gradient, is ever drawn. Levels of
+successive slots are spread evenly (a golden-section sequence with a random start), which keeps chance out of how often each is seen.
 
 Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by an upper bound, an image
 of it uniformly, and the image is accepted with the ratio of its own to the bound (rejection sampling). The few levels at which
@@ -52,7 +52,7 @@ class Pairs:
         sigma: (B,) float64 levels.
         index: (B,) int64 positions in the data set.
         weight: (B,) float64 of the loss, of mean 1 at each level.
-        imputed: (B,) whether the pair wants the imputed image, not the noisy one (see `imputation`).
+        imputed: (B,) whether the pair wants the imputed image, not the noisy one (see `below`).
     """
 
     sigma: Tensor
@@ -252,7 +252,7 @@ def _interior_edges() -> Tensor:
 
 
 def _interpolate(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
-    """`y(at)` (K,) of functions (K, G) given at rising `x`, linear between, their ends continued."""
+    """`y(at)` (K,) of functions (K, G) given at rising `x`, linear between, constant beyond."""
     place = torch.searchsorted(x.contiguous(), at[:, None].contiguous()).clamp(1, x.shape[1] - 1)
     x0, x1 = x.gather(1, place - 1)[:, 0], x.gather(1, place)[:, 0]
     y0, y1 = y.gather(1, place - 1)[:, 0], y.gather(1, place)[:, 0]

@@ -16,7 +16,7 @@ class TrainConfig:
         data: packed data set to train on.
         out: directory of the run; the same command goes on there after an interruption.
         use: train on all images, or on the clean or the noisy ones alone.
-        preset: size of the network (digits, small).
+        preset: size of the network (digits, mini, small).
         n_images: training length, in images seen.
         batch: images in a step, over all processes.
         lr: peak learning rate of Adam.
