@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,6 @@ def read_cifar(archive: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarr
 def prepare(work: Path, sources: dict[str, Path], size: int) -> None:
     """Pack both data sets, and corrupt them as the cells want."""
     from noiseworth.data.corrupt import corrupt
-    from noiseworth.data.dataset import open_dataset
     from noiseworth.data.writer import Part, new_directory, write_dataset
     from noiseworth.tensors import Stream, permutation
 
@@ -141,7 +140,6 @@ def prepare(work: Path, sources: dict[str, Path], size: int) -> None:
         place = dataset_of(work, cell)
         if not place.exists():
             corrupt(work / "data" / cell.data / str(cell.count), place, clean_fraction=cell.clean, sigma=cell.sigma, seed=0)
-        open_dataset(place)
 
 
 def dataset_of(work: Path, cell: Cell) -> Path:
@@ -149,7 +147,7 @@ def dataset_of(work: Path, cell: Cell) -> Path:
     return base / str(cell.count) if cell.clean == 1 else base / f"{cell.count}-s{cell.sigma:g}-c{cell.clean:g}"
 
 
-def train(work: Path, cell: Cell, size: int, overrides: dict[str, Any]) -> None:
+def train(work: Path, cell: Cell, size: int) -> None:
     """One training, measured on the way; goes on from its last measurement."""
     import torch
     from safetensors.torch import save_file
@@ -162,7 +160,7 @@ def train(work: Path, cell: Cell, size: int, overrides: dict[str, Any]) -> None:
     run = work / "cells" / cell.name
     run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    settings = BASE | BY_SIZE[size] | ARMS[cell.arm] | overrides
+    settings = BASE | BY_SIZE[size] | ARMS[cell.arm]
     config = TrainConfig(data=str(dataset_of(work, cell)), out=str(run), n_images=cell.n_images, seed=cell.seed, **settings)
     trainer = Trainer(config)
     trainer.restore()
@@ -172,7 +170,6 @@ def train(work: Path, cell: Cell, size: int, overrides: dict[str, Any]) -> None:
     curve = json.loads(curve_file.read_text()) if curve_file.is_file() else []
     curve = [row for row in curve if row["n_images"] <= trainer.n_images]
     points = [1000 * p for p in POINTS if trainer.n_images < 1000 * p <= cell.n_images]
-    trainer_time = time.monotonic()
     for record in trainer.steps():
         if not points or record.n_images < points[0]:
             continue
@@ -189,25 +186,30 @@ def train(work: Path, cell: Cell, size: int, overrides: dict[str, Any]) -> None:
         trainer.save()
         write_atomically(curve_file, json.dumps(curve))
         levels = " ".join(f"{r / s**2:.3f}" for r, s in zip(risk.risk, risk.levels, strict=True))
-        print(
-            f"{cell.name} {record.n_images} {risk.relative:.4f} | {levels} | {seconds:.0f} s, {time.monotonic() - trainer_time:.0f} s",
-            flush=True,
-        )
+        print(f"{cell.name} {record.n_images} {risk.relative:.4f} | {levels} | {seconds:.0f} s", flush=True)
     (run / "done").touch()
 
 
 def run_all(work: Path, jobs: int, only: str, size: int) -> None:
-    """Every training that is not done and whose name matches, `jobs` at a time, each on one core."""
+    """Every training that is not done and whose name matches, `jobs` at a time, each on one core.
+
+    Raises:
+        SystemExit: one failed; the others are done first.
+    """
     waiting = [cell for cell in plan() if re.search(only, cell.name) and not (work / "cells" / cell.name / "done").exists()]
     running: list[subprocess.Popen[bytes]] = []
+    failed: list[str] = []
     print(f"{len(waiting)} trainings to do", flush=True)
     while waiting or running:
+        failed += [str(process.args[-1]) for process in running if process.poll()]  # type: ignore[index]
         running = [process for process in running if process.poll() is None]
         while waiting and len(running) < jobs:
             cell = waiting.pop(0)
             command = [sys.executable, __file__, "--work", str(work), "--size", str(size), "--cell", cell.name]
             running.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}))
         time.sleep(1)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}; what it printed says why, the same command tries again")
 
 
 def main() -> None:
@@ -222,18 +224,9 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="write the results from the trainings that are there")
     parser.add_argument("--only", default="", help="train only the cells whose name this regular expression finds")
     parser.add_argument("--cell", help="train this cell alone")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings to try with --cell")
     arguments = parser.parse_args()
     if arguments.cell:
-        name, _, n = arguments.cell.partition("@")
-        data, count, sigma, clean, rest = name.split("-", 4)
-        arm, seed = rest.rsplit("-", 1)
-        known = {cell.name: cell for cell in plan()}
-        cell = known.get(name) or Cell(data, int(count), float(sigma[1:]), float(clean[1:]), arm, int(seed), 400_000)
-        if n:
-            cell = replace(cell, n_images=int(n))
-        pairs = dict(item.split("=", 1) for item in arguments.set)
-        train(arguments.work, cell, arguments.size, {k: json.loads(v) for k, v in pairs.items()})
+        train(arguments.work, {cell.name: cell for cell in plan()}[arguments.cell], arguments.size)
         return
     import objective_report
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from noiseworth.records import Check, Panel, Results, Series, machine, now, to_json, versions, write_atomically
-from noiseworth.report.theory import panel_figure
+from noiseworth.report.theory import figure_file
 
 ROOT = Path(__file__).parent.parent
 RESULTS, PAGE, FIGURES = ROOT / "results" / "objective.json", ROOT / "docs" / "objective.md", ROOT / "docs" / "figures"
@@ -52,7 +52,7 @@ def measure_distances(work: Path, cells: list[Any]) -> None:
         for cell in wanted:
             run = work / "cells" / cell.name
             best = json.loads((run / "best.json").read_text())
-            denoiser = PreconditionedDenoiser(make_backbone(best.get("preset", "mini"), reference.shape[0], 0), best["sigma_data"])
+            denoiser = PreconditionedDenoiser(make_backbone(best["preset"], reference.shape[0], 0), best["sigma_data"])
             denoiser.load_state_dict(load_file(run / "best.safetensors"))
             denoiser.eval().requires_grad_(False)
 
@@ -133,7 +133,7 @@ class Found:
         return found
 
 
-def checks(found: Found, line_5: Callable[[Callable[..., None]], None]) -> list[Check]:
+def checks(found: Found) -> list[Check]:
     """Every line of the issue, held against what was measured."""
     made: list[Check] = []
 
@@ -176,7 +176,7 @@ def checks(found: Found, line_5: Callable[[Callable[..., None]], None]) -> list[
             where = f"{NAMES[published.data]}, sigma {published.sigma:g}"
             check(4, f"all noisy: Frechet distance over that of truncated sampling, {where} ({b:.3f}, {a:.3f})",
                   b / a, "ratio", 0.6, "max")  # fmt: skip
-    line_5(check)
+    closed_forms(check)
     return made
 
 
@@ -253,7 +253,7 @@ def panels(found: Found) -> list[Panel]:
 def write(work: Path, cells: list[Any]) -> None:
     """Results, figures and page, from what is there."""
     found = Found(work, cells)
-    made = checks(found, closed_forms)
+    made = checks(found)
     data = {"missing": found.missing, "curves": found.curves, "frechet": found.frechet}
     what = "issue 3: our objective against the published one"
     results = Results(what, COMMAND, now(), machine(), versions(), [0, 1, 2], made, data)
@@ -261,8 +261,7 @@ def write(work: Path, cells: list[Any]) -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     drawn = panels(found)
     for panel in drawn:
-        head, body = panel_figure(panel).split(">", 1)
-        write_atomically(FIGURES / f"{panel.name}.svg", f'{head}><rect width="100%" height="100%" fill="white"/>{body}')
+        write_atomically(FIGURES / f"{panel.name}.svg", figure_file(panel))
     rows = ["| line | measured | bound | |", "|---|---|---|---|"]
     for c in made:
         bound = f"{'at most' if c.direction == 'max' else 'at least'} {c.bound:g}"

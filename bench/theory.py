@@ -20,7 +20,7 @@ from typing import Literal
 from noiseworth.experiments.config import TheoryConfig
 from noiseworth.experiments.theory.run import run_theory
 from noiseworth.records import Check, Results, TheoryStudy, from_json, load_record, machine, now, to_json, versions, write_atomically
-from noiseworth.report.theory import measured, panel_figure
+from noiseworth.report.theory import figure_file, measured
 
 ROOT = Path(__file__).parent.parent
 RESULTS, PAGE, FIGURES = ROOT / "results" / "theory.json", ROOT / "docs" / "theory.md", ROOT / "docs" / "figures"
@@ -106,9 +106,7 @@ def write_page() -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     for study in studies:
         for panel in study.panels:
-            head, body = panel_figure(panel).split(">", 1)
-            white = '<rect width="100%" height="100%" fill="white"/>'  # readers of the page may have a dark background
-            write_atomically(FIGURES / f"theory-{panel.name}.svg", f"{head}>{white}{body}")
+            write_atomically(FIGURES / f"theory-{panel.name}.svg", figure_file(panel))
     write_atomically(PAGE, updated(PAGE.read_text(encoding="utf-8"), studies))
 
 

@@ -53,6 +53,12 @@ def panel_figure(panel: Panel) -> str:
     return svg(draw)
 
 
+def figure_file(panel: Panel) -> str:
+    """The panel as an SVG file of its own, on white, as readers of a page may have a dark background."""
+    head, body = panel_figure(panel).split(">", 1)
+    return f'{head}><rect width="100%" height="100%" fill="white"/>{body}'
+
+
 def _label_ticks(axis: Any) -> None:
     """Plain numbers at 1, 2, 5 where an axis spans less than two decades: matplotlib labels powers of ten alone, and may find none."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
