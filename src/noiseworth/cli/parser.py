@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from noiseworth.cli.data import corrupt, inspect, pack
 from noiseworth.cli.laws import fit, plan, theory
 from noiseworth.cli.models import demo, evaluate, report, sample, train
+from noiseworth.cli.sweeps import sweep_collect, sweep_plan, sweep_run, sweep_status
 from noiseworth.cli.words import say
 from noiseworth.errors import Stopped, UserError
-from noiseworth.experiments.config import DemoConfig, TheoryConfig
+from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig
 from noiseworth.train.config import TrainConfig
 
 _FLAGS = ("--json", "--dry_run", "--fresh")
@@ -18,6 +20,7 @@ _CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
     "demo": (demo, DemoConfig),
     "train": (train, TrainConfig),
     "theory": (theory, TheoryConfig),
+    "sweep plan": (sweep_plan, SweepConfig),
 }
 _FUNCTIONS: dict[str, Callable[..., None]] = {
     "pack": pack,
@@ -28,7 +31,12 @@ _FUNCTIONS: dict[str, Callable[..., None]] = {
     "report": report,
     "fit": fit,
     "plan": plan,
+    "sweep run": sweep_run,
+    "sweep status": sweep_status,
+    "sweep collect": sweep_collect,
 }
+# Commands of commands.
+_GROUPS = {"sweep": "Many trainings by one plan: plan it, run it on this machine or a cluster, collect what it found."}
 # Required, and yet they read better as options.
 _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     "corrupt": {
@@ -43,7 +51,7 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         "sigma": (float, "Noise of the noisy images; one of the source's."),
     },
 }
-_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "fit", "plan", "theory")
+_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "sweep", "fit", "plan", "theory")
 
 
 def make_parser(command: str | None = None) -> ArgumentParser:
@@ -59,13 +67,25 @@ def make_parser(command: str | None = None) -> ArgumentParser:
     )
     commands = parser.add_subcommands(metavar="COMMAND", help="`noiseworth COMMAND --help` explains each.")
     for name in _ORDER:
-        function = _CONFIGS[name][0] if name in _CONFIGS else _FUNCTIONS[name]
-        summary = (function.__doc__ or "").splitlines()[0]
-        sub = ArgumentParser(description=summary, exit_on_error=False)
-        if name == command:
-            _add_options(sub, name)
-        commands.add_subcommand(name, sub, help=summary)
+        if name in _GROUPS:
+            group = ArgumentParser(description=_GROUPS[name], exit_on_error=False)
+            commands.add_subcommand(name, group, help=_GROUPS[name])
+            if command is not None and command.split()[0] == name:
+                inner = group.add_subcommands(metavar="COMMAND")
+                for full in (key for key in (*_CONFIGS, *_FUNCTIONS) if key.startswith(f"{name} ")):
+                    _add_command(inner, full, command)
+        else:
+            _add_command(commands, name, command)
     return parser
+
+
+def _add_command(commands: Any, name: str, command: str | None) -> None:
+    function = _CONFIGS[name][0] if name in _CONFIGS else _FUNCTIONS[name]
+    summary = (function.__doc__ or "").splitlines()[0]
+    sub = ArgumentParser(description=summary, exit_on_error=False)
+    if name == command:
+        _add_options(sub, name)
+    commands.add_subcommand(name.split()[-1], sub, help=summary)
 
 
 def _add_options(sub: ArgumentParser, name: str) -> None:
@@ -90,8 +110,10 @@ def _add_options(sub: ArgumentParser, name: str) -> None:
 
 
 def _run(arguments: Namespace) -> None:
-    name = arguments.subcommand
-    values = dict(vars(arguments[name]))
+    name, given = arguments.subcommand, arguments[arguments.subcommand]
+    if name in _GROUPS:
+        name, given = f"{name} {given.subcommand}", given[given.subcommand]
+    values = dict(vars(given))
     as_json = values.pop("json")
     values.pop("config", None)
     if name in _CONFIGS:
@@ -100,8 +122,8 @@ def _run(arguments: Namespace) -> None:
         function(kind(**values), dry_run, as_json)
         return
     if name == "pack":
-        given = values.pop("range")
-        values["value_range"] = None if given is None else (given[0], given[1])
+        ends = values.pop("range")
+        values["value_range"] = None if ends is None else (ends[0], ends[1])
     _FUNCTIONS[name](**values, as_json=as_json)
 
 
@@ -109,7 +131,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     words = [_normal(word) for word in (sys.argv[1:] if argv is None else argv)]
     try:
-        command = next((word for word in words if not word.startswith("-")), None)
+        plain = [word for word in words if not word.startswith("-")]
+        command = " ".join(plain[: 2 if plain[0] in _GROUPS else 1]) if plain else None
         arguments = make_parser(command).parse_args(words or ["--help"])
         _run(arguments)
     except Stopped as stop:

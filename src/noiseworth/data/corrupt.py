@@ -5,6 +5,7 @@ the number of processes. It is stored unclipped; clipping to the range of the cl
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,30 +40,70 @@ def corrupt(source: Path | str, out: Path | str, *, clean_fraction: float, sigma
     """
     if not 0 <= clean_fraction <= 1:
         raise UserError(f"--clean-fraction {clean_fraction}: a share between 0 and 1")
+    _check_sigma(sigma)
+    dataset = _open_clean(source)
+    n_clean = round(clean_fraction * len(dataset))
+    provenance = {"command": "corrupt", "clean_fraction": clean_fraction, "sigma": sigma, "seed": seed}
+    return _write(dataset, Path(out), n_clean, [(sigma, len(dataset) - n_clean)], seed, provenance)
+
+
+def mix(source: Path | str, out: Path | str, *, clean: int, noisy: Sequence[tuple[float, int]], seed: int = 0) -> DatasetRecord:
+    """Take some images of a clean data set as they are, add noise to others, and write them as a new data set.
+
+    Choices are nested: of two mixes by one seed, that with more clean (or, for one noise level, more noisy) images has those of the
+    other, so that models differ by what was added.
+
+    Args:
+        source: a packed data set whose images are all clean.
+        out: the new directory.
+        clean: number of images that stay clean.
+        noisy: (sigma, number of images) for each noise level, in model units.
+
+    Raises:
+        UserError: a number is out of range, the source has too few images or is not clean, or `out` exists.
+    """
+    for sigma, _ in noisy:
+        _check_sigma(sigma)
+    dataset = _open_clean(source)
+    total = clean + sum(count for _, count in noisy)
+    if min([clean, *(count for _, count in noisy)]) < 0 or not 0 < total <= len(dataset):
+        raise UserError(f"{source}: has {len(dataset):,} images; cannot take {total:,} of them")
+    provenance = {"command": "mix", "clean": clean, "noisy": [list(group) for group in noisy], "seed": seed}
+    return _write(dataset, Path(out), clean, noisy, seed, provenance)
+
+
+def _check_sigma(sigma: float) -> None:
     if not (math.isfinite(sigma) and sigma > 0):
         raise UserError(f"--sigma {sigma}: a finite number above 0, in model units")
+
+
+def _open_clean(source: Path | str) -> Dataset:
     dataset = open_dataset(source)
     if (dataset.sigma != 0).any():  # NaN counts as not clean
         raise UserError(f"{source}: not all images are known to be clean; only clean images can be corrupted to a known level")
-    n_clean = round(clean_fraction * len(dataset))
+    return dataset
+
+
+def _write(
+    dataset: Dataset, out: Path, n_clean: int, noisy: Sequence[tuple[float, int]], seed: int, provenance: dict[str, Any]
+) -> DatasetRecord:
+    """Clean images from the front of a random order, noisy ones from its end."""
     order = permutation(seed, Stream.CLEAN, len(dataset)).numpy()
-    clean, noisy = np.sort(order[:n_clean]), np.sort(order[n_clean:])
-    provenance: dict[str, Any] = {
-        "command": "corrupt",
-        "source_fingerprint": dataset.record.fingerprint,
-        "clean_fraction": clean_fraction,
-        "sigma": sigma,
-        "seed": seed,
-    }
-    parts = []
-    with new_directory(Path(out)) as folder:
-        if len(clean):
+    clean, end, parts = np.sort(order[:n_clean]), len(order), []
+    rounding = []
+    with new_directory(out) as folder:
+        if n_clean:
             stored = np.result_type(*(part.dtype for part in dataset.record.parts))
             parts.append(_part(dataset, clean, dataset.read_raw(clean, str(stored)), 0.0))
-        if len(noisy):
-            images, rounding = _noisy(dataset, noisy, sigma, seed)
-            parts.append(_part(dataset, noisy, images, sigma))
-            provenance["rounding_over_sigma"] = rounding
+        for sigma, count in noisy:
+            if count:
+                rows = np.sort(order[end - count : end])
+                images, rounded = _noisy(dataset, rows, sigma, seed)
+                parts.append(_part(dataset, rows, images, sigma))
+                rounding.append(rounded)
+                end -= count
+        source = {"source_fingerprint": dataset.record.fingerprint}
+        told = {"rounding_over_sigma": max(rounding)} if rounding else {}
         return write_dataset(
             folder,
             parts,
@@ -70,7 +111,7 @@ def corrupt(source: Path | str, out: Path | str, *, clean_fraction: float, sigma
             offset=dataset.record.offset,
             scale=dataset.record.scale,
             units=dataset.record.units,
-            provenance=[*dataset.record.provenance, provenance],
+            provenance=[*dataset.record.provenance, provenance | source | told],
         )
 
 

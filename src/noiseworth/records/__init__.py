@@ -16,11 +16,13 @@ from noiseworth.records.runs import (
     WorthRecord,
 )
 from noiseworth.records.studies import Number, Panel, Series, TheoryStudy
+from noiseworth.records.sweeps import SWEEP_FORMAT, NoisyPart, SweepPlan, SweepStatus, Trial, TrialRecord, TrialState
 
 __all__ = [
     "DATASET_FORMAT",
     "REGIMES",
     "RESULTS_FORMAT",
+    "SWEEP_FORMAT",
     "BudgetRecord",
     "Check",
     "DatasetRecord",
@@ -30,6 +32,7 @@ __all__ = [
     "FeatureRecord",
     "Inspection",
     "LawRecord",
+    "NoisyPart",
     "Number",
     "Panel",
     "PartRecord",
@@ -41,7 +44,12 @@ __all__ = [
     "Series",
     "SigmaGroup",
     "StepRecord",
+    "SweepPlan",
+    "SweepStatus",
     "TheoryStudy",
+    "Trial",
+    "TrialRecord",
+    "TrialState",
     "Use",
     "WorthRecord",
     "from_json",

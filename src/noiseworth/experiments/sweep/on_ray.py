@@ -1,0 +1,68 @@
+"""The same trials on Ray: one machine to a cluster whose machines see the sweep's directory and data. The only file that imports Ray."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from noiseworth.errors import Stopped, UserError
+from noiseworth.experiments.sweep.local import TRIES
+from noiseworth.experiments.sweep.plan import load_plan
+from noiseworth.experiments.sweep.trial import FAILED, place_of, try_trial
+from noiseworth.records import SweepPlan, SweepStatus, write_atomically
+
+_PATIENCE = 120.0
+
+
+def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[], SweepStatus]) -> None:
+    """Give every trial to Ray, and watch. A trial whose worker or machine is lost is given to another, which goes on from its checkpoint.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+    except ImportError:
+        raise UserError("--on ray needs Ray: pip install 'noiseworth[ray]'") from None
+    own = not ray.is_initialized()
+    try:
+        if own:
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except ConnectionError as error:
+        raise UserError(f"--address {address}: no Ray cluster there ({' '.join(str(error).split())[:200]})") from None
+    task = ray.remote(num_cpus=plan.threads, num_gpus=plan.gpus, max_retries=TRIES - 1)(_task)
+    left = [t.name for t in look().trials if t.state in ("running", "waiting")]
+    trials = {trial.name: trial for trial in plan.trials}
+    waiting = {task.options(name=name).remote(str(out), name, str(Path.cwd())): name for name in left}
+    try:
+        while waiting:
+            ready, _ = ray.wait(list(waiting), timeout=0.5)
+            for reference in ready:
+                name = waiting.pop(reference)
+                try:
+                    ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    reason = str(error).strip().splitlines()[0]
+                    write_atomically(place_of(out, trials[name]) / FAILED, f"its worker was lost {TRIES} times ({reason})\n")
+            look()
+    finally:
+        for reference in waiting:
+            ray.cancel(reference)  # SIGINT to its worker: the training is saved
+        if waiting:
+            ray.wait(list(waiting), num_returns=len(waiting), timeout=_PATIENCE)
+        if own:
+            ray.shutdown()
+
+
+def _task(out: str, name: str, folder: str) -> str:
+    """One trial on a Ray worker. Paths are those of the folder that the sweep was started in."""
+    os.chdir(folder)
+    plan = load_plan(Path(out))
+    trial = {trial.name: trial for trial in plan.trials}[name]
+    try:
+        while (outcome := try_trial(Path(out), plan, trial)) == "busy":  # a worker that is being given up still holds it
+            time.sleep(1)
+    except Stopped:
+        return "stopped"
+    return outcome

@@ -1,0 +1,157 @@
+"""`sweep.yaml`: made from a grid, written so that people can edit it, and checked as a whole before anything is trained."""
+
+import dataclasses
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from noiseworth.data.dataset import open_dataset
+from noiseworth.errors import UserError
+from noiseworth.experiments.config import SweepConfig
+from noiseworth.records import NoisyPart, SweepPlan, Trial, from_json, write_atomically
+from noiseworth.train.config import TrainConfig
+
+FILE = "sweep.yaml"
+_OWN = ("data", "out", "seed", "resume", "use")  # settings of `train` that belong to the sweep
+
+
+def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
+    """The plan of a grid, and how many of its combinations need more images than there are.
+
+    Raises:
+        UserError: the data cannot be used, nothing of the grid is left, or a setting of a training is wrong.
+    """
+    available, trials, too_many = len(_clean(config.data)), [], 0
+    axes = config.train_axes
+    for clean, noisy, levels in config.mixes():
+        if clean + noisy > available:
+            too_many += 1
+            continue
+        for values in product(*axes.values()):
+            trials += [
+                Trial(clean, _parts(noisy, levels), seed, dict(zip(axes, values, strict=True)))
+                for seed in range(config.seed, config.seed + config.seeds)
+            ]
+    trials = list({trial.name: trial for trial in trials}.values())  # without noisy images their noise is of no account
+    if config.choose and config.choose < len(trials):
+        rows = np.sort(np.random.default_rng(config.seed).choice(len(trials), config.choose, replace=False))
+        trials = [trials[row] for row in rows]
+    if not trials:
+        raise UserError(f"{config.data}: has {available:,} images, too few for any combination of this grid")
+    plan = SweepPlan(
+        data=config.data,
+        held_out=config.held_out,
+        trials=trials,
+        train={name: values[0] for name, values in config.settings.items() if len(values) == 1} | config.train,
+        n_generated=config.n_generated,
+        steps=config.steps,
+        threads=config.threads,
+        gpus=config.gpus,
+    )
+    check_plan(plan, Path(config.out))
+    return plan, too_many
+
+
+def _parts(noisy: int, levels: tuple[float, ...]) -> list[NoisyPart]:
+    """Noisy images, in equal parts at each level."""
+    if not noisy:
+        return []
+    counts = [len(piece) for piece in np.array_split(np.arange(noisy), len(levels))]
+    return [NoisyPart(level, count) for level, count in zip(levels, counts, strict=True) if count]
+
+
+def save_plan(plan: SweepPlan, out: Path) -> Path:
+    """Write `sweep.yaml`, a line for each trial.
+
+    Raises:
+        UserError: there is a plan already, or something else.
+    """
+    path = out / FILE
+    if path.exists():
+        raise UserError(f"{path}: exists already; edit it, or choose another directory")
+    if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
+        raise UserError(f"{out}: exists and holds no sweep; choose another directory")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, plan_text(plan))
+    return path
+
+
+def plan_text(plan: SweepPlan) -> str:
+    """The plan as YAML for people."""
+    values = dataclasses.asdict(plan)
+    trials = values.pop("trials")
+    lines = [
+        "# A sweep: `noiseworth sweep run` on its directory trains what is not trained yet. Trials may be added, changed and removed;",
+        "# those that are done stay done. `train` holds settings of `noiseworth train`; a trial's own come after those of all.",
+        yaml.safe_dump(values, sort_keys=False).rstrip(),
+        "trials:",
+    ]
+    for trial in trials:
+        kept = {key: value for key, value in trial.items() if value not in ([], {})}
+        lines.append(f"- {yaml.safe_dump(kept, default_flow_style=True, sort_keys=False, width=10**6).strip()}")
+    return "\n".join(lines) + "\n"
+
+
+def load_plan(out: Path) -> SweepPlan:
+    """Read and check `sweep.yaml`.
+
+    Raises:
+        UserError: it is missing, or something in it is wrong, which is named.
+    """
+    path = out / FILE
+    try:
+        plan = from_json(SweepPlan, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{out}: not a sweep (no {FILE}); make one with `noiseworth sweep plan`") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    check_plan(plan, out)
+    return plan
+
+
+def check_plan(plan: SweepPlan, out: Path) -> None:
+    """Every trial's settings, before the first is trained.
+
+    Raises:
+        UserError: a trial is wrong, listed twice, or needs more images than there are.
+    """
+    available, shape = len(_clean(plan.data)), open_dataset(plan.data).shape
+    if _clean(plan.held_out).shape != shape:
+        raise UserError(f"{plan.held_out}: its images have another shape than those of {plan.data}")
+    if plan.threads < 1 or plan.gpus < 0 or plan.n_generated < 0 or plan.n_generated == 1 or plan.steps < 1:
+        raise UserError("threads and steps must be at least 1, gpus at least 0, n_generated 0 or at least 2")
+    if not plan.trials:
+        raise UserError(f"{out / FILE}: has no trials")
+    seen: set[str] = set()
+    for trial in plan.trials:
+        if trial.name in seen:
+            raise UserError(f"{out / FILE}: trial {trial.name} is listed twice; remove one, or give it another seed")
+        seen.add(trial.name)
+        total = trial.clean + sum(part.count for part in trial.noisy)
+        if total > available:
+            raise UserError(f"{out / FILE}: trial {trial.name} needs {total:,} images, {plan.data} has {available:,}")
+        train_config(plan, trial, out)
+
+
+def train_config(plan: SweepPlan, trial: Trial, place: Path) -> TrainConfig:
+    """The settings of a trial's training under `place`.
+
+    Raises:
+        UserError: there is no such setting, or not with such a value.
+    """
+    given: dict[str, Any] = plan.train | trial.train
+    if own := [key for key in given if key in _OWN]:
+        raise UserError(f"sweep.yaml: train: {own[0]!r} is the sweep's own to set; remove it")
+    values = {"device": "auto" if plan.gpus else "cpu"} | given
+    values |= {"data": str(place / "data"), "out": str(place / "run"), "seed": trial.seed}
+    return from_json(TrainConfig, values, f"sweep.yaml: train of {trial.name}")
+
+
+def _clean(path: str) -> Any:
+    dataset = open_dataset(path)
+    if (dataset.sigma != 0).any():
+        raise UserError(f"{path}: not all images are known to be clean; a sweep adds its own noise")
+    return dataset
