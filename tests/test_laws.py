@@ -8,10 +8,11 @@ import pytest
 
 from noiseworth.cli import main
 from noiseworth.errors import UserError
-from noiseworth.laws.budget import Market, least_clean_share, marginal_worth, plan_purchase
+from noiseworth.laws.budget import Market, least_clean_share, plan_purchase
 from noiseworth.laws.describe import describe
 from noiseworth.laws.fit import fit_law, held_out_errors
 from noiseworth.laws.inequalities import price_intervals
+from noiseworth.laws.marginal import marginal_worth
 from noiseworth.laws.observations import Observations, from_rows, published, read_observations
 
 Design = list[tuple[float, float, float]]

@@ -10,17 +10,25 @@ from noiseworth.experiments.config import TheoryConfig
 from noiseworth.records import to_json
 
 
-def fit(source: str, *, as_json: bool) -> None:
+def fit(source: str, quality: str | None = None, where: str = "", page: str | None = None, *, as_json: bool) -> None:
     """Fit laws of quality against numbers of clean and noisy images, and say what a noisy image is worth.
 
     Args:
-        source: a CSV file with the columns n_clean, n_noisy, sigma, quality (lower is better), one row a trained model; or
+        source: a sweep; a CSV file with the columns n_clean, n_noisy, sigma, quality (lower is better), one row a trained model; or
             published:cifar10, published:celeba_hq_64, published:imagenet_64.
+        quality: the column to be explained; by default "quality", or a sweep's "risk".
+        where: models to keep, as n_images=20000,preset=digits.
+        page: an HTML file for the figures: measured against predicted, and what is left over.
     """
     from noiseworth.laws.describe import describe
     from noiseworth.laws.observations import read_observations
 
-    law = describe(read_observations(source), source)
+    observations = read_observations(source, quality=quality, where=where)
+    law = describe(observations, source)
+    if page:
+        from noiseworth.report.laws import write_law_page
+
+        write_law_page(observations, law, Path(page))
     if as_json:
         print(to_json(law))
         return
@@ -37,6 +45,50 @@ def fit(source: str, *, as_json: bool) -> None:
             held = f"held-out error {law.held_out_median[name]:.1%} (median), {law.held_out_p90[name]:.1%} (90th percentile)"
             better = ", the better" if name == law.better and len(law.aicc) > 1 else ""
             print(f"{words}: AICc {law.aicc[name]:.1f}, {held}{better}")
+    if page:
+        print(f"{page}: open it in a browser")
+
+
+def price(
+    source: str,
+    sigma: float,
+    n_clean: int | None = None,
+    n_noisy: int | None = None,
+    law: Literal["one", "two"] = "one",
+    quality: str | None = None,
+    where: str = "",
+    *,
+    as_json: bool,
+) -> None:
+    """Say how many noisy images replace a clean one, at a mix: by the law, by inequalities, and by what one training says of itself.
+
+    Args:
+        source: trained models, as for `noiseworth fit`.
+        sigma: noise of the noisy images; one of the source's.
+        n_clean: clean images of the mix; by default those of the observed mix with the most noisy images.
+        n_noisy: noisy images of the mix.
+        law: one currency, or two (coarse and fine), fitted to the source.
+        quality: the column to be explained; by default "quality", or a sweep's "risk".
+        where: models to keep, as n_images=20000,preset=digits.
+    """
+    from noiseworth.laws.fit import fit_law
+    from noiseworth.laws.observations import predicted_worth, read_observations
+    from noiseworth.laws.price import quote
+
+    observations = read_observations(source, quality=quality, where=where)
+    predicted = predicted_worth(source, where=where)
+    found = quote(fit_law(observations, law), observations, sigma, n_clean, n_noisy, predicted)
+    if as_json:
+        print(to_json(found))
+        return
+    print(f"noise {found.sigma:g}, beside {found.n_clean:,} clean and {found.n_noisy:,} such noisy images: noisy images for one clean")
+    print(f"  on average     {found.average:.3g} ({found.average_low:.3g} to {found.average_high:.3g})")
+    print(f"  the next one   {found.marginal:.3g} ({found.marginal_low:.3g} to {found.marginal_high:.3g})")
+    most = "any" if found.most is None else f"{found.most:.3g}"
+    contradictory = " (contradictory)" if found.most is not None and found.least > found.most else ""
+    print(f"  by inequalities, over all mixes: {found.least:.3g} to {most}{contradictory}")
+    if found.predicted is not None:
+        print(f"  predicted by one training, {found.predicted_by}, as if levels mattered as often as trained: {found.predicted:.3g}")
 
 
 def plan(
@@ -48,10 +100,13 @@ def plan(
     law: Literal["one", "two"] = "one",
     have_clean: int = 0,
     have_noisy: int = 0,
+    quality: str | None = None,
+    where: str = "",
+    page: str | None = None,
     *,
     as_json: bool,
 ) -> None:
-    """Say what to buy with a budget: how many clean and how many noisy images.
+    """Say what to buy with a budget: how many clean and how many noisy images, and which trainings would make that surer.
 
     Args:
         source: trained models, as for `noiseworth fit`.
@@ -62,14 +117,21 @@ def plan(
         law: one currency, or two (coarse and fine), fitted to the source.
         have_clean: clean images that are there already.
         have_noisy: noisy images of that noise that are there already.
+        quality: the column to be explained; by default "quality", or a sweep's "risk".
+        where: models to keep, as n_images=20000,preset=digits.
+        page: an HTML file to plan with by hand: budget, prices and noise as sliders.
     """
     from noiseworth.laws.budget import Market, plan_purchase
     from noiseworth.laws.fit import fit_law
     from noiseworth.laws.observations import read_observations
 
-    observations = read_observations(source)
-    market = Market(clean_price, noisy_price, sigma)
-    found = plan_purchase(fit_law(observations, law), observations, market, budget, have_clean, have_noisy)
+    observations = read_observations(source, quality=quality, where=where)
+    market, fitted = Market(clean_price, noisy_price, sigma), fit_law(observations, law)
+    found = plan_purchase(fitted, observations, market, budget, have_clean, have_noisy)
+    if page:
+        from noiseworth.report.planner import write_planner
+
+        write_planner(fitted, observations, market, budget, (have_clean, have_noisy), Path(page), source=source)
     if as_json:
         print(to_json(found))
         return
@@ -80,10 +142,17 @@ def plan(
     print(f"a clean image costs {ratio:.3g} noisy ones; noisy ones pay from a ratio of {found.flip_ratio:.3g} on")
     if found.best.n_noisy:
         print(f"the mix beats all clean with probability {found.better_with:.0%}, under the law's uncertainty")
+    nxt = found.following
+    ratio_of = f"{nxt.quality:.3g} to {nxt.more_clean:.3g} with {nxt.count:,} more clean, {nxt.more_noisy:.3g} with as many noisy"
+    print(f"from {nxt.n_clean:,} clean and {nxt.n_noisy:,} noisy: {ratio_of}; for the money the next are best {nxt.best}")
+    runs = "; ".join(f"{r.n_clean:,} clean + {r.n_noisy:,} noisy ({r.narrower:.0%})" for r in found.next_runs)
+    print(f"trainings that would narrow the ratio most (to so much of its interval, one after the other): {runs}")
     print(f"kept to at least {found.least_clean_share:.0%} clean, the least that was observed")
     if found.beyond:
         others = "fewer" if found.beyond == "more" else "more"
         print(f"beyond what was observed: every model had {others} images, and the law may not hold here")
+    if page:
+        print(f"{page}: open it in a browser")
 
 
 def theory(config: TheoryConfig, dry_run: bool, as_json: bool) -> None:

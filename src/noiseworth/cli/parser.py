@@ -7,12 +7,12 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from noiseworth.cli.data import corrupt, inspect, pack
-from noiseworth.cli.laws import fit, plan, theory
+from noiseworth.cli.laws import fit, plan, price, theory
 from noiseworth.cli.models import demo, evaluate, report, sample, train
 from noiseworth.cli.sweeps import sweep_collect, sweep_plan, sweep_run, sweep_status
 from noiseworth.cli.words import say
 from noiseworth.errors import Stopped, UserError
-from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig
+from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig, recipe, recipes
 from noiseworth.train.config import TrainConfig
 
 _FLAGS = ("--json", "--dry_run", "--fresh")
@@ -30,6 +30,7 @@ _FUNCTIONS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "report": report,
     "fit": fit,
+    "price": price,
     "plan": plan,
     "sweep run": sweep_run,
     "sweep status": sweep_status,
@@ -44,6 +45,7 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         "sigma": (float, "Noise standard deviation of the others, where the range of clean values is [-1, 1]."),
     },
     "evaluate": {"against": (str, "A packed data set of clean images, the reference.")},
+    "price": {"sigma": (float, "Noise of the noisy images; one of the source's.")},
     "plan": {
         "budget": (float, "To spend."),
         "clean_price": (float, "Of one clean image, in the budget's currency."),
@@ -51,7 +53,7 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         "sigma": (float, "Noise of the noisy images; one of the source's."),
     },
 }
-_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "sweep", "fit", "plan", "theory")
+_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "sweep", "fit", "price", "plan", "theory")
 
 
 def make_parser(command: str | None = None) -> ArgumentParser:
@@ -93,6 +95,9 @@ def _add_options(sub: ArgumentParser, name: str) -> None:
         sub.add_argument("--config", action="config", help="YAML file with any of the settings below; options override it.")
         sub.add_class_arguments(_CONFIGS[name][1], as_group=False)
         sub.add_argument("--dry_run", type=bool, default=False, help="Print the resolved settings as YAML and stop.")
+        if name == "sweep plan":
+            text = "A standard study, as a start: " + ", ".join(recipes())
+            sub.add_argument("--recipe", type=str, help=text)  # put in place before parsing, see _with_recipe
     elif name == "report":
         runs = "Directories of finished runs; the first is the measure of the others."
         sub.add_argument("runs", nargs="+", type=str, help=runs)
@@ -116,6 +121,7 @@ def _run(arguments: Namespace) -> None:
     values = dict(vars(given))
     as_json = values.pop("json")
     values.pop("config", None)
+    values.pop("recipe", None)
     if name in _CONFIGS:
         function, kind = _CONFIGS[name]
         dry_run = values.pop("dry_run")
@@ -133,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         plain = [word for word in words if not word.startswith("-")]
         command = " ".join(plain[: 2 if plain[0] in _GROUPS else 1]) if plain else None
-        arguments = make_parser(command).parse_args(words or ["--help"])
+        arguments = make_parser(command).parse_args(_with_recipe(words) or ["--help"])
         _run(arguments)
     except Stopped as stop:
         say(f"noiseworth: {stop}")
@@ -156,6 +162,19 @@ def _normal(word: str) -> str:
     name, equals, value = word.partition("=")
     name = "--" + name[2:].replace("-", "_")
     return f"{name}=true" if name in _FLAGS and not equals else name + equals + value
+
+
+def _with_recipe(words: list[str]) -> list[str]:
+    """`--recipe NAME` is the configuration file of that name that comes with the package."""
+    found = []
+    left = iter(words)
+    for word in left:
+        name, equals, value = word.partition("=")
+        if name != "--recipe":
+            found.append(word)
+        else:
+            found.append(f"--config={recipe(value if equals else next(left, ''))}")
+    return found
 
 
 def _fail(message: str) -> int:

@@ -26,9 +26,7 @@ def sweep_plan(config: SweepConfig, dry_run: bool, as_json: bool) -> None:
     print(f"{path}: {len(plan.trials):,} trainings; read it, then: noiseworth sweep run {config.out}")
 
 
-def sweep_run(
-    out: str, on: Literal["local", "ray"] = "local", jobs: int = 0, address: str | None = None, *, as_json: bool
-) -> None:
+def sweep_run(out: str, on: Literal["local", "ray"] = "local", jobs: int = 0, address: str | None = None, *, as_json: bool) -> None:
     """Train what is not trained yet. Ctrl-C stops and saves, the same command goes on.
 
     Args:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from noiseworth.errors import UserError
 
 T = TypeVar("T")
+_RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class TheoryConfig:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Plan a sweep: every combination of the numbers of images, noise levels, settings and seeds that are named, each with commas between.
+    """Plan a sweep: every combination of the numbers of images, noise levels, settings and seeds that are named (commas between).
 
     Args:
         out: directory of the sweep.
@@ -87,7 +89,7 @@ class SweepConfig:
         held_out: packed data set of other clean images, to measure with.
         total: numbers of images in all, of which `share` are clean.
         share: shares of clean images, 0 to 1; with `total`.
-        clean: numbers of clean images, in place of `total` and `share`.
+        clean: numbers of clean images, instead of `total` and `share`, or beside them.
         noisy: numbers of noisy images, each beside every number of clean ones.
         sigma: noise levels of the noisy images; 0.2+0.5 is a mixture of both in equal parts.
         seeds: trainings of each combination, each with its own choice of images and noise.
@@ -124,8 +126,8 @@ class SweepConfig:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        if bool(self.total) == bool(self.clean):
-            raise UserError("give --total (with --share), or --clean (with --noisy): one of the two says how many images")
+        if not (self.total or self.clean):
+            raise UserError("give --total (with --share), or --clean (with --noisy), or both: they say how many images")
         if self.seeds < 1 or self.seed < 0 or self.choose < 0:
             raise UserError("--seeds must be at least 1, --seed and --choose at least 0")
         list(self.mixes())
@@ -134,15 +136,13 @@ class SweepConfig:
     def mixes(self) -> Iterator[tuple[int, int, tuple[float, ...]]]:
         """(clean images, noisy images, noise levels) of every mix that is named."""
         levels = [tuple(sorted(set(_numbers("sigma", text, float, 0.0, "+")))) for text in _words("sigma", self.sigma)]
+        counts = []
         if self.total:
-            counts = [
-                (round(total * share), total - round(total * share))
-                for total in _numbers("total", self.total, int, 0)
-                for share in _numbers("share", self.share, float, -1e-9, most=1.0)
-            ]
-        else:
+            shares = _numbers("share", self.share, float, -1e-9, most=1.0)
+            counts += [(round(n * share), n - round(n * share)) for n in _numbers("total", self.total, int, 0) for share in shares]
+        if self.clean:
             clean, noisy = (_numbers(name, getattr(self, name), int, -1) for name in ("clean", "noisy"))
-            counts = [(c, n) for c in clean for n in noisy if c + n]
+            counts += [(c, n) for c in clean for n in noisy if c + n]
         return ((c, n, s) for c, n in counts for s in levels)
 
     @property
@@ -167,9 +167,7 @@ def _words(name: str, text: str, between: str = ",") -> list[str]:
     return words
 
 
-def _numbers(
-    name: str, text: str, kind: Callable[[str], T], above: float, between: str = ",", most: float = math.inf
-) -> list[T]:
+def _numbers(name: str, text: str, kind: Callable[[str], T], above: float, between: str = ",", most: float = math.inf) -> list[T]:
     """Numbers above a bound, and at most another."""
     found = []
     for word in _words(name, text, between):
@@ -182,3 +180,19 @@ def _numbers(
             raise UserError(f"--{name} {text}: {word} is out of range")
         found.append(value)
     return found
+
+
+def recipes() -> list[str]:
+    """Names of the packaged recipes: settings of `SweepConfig` for standard studies."""
+    return sorted(file.stem for file in _RECIPES.glob("*.yaml"))
+
+
+def recipe(name: str) -> Path:
+    """The file of a recipe.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    if name not in recipes():
+        raise UserError(f"--recipe {name}: there is no such recipe; they are {', '.join(recipes())}")
+    return _RECIPES / f"{name}.yaml"

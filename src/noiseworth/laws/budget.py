@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
+from noiseworth.laws.design import next_runs
 from noiseworth.laws.fit import Law, refits
+from noiseworth.laws.marginal import marginal_worth, mixes
 from noiseworth.laws.observations import Observations
-from noiseworth.records import BudgetRecord, PurchaseRecord
+from noiseworth.records import BudgetRecord, NextRecord, PurchaseRecord
 
 Array = NDArray[np.float64]
 
+_NEXT = 1000  # images
 _SHARES = 401  # of the budget that goes into noisy images
 
 
@@ -59,11 +62,12 @@ def plan_purchase(
     allowed = clean >= least * (clean + noisy) * (1 - 1e-9)
     if not allowed.any():
         raise UserError(f"even all clean, fewer than {least:.0%} of the images would be: no model like that was observed; buy more")
-    quality = np.where(allowed, law.predict(_mixes(law, clean, noisy, column)), np.inf)
+    quality = np.where(allowed, law.predict(mixes(law, clean, noisy, column)), np.inf)
     best = int(quality.argmin())
-    mixes = _mixes(law, clean[[0, best]], noisy[[0, best]], column)
-    draws = np.stack([other.predict(mixes) for other in refits(law, observations)])
+    both = mixes(law, clean[[0, best]], noisy[[0, best]], column)
+    draws = np.stack([other.predict(both) for other in refits(law, observations)])
     purchases = [_purchase(i, clean, noisy, quality, draws[:, d], have_clean, have_noisy) for d, i in enumerate((0, best))]
+    have = (have_clean, have_noisy) if have_clean + have_noisy else (float(clean[best]), float(noisy[best]))
     seen = observations.n_clean + observations.n_noisy.sum(axis=1)
     total = float(clean[best] + noisy[best])
     return BudgetRecord(
@@ -77,8 +81,18 @@ def plan_purchase(
         better_with=float(np.mean(draws[:, 1] < draws[:, 0])) if best else 0.0,
         flip_ratio=1 / marginal_worth(law, float(clean[0]), float(noisy[0]), column),
         least_clean_share=least,
+        following=_following(law, market, *have, column),
+        next_runs=next_runs(law, observations, column, float(clean[best]), float(noisy[best])),
         beyond="more" if total > 1.01 * seen.max() else "fewer" if total < 0.99 * seen.min() else None,
     )
+
+
+def _following(law: Law, market: Market, clean: float, noisy: float, column: int) -> NextRecord:
+    """What the next images are worth, from a mix: so many clean ones, or the noisy ones that cost the same or are as many."""
+    counts = np.array([[clean, noisy], [clean + _NEXT, noisy], [clean, noisy + _NEXT]])
+    here, more_clean, more_noisy = (float(q) for q in law.predict(mixes(law, counts[:, 0], counts[:, 1], column)))
+    gains = (here - more_clean) / market.clean_price, (here - more_noisy) / market.noisy_price
+    return NextRecord(_NEXT, int(clean), int(noisy), here, more_clean, more_noisy, "clean" if gains[0] >= gains[1] else "noisy")
 
 
 def least_clean_share(observations: Observations, column: int) -> float:
@@ -86,20 +100,6 @@ def least_clean_share(observations: Observations, column: int) -> float:
     noisy = observations.n_noisy[:, column]
     rows = noisy > 0
     return float((observations.n_clean[rows] / (observations.n_clean + observations.n_noisy.sum(axis=1))[rows]).min())
-
-
-def marginal_worth(law: Law, clean: float, noisy: float, column: int) -> float:
-    """How many clean images the next noisy one is worth, at this mix: the ratio of the derivatives of the quality."""
-    step = 1e-4 * max(clean + noisy, 1.0)
-    mixes = _mixes(law, np.array([clean, clean + step, clean]), np.array([noisy, noisy, noisy + step]), column)
-    here, more_clean, more_noisy = law.predict(mixes)
-    return float((here - more_noisy) / (here - more_clean))
-
-
-def _mixes(law: Law, clean: Array, noisy: Array, column: int) -> Observations:
-    counts = np.zeros((len(clean), len(law.sigmas)))
-    counts[:, column] = noisy
-    return Observations(clean, counts, law.sigmas, np.ones(len(clean)))
 
 
 def _purchase(

@@ -56,6 +56,12 @@ class Law:
         """`r(s)` at the law's noise levels: (S,) for one currency, (2, S) for two."""
         return _rates(self.name, self.parameters, self.sigmas)
 
+    def terms(self) -> tuple[float, list[tuple[float, float, Array]]]:
+        """The floor E, and for each currency (A, alpha, rates): quality = E + sum A (images / unit)^-alpha."""
+        p, rates = self.parameters, np.atleast_2d(self.rates())
+        pairs = [(1, 2), (3, 4)][: len(rates)]
+        return float(np.exp(p[0])), [(float(np.exp(p[a])), float(np.exp(p[b])), rates[k]) for k, (a, b) in enumerate(pairs)]
+
     def _interval(self, index: int) -> Array:
         """95% interval of a transformed parameter, by Student's law."""
         from scipy.stats import t
@@ -135,11 +141,11 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
         best = _solve(name, o, unit, target, best[0], best[2], scale)
     parameters = best[0]
     residual = _log_quality(name, parameters, o, unit) - target
-    jacobian = _jacobian(lambda p: _log_quality(name, p, o, unit), parameters)
+    slopes = jacobian(lambda p: _log_quality(name, p, o, unit), parameters)
     weight = 1 / np.sqrt(1 + (residual / (_SOFT * scale)) ** 2)
     freedom = max(len(o) - len(parameters), 1)
     variance = float((weight * residual**2).sum() / freedom)
-    information = jacobian.T @ (weight[:, None] * jacobian) / max(variance, 1e-12)
+    information = slopes.T @ (weight[:, None] * slopes) / max(variance, 1e-12)
     covariance = np.linalg.pinv(information, hermitian=True)
     count, size = len(o), len(parameters) + 1
     correction = 2 * size * (size + 1) / max(count - size - 1, 1)
@@ -182,7 +188,8 @@ def _solve(
     return fit.x, float(fit.cost), centre
 
 
-def _jacobian(function: Callable[[Array], Array], at: Array, step: float = 1e-5) -> Array:
+def jacobian(function: Callable[[Array], Array], at: Array, step: float = 1e-5) -> Array:
+    """Derivatives (N, P) of a function of parameters (P,) with N values."""
     return np.stack([(function(at + e) - function(at - e)) / (2 * step) for e in step * np.eye(len(at))], axis=1)
 
 

@@ -1,8 +1,17 @@
-"""What a law is fitted to: the quality of models trained on known numbers of clean and noisy images."""
+"""What a law is fitted to: the quality of models trained on known numbers of clean and noisy images.
+
+It comes from a CSV file, from a sweep (whose `observations.csv` is one), or from the tables of arXiv 2411.02780. One row is one model:
+
+    n_clean, n_noisy, sigma     numbers of images; several noise levels in one model as 300;200 and 0.2;0.5
+    quality                     lower is better; or any other column, by name ("risk", "frechet_distance" of a sweep)
+    train.*                     settings of the training; a law holds for one of each
+    predicted_worth             of one noisy image of each level, by the run itself
+"""
 
 import csv
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,7 +24,9 @@ from noiseworth.errors import UserError
 Array = NDArray[np.float64]
 
 PUBLISHED = "published:"  # published:cifar10 names a data set of the paper
-_COLUMNS = ("n_clean", "n_noisy", "sigma", "quality")
+TABLE = "observations.csv"  # of a sweep
+_COLUMNS = ("n_clean", "n_noisy", "sigma")
+_SETTING = "train."
 
 
 @dataclass(frozen=True)
@@ -43,12 +54,17 @@ class Observations:
         return Observations(self.n_clean[rows], self.n_noisy[rows], self.sigmas, self.quality[rows])
 
 
-def from_rows(rows: list[tuple[float, float, float, float]]) -> Observations:
+def from_rows(rows: Sequence[tuple[float, float, float, float]]) -> Observations:
     """Rows of (n_clean, n_noisy, sigma, quality); sigma is of no account where n_noisy is 0."""
-    table = np.array(rows, dtype=np.float64).reshape(-1, 4)
-    sigmas = sorted({float(s) for _, n, s, _ in table if n > 0})
-    noisy = np.where(table[:, 2:3] == np.array(sigmas)[None], table[:, 1:2], 0.0)
-    return Observations(table[:, 0], noisy, tuple(sigmas), table[:, 3])
+    return _assemble([(clean, {sigma: noisy} if noisy > 0 else {}, quality) for clean, noisy, sigma, quality in rows])
+
+
+def _assemble(rows: Sequence[tuple[float, Mapping[float, float], float]]) -> Observations:
+    """Rows of n_clean, numbers of noisy images by sigma, and quality."""
+    sigmas = sorted({float(s) for _, noisy, _ in rows for s in noisy})
+    counts = np.array([[noisy.get(s, 0.0) for s in sigmas] for _, noisy, _ in rows], dtype=np.float64).reshape(len(rows), len(sigmas))
+    clean, quality = (np.array([row[k] for row in rows], dtype=np.float64) for k in (0, 2))
+    return Observations(clean, counts, tuple(sigmas), quality)
 
 
 def published(name: str) -> Observations:
@@ -71,42 +87,117 @@ def published(name: str) -> Observations:
     return from_rows(rows)
 
 
-def read_observations(source: str) -> Observations:
-    """Read a CSV file with the columns n_clean, n_noisy, sigma, quality, or `published:NAME`.
+def read_observations(source: str, *, quality: str | None = None, where: str = "") -> Observations:
+    """Read models that were trained.
+
+    Args:
+        source: a CSV file, a sweep's directory, or `published:NAME`.
+        quality: the column to be explained; by default "quality", or a sweep's "risk".
+        where: models to keep, as "train.n_images=20000,seed=0"; the prefix "train." may be left out.
 
     Raises:
-        UserError: no such file, a missing column, or a number that makes no sense; the row is named.
+        UserError: no such file, a missing column, models of several settings, or a number that makes no sense; the row is named.
     """
     if source.startswith(PUBLISHED):
+        if where or quality:
+            raise UserError(f"{source}: the published table has one quality (FID) and nothing to choose by")
         return published(source.removeprefix(PUBLISHED))
+    name, rows = _read_table(source, where)
+    column = quality or ("quality" if "quality" in rows[0][1] else "risk")
+    for wanted in (*_COLUMNS, column):
+        if wanted not in rows[0][1]:
+            has = f"the columns are {', '.join((*_COLUMNS, column))}"
+            raise UserError(f"{name}: column {wanted!r} is missing; {has}")
+    return _assemble([_row(line, column, f"{name}: line {number}") for number, line in rows])
+
+
+def predicted_worth(source: str, *, where: str = "") -> list[tuple[str, float, float, float, float]]:
+    """(trial, n_clean, n_noisy, sigma, worth) by each run of a sweep with one noise level; empty for other tables."""
+    if source.startswith(PUBLISHED):
+        return []
+    name, rows = _read_table(source, where)
+    found = []
+    for number, line in rows:
+        text = line.get("predicted_worth") or ""
+        if text and ";" not in text:
+            at = f"{name}: line {number}"
+            clean, noisy, sigma, worth = (_number(line, c, at) for c in ("n_clean", "n_noisy", "sigma", "predicted_worth"))
+            found.append((line.get("trial") or at, clean, noisy, sigma, worth))
+    return found
+
+
+def _read_table(source: str, where: str) -> tuple[str, list[tuple[int, dict[str, str]]]]:
+    """The file that was read, and its rows that are wanted, with their lines."""
+    path = Path(source)
+    if path.is_dir():
+        if not (path / TABLE).is_file():
+            raise UserError(f"{path}: no {TABLE} there; `noiseworth sweep run {path}` or `sweep collect` writes it")
+        path = path / TABLE
     try:
-        with Path(source).open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or [])]
-            if missing:
-                raise UserError(f"{source}: column {missing[0]!r} is missing; the columns are {', '.join(_COLUMNS)}")
-            rows = [_row(line, f"{source}: line {number}") for number, line in enumerate(reader, 2)]
+            if missing := [c for c in _COLUMNS if c not in (reader.fieldnames or [])]:
+                raise UserError(f"{path}: column {missing[0]!r} is missing; the columns are {', '.join(_COLUMNS)} and a quality")
+            rows = [(number, line) for number, line in enumerate(reader, 2)]
     except FileNotFoundError:
-        raise UserError(f"{source}: no such file; give a CSV file or {PUBLISHED}NAME") from None
+        raise UserError(f"{source}: no such file; give a CSV file, a sweep, or {PUBLISHED}NAME") from None
     except UnicodeDecodeError:
         raise UserError(f"{source}: not a text file") from None
     if not rows:
-        raise UserError(f"{source}: no rows")
-    return from_rows(rows)
+        raise UserError(f"{path}: no rows")
+    for condition in filter(None, where.split(",")):
+        key, equals, value = (part.strip() for part in condition.partition("="))
+        column = key if key in rows[0][1] else _SETTING + key
+        if not equals or column not in rows[0][1]:
+            raise UserError(f"--where {condition}: must be COLUMN=VALUE; {path} has the columns {', '.join(rows[0][1])}")
+        kept = [row for row in rows if _same(row[1][column], value)]
+        if not kept:
+            has = ", ".join(sorted({line[column] for _, line in rows}))
+            raise UserError(f"--where {condition}: no such model in {path}; {column} is {has}")
+        rows = kept
+    for column in rows[0][1]:
+        values = sorted({line[column] for _, line in rows}) if column and column.startswith(_SETTING) else []
+        if len(values) > 1:
+            short = column.removeprefix(_SETTING)
+            raise UserError(f"{path}: its models differ in {short} ({', '.join(values)}); choose with --where {short}={values[0]}")
+    return str(path), rows
 
 
-def _row(line: dict[str, str], where: str) -> tuple[float, float, float, float]:
-    values = []
-    for column in _COLUMNS:
-        text = (line[column] or "").strip()
-        try:
-            value = float(text or "0") if column == "sigma" else float(text)
-        except ValueError:
-            raise UserError(f"{where}: {column} is {text!r}, not a number") from None
-        if not math.isfinite(value) or value < 0:
-            raise UserError(f"{where}: {column} is {text}; it must be finite and 0 or more")
-        values.append(value)
-    n_clean, n_noisy, sigma, quality = values
-    if quality == 0 or n_clean + n_noisy == 0 or (n_noisy > 0 and sigma == 0):
-        raise UserError(f"{where}: quality and the number of images must be above 0, and noisy images need a sigma above 0")
-    return n_clean, n_noisy, sigma, quality
+def _same(text: str, value: str) -> bool:
+    try:
+        return float(text) == float(value)
+    except ValueError:
+        return text == value
+
+
+def _row(line: dict[str, str], quality: str, where: str) -> tuple[float, dict[float, float], float]:
+    n_clean, value = (_number(line, column, where) for column in ("n_clean", quality))
+    counts, sigmas = (line[column] or "" for column in ("n_noisy", "sigma"))
+    if ";" in counts or ";" in sigmas:
+        each = [_numbers(text, name, where) for text, name in ((counts, "n_noisy"), (sigmas, "sigma"))]
+        if len(each[0]) != len(each[1]):
+            raise UserError(f"{where}: n_noisy names {len(each[0])} numbers, sigma {len(each[1])}")
+        noisy = dict(zip(each[1], each[0], strict=True))
+    else:
+        count = _number(line, "n_noisy", where)
+        noisy = {_number(line, "sigma", where, empty=0.0): count} if count else {}
+    if value == 0 or n_clean + sum(noisy.values()) == 0 or 0.0 in noisy:
+        raise UserError(f"{where}: {quality} and the number of images must be above 0, and noisy images need a sigma above 0")
+    return n_clean, noisy, value
+
+
+def _numbers(text: str, column: str, where: str) -> list[float]:
+    return [_number({column: piece}, column, where) for piece in text.split(";")]
+
+
+def _number(line: Mapping[str, str], column: str, where: str, empty: float | None = None) -> float:
+    text = (line[column] or "").strip()
+    if not text and empty is not None:
+        return empty
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"{where}: {column} is {text!r}, not a number") from None
+    if not math.isfinite(value) or value < 0:
+        raise UserError(f"{where}: {column} is {text}; it must be finite and 0 or more")
+    return value

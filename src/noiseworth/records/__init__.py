@@ -2,7 +2,7 @@
 
 from noiseworth.records.datasets import DATASET_FORMAT, DatasetRecord, Inspection, PartRecord, SigmaGroup, Use
 from noiseworth.records.files import from_json, load_lines, load_record, sha256_of, to_json, to_line, write_atomically
-from noiseworth.records.laws import BudgetRecord, LawRecord, PriceRecord, PurchaseRecord
+from noiseworth.records.laws import BudgetRecord, LawRecord, NextRecord, PriceRecord, PurchaseRecord, QuoteRecord, SuggestedRun
 from noiseworth.records.results import RESULTS_FORMAT, Check, Results, machine, now, versions
 from noiseworth.records.runs import (
     REGIMES,
@@ -32,18 +32,21 @@ __all__ = [
     "FeatureRecord",
     "Inspection",
     "LawRecord",
+    "NextRecord",
     "NoisyPart",
     "Number",
     "Panel",
     "PartRecord",
     "PriceRecord",
     "PurchaseRecord",
+    "QuoteRecord",
     "RegimeSummary",
     "Results",
     "RiskCurve",
     "Series",
     "SigmaGroup",
     "StepRecord",
+    "SuggestedRun",
     "SweepPlan",
     "SweepStatus",
     "TheoryStudy",

@@ -54,12 +54,59 @@ class PurchaseRecord:
 
 
 @dataclass(frozen=True)
+class NextRecord:
+    """The next `count` images from a mix that is there: its quality, that with as many more clean or noisy ones, and which of the two
+    improves it more for the same money."""
+
+    count: int
+    n_clean: int
+    n_noisy: int
+    quality: float
+    more_clean: float
+    more_noisy: float
+    best: Literal["clean", "noisy"]
+
+
+@dataclass(frozen=True)
+class SuggestedRun:
+    """A training that would narrow an answer; with it and those before it, the answer's interval shrinks to `narrower` of its width."""
+
+    n_clean: int
+    n_noisy: int
+    narrower: float
+
+
+@dataclass(frozen=True)
+class QuoteRecord:
+    """What `noiseworth price` found: noisy images of `sigma` for one clean image, at a mix, with 95% intervals.
+
+    `average` is over all noisy images of the mix, `marginal` of the next one. `least` and `most` bound it by inequalities
+    between models (null: no bound). `predicted` is what one training on such a mix says of itself, without a sweep.
+    """
+
+    law: str
+    sigma: float
+    n_clean: int
+    n_noisy: int
+    average: float
+    average_low: float
+    average_high: float
+    marginal: float
+    marginal_low: float
+    marginal_high: float
+    least: float
+    most: float | None
+    predicted: float | None
+    predicted_by: str | None
+
+
+@dataclass(frozen=True)
 class BudgetRecord:
     """What `noiseworth plan` found. `better_with` is the probability, under the law's uncertainty, that the best mix beats all clean.
 
     While a clean image costs less than `flip_ratio` noisy ones, clean images alone are best. Purchases keep to at least
     `least_clean_share` of clean images, the least that was observed; `beyond` says that the prediction is for "more" images than any
-    observed model had, or for "fewer".
+    observed model had, or for "fewer". `next_runs` would narrow `flip_ratio` most.
     """
 
     law: str
@@ -72,4 +119,6 @@ class BudgetRecord:
     better_with: float
     flip_ratio: float
     least_clean_share: float
+    following: NextRecord
+    next_runs: list[SuggestedRun]
     beyond: Literal["more", "fewer"] | None

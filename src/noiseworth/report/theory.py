@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseworth.records import Number, Panel, TheoryStudy, write_atomically
-from noiseworth.report.figures import COLOURS, svg
+from noiseworth.report.figures import COLOURS, label_ticks, svg
 
 
 def theory_table(studies: Sequence[TheoryStudy]) -> str:
@@ -47,7 +47,7 @@ def panel_figure(panel: Panel) -> str:
             axes.errorbar(series.x, series.y, bars, marker="o", markersize=4, linewidth=1.1, **style)
         axes.set(xlabel=panel.x_label, ylabel=panel.y_label, xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
-            _label_ticks(axis)
+            label_ticks(axis)
         axes.legend(frameon=False, fontsize=8)
 
     return svg(draw)
@@ -57,17 +57,6 @@ def figure_file(panel: Panel) -> str:
     """The panel as an SVG file of its own, on white, as readers of a page may have a dark background."""
     head, body = panel_figure(panel).split(">", 1)
     return f'{head}><rect width="100%" height="100%" fill="white"/>{body}'
-
-
-def _label_ticks(axis: Any) -> None:
-    """Plain numbers at 1, 2, 5 where an axis spans less than two decades: matplotlib labels powers of ten alone, and may find none."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    if high / low < 100:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
 
 
 def write_theory_report(studies: Sequence[TheoryStudy], out: Path) -> Path:

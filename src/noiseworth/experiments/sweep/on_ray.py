@@ -1,4 +1,4 @@
-"""The same trials on Ray: one machine to a cluster whose machines see the sweep's directory and data. The only file that imports Ray."""
+"""The same trials on Ray: one machine, or a cluster whose machines see the sweep's directory and its data."""
 
 import os
 import time
@@ -15,19 +15,19 @@ _PATIENCE = 120.0
 
 
 def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[], SweepStatus]) -> None:
-    """Give every trial to Ray, and watch. A trial whose worker or machine is lost is given to another, which goes on from its checkpoint.
+    """Give every trial to Ray, and watch. One whose worker or machine is lost goes to another, from its checkpoint.
 
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
     try:
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
     except ImportError:
         raise UserError("--on ray needs Ray: pip install 'noiseworth[ray]'") from None
     own = not ray.is_initialized()
     try:
         if own:
+            os.environ.setdefault("RAY_worker_niceness", "0")  # a Ray of our own is not to yield to everything else
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except ConnectionError as error:
         raise UserError(f"--address {address}: no Ray cluster there ({' '.join(str(error).split())[:200]})") from None

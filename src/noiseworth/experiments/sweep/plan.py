@@ -87,7 +87,7 @@ def plan_text(plan: SweepPlan) -> str:
         "# A sweep: `noiseworth sweep run` on its directory trains what is not trained yet. Trials may be added, changed and removed;",
         "# those that are done stay done. `train` holds settings of `noiseworth train`; a trial's own come after those of all.",
         yaml.safe_dump(values, sort_keys=False).rstrip(),
-        "trials:",
+        "trials:" if trials else "trials: []",
     ]
     for trial in trials:
         kept = {key: value for key, value in trial.items() if value not in ([], {})}

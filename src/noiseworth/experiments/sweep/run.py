@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +46,8 @@ def run_sweep(
             if on == "ray":
                 from noiseworth.experiments.sweep.on_ray import run_on_ray
 
-                run_on_ray(out, plan, address, progress.look)
+                with redirect_stdout(sys.stderr):  # where Ray tells of lost workers; stdout is for what was asked
+                    run_on_ray(out, plan, address, progress.look)
             else:
                 run_locally(out, plan, jobs or room(plan), progress.look)
         except _Interrupted as stop:
@@ -73,10 +74,8 @@ def _signals() -> Iterator[None]:
         raise _Interrupted(number)
 
     before = {}
-    try:
+    with suppress(ValueError):  # not the main thread: signals are somebody else's
         before = {number: signal.signal(number, stop) for number in numbers}
-    except ValueError:  # not the main thread: signals are somebody else's
-        pass
     try:
         yield
     finally:

@@ -1,0 +1,67 @@
+"""Prices at a mix: how many noisy images replace one clean one, on average and at the margin, with what each is known from."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.errors import UserError
+from noiseworth.laws.fit import Law, refits
+from noiseworth.laws.inequalities import price_intervals
+from noiseworth.laws.marginal import average_price, marginal_worth
+from noiseworth.laws.observations import Observations
+from noiseworth.records import QuoteRecord
+
+Array = NDArray[np.float64]
+
+
+def quote(
+    law: Law,
+    observations: Observations,
+    sigma: float,
+    n_clean: float | None = None,
+    n_noisy: float | None = None,
+    predicted: list[tuple[str, float, float, float, float]] | None = None,
+) -> QuoteRecord:
+    """Average and marginal price of noise `sigma` at a mix.
+
+    Args:
+        law: fitted to `observations`.
+        n_clean, n_noisy: the mix; by default that of the observed model with the most images of this noise.
+        predicted: what single runs say (`predicted_worth`); the one nearest to the mix is quoted.
+
+    Raises:
+        UserError: a noise level that the law does not know, or a mix without images of it.
+    """
+    if sigma not in law.sigmas:
+        raise UserError(f"noise {sigma:g}: the law knows {', '.join(f'{s:g}' for s in law.sigmas)}")
+    column = law.sigmas.index(sigma)
+    most = int(observations.n_noisy[:, column].argmax())
+    clean = float(observations.n_clean[most]) if n_clean is None else float(n_clean)
+    noisy = float(observations.n_noisy[most, column]) if n_noisy is None else float(n_noisy)
+    if not (0 < clean < np.inf and 0 < noisy < np.inf):
+        raise UserError(f"a mix of {clean:,.0f} clean and {noisy:,.0f} noisy images has no price; both must be above 0")
+    others = refits(law, observations)
+    average = np.array([average_price(other, clean, noisy, column) for other in others])
+    marginal = np.array([1 / marginal_worth(other, clean, noisy, column) for other in others])
+    bounds = price_intervals(observations)[column]
+    near = sorted(
+        (abs(np.log((c + 1) / (clean + 1))) + abs(np.log((n + 1) / (noisy + 1))), worth, trial)
+        for trial, c, n, s, worth in predicted or []
+        if s == sigma and worth > 0
+    )
+    a, m = (np.quantile(values, [0.025, 0.975]) for values in (average, marginal))
+    return QuoteRecord(
+        law=law.name,
+        sigma=sigma,
+        n_clean=int(clean),
+        n_noisy=int(noisy),
+        average=average_price(law, clean, noisy, column),
+        average_low=float(a[0]),
+        average_high=float(a[1]),
+        marginal=1 / marginal_worth(law, clean, noisy, column),
+        marginal_low=float(m[0]),
+        marginal_high=float(m[1]),
+        least=bounds.low,
+        most=bounds.high,
+        predicted=1 / near[0][1] if near else None,
+        predicted_by=near[0][2] if near else None,
+    )

@@ -1,0 +1,100 @@
+"""The page of a fit: what was measured against what the laws say, what they leave over, and the prices."""
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noiseworth.laws.fit import Law, fit_law
+from noiseworth.laws.observations import Observations
+from noiseworth.records import LawRecord, write_atomically
+from noiseworth.report.figures import COLOURS, label_ticks, svg
+
+NAMES = {"one": "One currency", "two": "Two currencies"}
+
+
+def write_law_page(observations: Observations, record: LawRecord, out: Path) -> Path:
+    """Write the page.
+
+    Args:
+        observations: what the laws were fitted to.
+        record: `laws.describe.describe` of them.
+        out: the HTML file; a file that is there is replaced.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    laws = {name: fit_law(observations, name) for name in record.aicc}
+    folder = resources.files("noiseworth.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    text = environment.from_string(folder.joinpath("laws.html.j2").read_text(encoding="utf-8")).render(
+        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
+        record=record,
+        names=NAMES,
+        prices=svg(_prices(record)),
+        figures={name: (svg(_measured(observations, law)), svg(_residuals(observations, law))) for name, law in laws.items()},
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text)
+    return out
+
+
+def _groups(o: Observations) -> list[tuple[str, Any]]:
+    """Rows by kind: clean images alone, each noise level, several at once."""
+    noisy = o.n_noisy > 0
+    groups = [("clean alone", ~noisy.any(axis=1))]
+    groups += [(f"noise {s:g}", noisy[:, k] & (noisy.sum(axis=1) == 1)) for k, s in enumerate(o.sigmas)]
+    groups += [("several levels", noisy.sum(axis=1) > 1)]
+    return [(label, rows) for label, rows in groups if rows.any()]
+
+
+def _measured(o: Observations, law: Law) -> Callable[[Any], None]:
+    predicted = law.predict(o)
+
+    def draw(axes: Any) -> None:
+        ends = [min(predicted.min(), o.quality.min()), max(predicted.max(), o.quality.max())]
+        axes.plot(ends, ends, color="#999999", linewidth=0.8)
+        for (label, rows), colour in zip(_groups(o), COLOURS * len(o), strict=False):
+            axes.plot(predicted[rows], o.quality[rows], "o", markersize=4.5, color=colour, label=label)
+        axes.set(xscale="log", yscale="log", xlabel="predicted quality", ylabel="measured quality")
+        label_ticks(axes.xaxis)
+        label_ticks(axes.yaxis)
+        axes.legend(frameon=False, fontsize=9)
+
+    return draw
+
+
+def _residuals(o: Observations, law: Law) -> Callable[[Any], None]:
+    left = 100 * (o.quality / law.predict(o) - 1)
+    clean = np.maximum(o.n_clean, 1)  # a logarithm has no place for none
+
+    def draw(axes: Any) -> None:
+        axes.axhline(0, color="#999999", linewidth=0.8)
+        axes.axhspan(-200 * law.scale, 200 * law.scale, color="#1b6ca8", alpha=0.07, linewidth=0)
+        for (label, rows), colour in zip(_groups(o), COLOURS * len(o), strict=False):
+            axes.plot(clean[rows], left[rows], "o", markersize=4.5, color=colour, label=label)
+        axes.set(xscale="log", xlabel="clean images", ylabel="measured over predicted, percent")
+        axes.legend(frameon=False, fontsize=9)
+
+    return draw
+
+
+def _prices(record: LawRecord) -> Callable[[Any], None]:
+    sigmas = [p.sigma for p in record.prices]
+    price = np.array([p.price for p in record.prices])
+    low, high = np.array([1 / p.rate_high for p in record.prices]), np.array([1 / max(p.rate_low, 1e-3) for p in record.prices])
+
+    def draw(axes: Any) -> None:
+        axes.errorbar(sigmas, price, [price - low, high - price], fmt="o", color=COLOURS[0], label="one currency, 95% interval")
+        for p in record.prices:
+            if p.most is not None:
+                wrong = p.least > p.most
+                axes.plot([p.sigma * 1.03] * 2, [p.least, p.most], color=COLOURS[1], linewidth=3, alpha=0.4 if wrong else 0.9)
+        axes.plot([], [], color=COLOURS[1], linewidth=3, label="by inequalities (pale: contradictory)")
+        axes.set(xscale="log", yscale="log", xlabel="noise (model units)", ylabel="noisy images for one clean")
+        label_ticks(axes.xaxis)
+        label_ticks(axes.yaxis)
+        axes.legend(frameon=False, fontsize=9)
+
+    return draw

@@ -1,0 +1,63 @@
+"""The planner: one self-contained page on which a law is asked by hand what a budget buys."""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from noiseworth.laws.budget import Market, least_clean_share
+from noiseworth.laws.fit import Law, refits
+from noiseworth.laws.observations import Observations
+from noiseworth.records import write_atomically
+
+_DRAWS = 60
+
+
+def write_planner(
+    law: Law, observations: Observations, market: Market, budget: float, have: tuple[float, float], out: Path, *, source: str
+) -> Path:
+    """Write the page.
+
+    Args:
+        law: fitted to `observations`; its bootstrap gives the page's intervals.
+        market, budget, have: where the sliders stand at first.
+        out: the HTML file; a file that is there is replaced.
+        source: what the law was fitted to, in words.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    seen = observations.n_clean + observations.n_noisy.sum(axis=1)
+    data = {
+        "sigmas": list(law.sigmas),
+        "unit": law.unit,
+        "law": _terms(law),
+        "draws": [_terms(other) for other in refits(law, observations, _DRAWS)],
+        "least": [least_clean_share(observations, column) for column in range(len(law.sigmas))],
+        "seen": [float(seen.min()), float(seen.max())],
+        "start": {
+            "budget": budget,
+            "clean_price": market.clean_price,
+            "noisy_price": market.noisy_price,
+            "sigma": law.sigmas.index(market.sigma),
+            "have_clean": have[0],
+            "have_noisy": have[1],
+        },
+    }
+    folder = resources.files("noiseworth.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    text = environment.from_string(folder.joinpath("planner.html.j2").read_text(encoding="utf-8")).render(
+        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
+        script=folder.joinpath("planner.js").read_text(encoding="utf-8"),
+        data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+        source=source,
+        count=len(observations),
+        currencies=len(law.terms()[1]),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text)
+    return out
+
+
+def _terms(law: Law) -> dict[str, Any]:
+    floor, terms = law.terms()
+    return {"E": floor, "terms": [{"A": A, "alpha": alpha, "r": rates.tolist()} for A, alpha, rates in terms]}
