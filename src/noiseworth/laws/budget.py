@@ -88,11 +88,11 @@ def plan_purchase(
 
 
 def _following(law: Law, market: Market, clean: float, noisy: float, column: int) -> NextRecord:
-    """What the next images are worth, from a mix: so many clean ones, or the noisy ones that cost the same or are as many."""
+    """The next images from a mix. Which is best is decided at the margin: of unequal purchases the smaller would seem the better."""
     counts = np.array([[clean, noisy], [clean + _NEXT, noisy], [clean, noisy + _NEXT]])
     here, more_clean, more_noisy = (float(q) for q in law.predict(mixes(law, counts[:, 0], counts[:, 1], column)))
-    gains = (here - more_clean) / market.clean_price, (here - more_noisy) / market.noisy_price
-    return NextRecord(_NEXT, int(clean), int(noisy), here, more_clean, more_noisy, "clean" if gains[0] >= gains[1] else "noisy")
+    pays = marginal_worth(law, clean, noisy, column) / market.noisy_price > 1 / market.clean_price
+    return NextRecord(_NEXT, int(clean), int(noisy), here, more_clean, more_noisy, "noisy" if pays else "clean")
 
 
 def least_clean_share(observations: Observations, column: int) -> float:

@@ -172,6 +172,24 @@ def refits(law: Law, observations: Observations, count: int = 100, seed: int = 0
     return found
 
 
+def prediction_interval(law: Law, observations: Observations, models: Observations, coverage: float = 0.9) -> Array:
+    """Where the quality of models that are yet to be trained would be measured, (N, 2): the law's own uncertainty and the scatter of
+    single trainings, both by the bootstrap.
+
+    Args:
+        law: fitted to `observations`.
+        models: numbers of images; their quality is not looked at.
+        coverage: share of such intervals that should hold.
+    """
+    others = refits(law, observations, 200)
+    centre = np.log(observations.quality) - np.log(law.predict(observations))
+    scatter = (centre - centre.mean()) * np.sqrt(len(centre) / law.freedom)
+    draws = np.stack([np.log(other.predict(models)) for other in others])
+    draws = draws + np.random.default_rng(1).choice(scatter, draws.shape)
+    tail = (1 - coverage) / 2
+    return np.asarray(np.exp(np.quantile(draws, [tail, 1 - tail], axis=0)).T)
+
+
 def _solve(
     name: str, o: Observations, unit: float, target: Array, start: Array, centre: Array, scale: float
 ) -> tuple[Array, float, Array]:

@@ -3,6 +3,7 @@
 Exit codes: 0 nothing left to take; 128 + number, stopped by a signal with the state saved; anything else, it died.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ from noiseworth.experiments.sweep.trial import try_trial
 def work(out: Path) -> int:
     """Take trials in the plan's order."""
     signal.signal(signal.SIGTERM, _stop)  # between trainings too; while one runs it sees to it itself
-    plan = load_plan(out)
+    plan, parent = load_plan(out), os.getppid()
     try:
         for trial in plan.trials:
+            if os.getppid() != parent:
+                return 0  # the sweep was killed; another one's workers go on
             try_trial(out, plan, trial)
     except Stopped as stop:
         return 128 + stop.number

@@ -1,0 +1,177 @@
+"""Prices at a mix, the next images and the next trainings, against laws whose truth is known; tables as sweeps write them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noiseworth.cli import main
+from noiseworth.errors import UserError
+from noiseworth.laws.budget import Market, plan_purchase
+from noiseworth.laws.design import next_runs
+from noiseworth.laws.fit import Law, fit_law, prediction_interval
+from noiseworth.laws.marginal import average_price, marginal_worth
+from noiseworth.laws.observations import Observations, from_rows, predicted_worth, read_observations
+from noiseworth.laws.price import quote
+
+RATES = {0.2: 0.5, 0.5: 0.2}
+DESIGN = [
+    *((c, 0.0, 0.0) for c in (200, 500, 1000, 2000, 5000)),
+    *((c, n, s) for c in (200, 1000) for n in (1000, 4000) for s in RATES),
+]
+
+
+def synthetic(noise: float = 0.0, seed: int = 0, design: Sequence[tuple[float, float, float]] = DESIGN) -> Observations:
+    """Quality 1.5 + 0.6 (n_eff / 5,000)^-0.7, times log-normal noise."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for c, n, s in design:
+        effective = (c + n * RATES.get(s, 0.0)) / 5000
+        rows.append((c, n, s, (1.5 + 0.6 * effective**-0.7) * float(np.exp(noise * rng.standard_normal()))))
+    return from_rows(rows)
+
+
+def test_average_and_marginal_price_of_one_currency_are_its_rate() -> None:
+    o = synthetic()
+    law = fit_law(o)
+    for column, rate in enumerate(RATES.values()):
+        assert average_price(law, 300, 5000, column) == pytest.approx(1 / float(law.rates()[column]), rel=1e-6)
+        assert 1 / marginal_worth(law, 300, 5000, column) == pytest.approx(1 / rate, rel=0.02)
+
+
+def test_the_average_price_of_two_currencies_is_between_them_and_replaces_as_it_says() -> None:
+    o = synthetic()
+    law = Law("two", (0.5,), 1000.0, np.log([1.0, 0.5, 0.5, 0.5, 2.0, 1.0, 1.0, 0.1, 2.0]), np.eye(9), 5, 0.01, 0.0)
+    rates = sorted(float(r) for r in law.rates()[:, 0])
+    price = average_price(law, 500, 4000, 0)
+    assert 1 / rates[1] < price < 1 / rates[0]
+    models = Observations(np.array([500.0, 500 + 4000 / price]), np.array([[4000.0], [0.0]]), (0.5,), np.ones(2))
+    mixed, clean = law.predict(models)
+    assert mixed == pytest.approx(clean, rel=1e-9)
+    assert o.sigmas == (0.2, 0.5)
+
+
+def test_quotes_have_intervals_and_name_the_run_that_predicts() -> None:
+    o = synthetic(0.01, 1)
+    law = fit_law(o)
+    runs = [("far", 200.0, 1000.0, 0.2, 0.9), ("near", 250.0, 4000.0, 0.2, 0.4), ("other", 1000.0, 4000.0, 0.5, 0.1)]
+    found = quote(law, o, 0.2, predicted=runs)
+    assert (found.n_clean, found.n_noisy) == (200, 4000)  # the observed mix with the most such images that comes first
+    assert found.average_low < found.average < found.average_high
+    assert found.average_low < 2.0 < found.average_high
+    assert found.predicted == pytest.approx(1 / 0.4)
+    assert found.predicted_by == "near"
+    assert quote(law, o, 0.2, 900, 3000).predicted is None
+    with pytest.raises(UserError, match=r"noise 0\.3: the law knows 0\.2, 0\.5"):
+        quote(law, o, 0.3)
+    with pytest.raises(UserError, match="has no price"):
+        quote(law, o, 0.2, 0, 100)
+
+
+def test_the_next_images_follow_the_money() -> None:
+    """With one currency of rate 1/2 the next image is a noisy one where two of them cost less than a clean one."""
+    o = synthetic()
+    law = fit_law(o)
+    for ratio, best in ((1.9, "clean"), (2.1, "noisy")):
+        following = plan_purchase(law, o, Market(ratio, 1.0, 0.2), 3000, 500, 1000).following
+        assert (following.n_clean, following.n_noisy, following.best) == (500, 1000, best)
+        assert following.quality > following.more_noisy > following.more_clean
+
+
+def test_the_suggested_trainings_narrow_the_answer_as_they_say() -> None:
+    """Promised widths are kept, on average over 20 repeats, when the trainings are made; and no other candidate would have done better."""
+    o = synthetic(0.01, 2)
+    law = fit_law(o)
+    runs = next_runs(law, o, 1, 200, 4000)
+    assert 1 > runs[0].narrower > runs[1].narrower > runs[2].narrower > 0
+
+    def width(extra: list[tuple[float, float, float]]) -> float:
+        slopes = []
+        more = synthetic(0.0, 0, [*DESIGN, *extra])
+        for e in 1e-5 * np.eye(len(law.parameters)):
+            up, down = (np.log(replace(law, parameters=law.parameters + k * e).predict(more)) for k in (1, -1))
+            slopes.append((up - down) / 2e-5)
+        information = np.array(slopes) @ np.array(slopes).T
+        gradient = np.array(
+            [
+                (
+                    np.log(marginal_worth(replace(law, parameters=law.parameters + e), 200, 4000, 1))
+                    - np.log(marginal_worth(replace(law, parameters=law.parameters - e), 200, 4000, 1))
+                )
+                / 2e-5
+                for e in 1e-5 * np.eye(len(law.parameters))
+            ]
+        )
+        return float(np.sqrt(gradient @ np.linalg.inv(information) @ gradient))
+
+    promised = runs[0].narrower
+    kept = width([(runs[0].n_clean, runs[0].n_noisy, 0.5 if runs[0].n_noisy else 0.0)]) / width([])
+    assert kept == pytest.approx(promised, abs=0.03)
+    others = [width([(c, n, 0.5 if n else 0.0)]) / width([]) for c in (200, 500, 1000, 2000) for n in (0, 1000, 4000) if c + n <= 5000]
+    assert kept <= min(others) + 0.03
+
+
+def test_prediction_intervals_hold_as_often_as_they_say() -> None:
+    """Larger models than any that was fitted, 40 repeats of 4: five binomial standard errors below 90% is 78%; all would be too wide."""
+    larger = [(5000.0, 5000.0, 0.2), (8000.0, 0.0, 0.0), (1000.0, 9000.0, 0.5), (2000.0, 8000.0, 0.2)]
+    design = [*DESIGN, *DESIGN]
+    hits = []
+    for seed in range(40):
+        o = synthetic(0.02, 200 + seed, design)
+        measured = synthetic(0.02, 900 + seed, larger)
+        interval = prediction_interval(fit_law(o), o, measured)
+        hits += ((interval[:, 0] <= measured.quality) & (measured.quality <= interval[:, 1])).tolist()
+    assert 0.78 <= np.mean(hits) < 1
+
+
+# ---- tables ------------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, rows: list[str], header: str = "trial,n_clean,n_noisy,sigma,risk,frechet_distance,predicted_worth") -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_tables_of_sweeps_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "observations.csv", ["a,10,0,,0.5,,", "b,10,30;20,0.2;0.5,0.4,,0.3;0.1", "c,5,7,0.5,0.6,9,0.25"])
+    o = read_observations(str(tmp_path))
+    np.testing.assert_array_equal(o.n_noisy, [[0, 0], [30, 20], [0, 7]])
+    np.testing.assert_array_equal(o.quality, [0.5, 0.4, 0.6])
+    assert predicted_worth(str(tmp_path)) == [("c", 5.0, 7.0, 0.5, 0.25)]
+    assert read_observations(str(tmp_path), quality="frechet_distance", where="trial=c").quality[0] == 9
+    with pytest.raises(UserError, match="frechet_distance is '', not a number"):
+        read_observations(str(tmp_path), quality="frechet_distance")
+
+
+def test_models_of_several_settings_are_not_mixed(tmp_path: Path) -> None:
+    header = "n_clean,n_noisy,sigma,risk,train.n_images,train.preset"
+    path = write(tmp_path / "t.csv", ["10,0,,0.5,1000,mini", "20,0,,0.4,2000,mini"], header)
+    with pytest.raises(UserError, match=r"differ in n_images \(1000, 2000\); choose with --where n_images=1000"):
+        read_observations(str(path))
+    assert read_observations(str(path), where="n_images=2e3, preset=mini").n_clean[0] == 20
+    for where, message in (("n_images=5", "n_images is 1000, 2000"), ("colour=red", "must be COLUMN=VALUE"), ("preset", "must be")):
+        with pytest.raises(UserError, match=message):
+            read_observations(str(path), where=where)
+
+
+def test_commands_read_tables_and_write_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    o = synthetic(0.01, 3)
+    rows = [f"{c},{n},{s if n else ''},{q}" for (c, n, s), q in zip(DESIGN, o.quality, strict=True)]
+    path = str(write(tmp_path / "t.csv", rows, "n_clean,n_noisy,sigma,quality"))
+    assert main(["price", path, "--sigma", "0.5", "--n-clean", "500", "--n-noisy", "2000"]) == 0
+    assert "beside 500 clean and 2,000 such noisy images" in capsys.readouterr().out
+    assert main(["price", path, "--sigma", "0.5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["least"] > 1
+    words = ["plan", path, "--budget", "3000", "--clean-price", "1", "--noisy-price", "0.1", "--sigma", "0.2"]
+    assert main([*words, "--page", str(tmp_path / "plan.html")]) == 0
+    assert "trainings that would narrow the ratio most" in capsys.readouterr().out
+    assert main(["fit", path, "--page", str(tmp_path / "fit.html")]) == 0
+    page = (tmp_path / "fit.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 5  # prices, and two for each law
+    assert main(["price", path]) == 2
+    assert main(["fit", str(tmp_path)]) == 2
+    assert "no observations.csv there" in capsys.readouterr().err
+    assert main(["fit", "published:cifar10", "--where", "a=b"]) == 2
