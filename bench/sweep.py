@@ -141,9 +141,11 @@ def report(work: Path) -> None:
         hit = (intervals[name][:, 0] <= larger.quality) & (larger.quality <= intervals[name][:, 1])
         inside[name] = float(hit.mean())
     words = {"one": "one currency", "two": "two currencies"}
-    most, each = int((observed.n_clean + observed.n_noisy.sum(1)).max()), ", ".join(f"{words[n]} {v:.0%}" for n, v in inside.items())
-    check(3, f"of {len(larger)} larger models ({LARGER:,} images; fitted up to {most:,}), those inside the 90% interval of the better law by "
-             f"AICc ({words[better]}; {each})", inside[better], "share", 0.8, "min")  # fmt: skip
+    most = int((observed.n_clean + observed.n_noisy.sum(1)).max())
+    each = ", ".join(f"{words[n]} {v:.0%}" for n, v in inside.items())
+    models = f"of {len(larger)} larger models ({LARGER:,} images; fitted up to {most:,})"
+    which = f"the 90% interval of the better law by AICc ({words[better]}; {each})"
+    check(3, f"{models}, those inside {which}", inside[better], "share", 0.8, "min")
 
     cost, predicted, quotes = seconds(work / "sweep"), predicted_worth(str(work / "sweep")), []
     for sigma in observed.sigmas:

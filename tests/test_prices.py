@@ -82,7 +82,7 @@ def test_the_next_images_follow_the_money() -> None:
 
 
 def test_the_suggested_trainings_narrow_the_answer_as_they_say() -> None:
-    """Promised widths are kept, on average over 20 repeats, when the trainings are made; and no other candidate would have done better."""
+    """The first one's promise is kept when it is made, by the information of all; no other candidate would have done better."""
     o = synthetic(0.01, 2)
     law = fit_law(o)
     runs = next_runs(law, o, 1, 200, 4000)
@@ -110,21 +110,31 @@ def test_the_suggested_trainings_narrow_the_answer_as_they_say() -> None:
     promised = runs[0].narrower
     kept = width([(runs[0].n_clean, runs[0].n_noisy, 0.5 if runs[0].n_noisy else 0.0)]) / width([])
     assert kept == pytest.approx(promised, abs=0.03)
-    others = [width([(c, n, 0.5 if n else 0.0)]) / width([]) for c in (200, 500, 1000, 2000) for n in (0, 1000, 4000) if c + n <= 5000]
+    candidates = [(c, n) for c in (200, 500, 1000, 2000) for n in (0, 1000, 4000) if c + n <= 5000]
+    others = [width([(c, n, 0.5 if n else 0.0)]) / width([]) for c, n in candidates]
     assert kept <= min(others) + 0.03
 
 
+def test_models_that_learned_nothing_determine_no_law() -> None:
+    """The same quality whatever the data, as after too short a training."""
+    rng = np.random.default_rng(0)
+    o = synthetic()
+    flat = Observations(o.n_clean, o.n_noisy, o.sigmas, 0.55 * np.exp(0.003 * rng.standard_normal(len(o))))
+    with pytest.raises(UserError, match="too little to tell a law: train longer"):
+        fit_law(flat)
+
+
 def test_prediction_intervals_hold_as_often_as_they_say() -> None:
-    """Larger models than any that was fitted, 40 repeats of 4: five binomial standard errors below 90% is 78%; all would be too wide."""
+    """Larger models than any that was fitted, 20 repeats of 4: five binomial standard errors below 90% is 73%; all would be too wide."""
     larger = [(5000.0, 5000.0, 0.2), (8000.0, 0.0, 0.0), (1000.0, 9000.0, 0.5), (2000.0, 8000.0, 0.2)]
     design = [*DESIGN, *DESIGN]
     hits = []
-    for seed in range(40):
+    for seed in range(20):
         o = synthetic(0.02, 200 + seed, design)
         measured = synthetic(0.02, 900 + seed, larger)
         interval = prediction_interval(fit_law(o), o, measured)
         hits += ((interval[:, 0] <= measured.quality) & (measured.quality <= interval[:, 1])).tolist()
-    assert 0.78 <= np.mean(hits) < 1
+    assert 0.73 <= np.mean(hits) < 1
 
 
 # ---- tables ------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from noiseworth.experiments.config import STUDIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LAWS = (ROOT / "docs" / "laws.md").read_text(encoding="utf-8")
 THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -139,3 +140,17 @@ def test_the_theory_pages_python_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", re.findall(r"```bash\n(.*?)\n```", THEORY, re.DOTALL))
 def test_the_theory_pages_commands_are_understood(command: str, tmp_path: Path) -> None:
     _run(f"{command} --dry-run", tmp_path)
+
+
+def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
+    """Its commands in their order, on a plan with less to train; a table of models that are there stands for what that would find."""
+    plan, run, ask = (block.splitlines() for block in re.findall(r"```bash\n(.*?)\n```", LAWS, re.DOTALL))
+    for command in (*plan, *run):
+        _run(command.replace("--total 150,400,1000 --share 1,0.3,0.1", "--total 150 --share 1,0.1").replace("20000", "1280"), tmp_path)
+    assert "2 done" in _run(run[-1], tmp_path)
+    rows = [f"{c},{n},{0.5 if n else ''},{1 + 20 / (c + 0.2 * n)}" for c in (50, 100, 200, 400) for n in (0, 300, 900)]
+    (tmp_path / "runs" / "study" / "observations.csv").write_text("\n".join(["n_clean,n_noisy,sigma,quality", *rows]) + "\n")
+    answers = [_run(command, tmp_path) for command in ask]
+    assert "worth 0.20" in answers[0]
+    assert "on average     5 (" in answers[1]
+    assert {path.name for path in tmp_path.glob("*.html")} == {"fit.html", "plan.html"}

@@ -25,11 +25,20 @@ if TYPE_CHECKING:
     from noiseworth.diffusion.worth import worth as worth
     from noiseworth.errors import UserError as UserError
     from noiseworth.experiments.config import DemoConfig as DemoConfig
+    from noiseworth.experiments.config import SweepConfig as SweepConfig
     from noiseworth.experiments.config import TheoryConfig as TheoryConfig
     from noiseworth.experiments.demo import run_demo as run_demo
     from noiseworth.experiments.evaluation import evaluate as evaluate
     from noiseworth.experiments.sampling import sample_run as sample_run
+    from noiseworth.experiments.sweep.plan import make_plan as make_plan
+    from noiseworth.experiments.sweep.plan import save_plan as save_plan
+    from noiseworth.experiments.sweep.run import run_sweep as run_sweep
     from noiseworth.experiments.theory.run import run_theory as run_theory
+    from noiseworth.laws.budget import Market as Market
+    from noiseworth.laws.budget import plan_purchase as plan_purchase
+    from noiseworth.laws.fit import fit_law as fit_law
+    from noiseworth.laws.observations import read_observations as read_observations
+    from noiseworth.laws.price import quote as quote
     from noiseworth.networks import make_backbone as make_backbone
     from noiseworth.report.page import write_report as write_report
     from noiseworth.train.config import TrainConfig as TrainConfig
@@ -40,9 +49,11 @@ _HOMES = {
     "Dataset": "data.dataset",
     "DemoConfig": "experiments.config",
     "LogNormalLevels": "diffusion.levels",
+    "Market": "laws.budget",
     "PairLaw": "diffusion.pairs",
     "PosteriorVariance": "diffusion.worth",
     "PreconditionedDenoiser": "diffusion.precondition",
+    "SweepConfig": "experiments.config",
     "TheoryConfig": "experiments.config",
     "TrainConfig": "train.config",
     "UserError": "errors",
@@ -50,16 +61,23 @@ _HOMES = {
     "ambient_pair": "diffusion.objective",
     "corrupt": "data.corrupt",
     "evaluate": "experiments.evaluation",
+    "fit_law": "laws.fit",
     "impute": "diffusion.below",
     "inspect": "data.inspect",
     "load_run": "train.run",
     "make_backbone": "networks",
+    "make_plan": "experiments.sweep.plan",
     "open_dataset": "data.dataset",
     "pack": "data.pack",
+    "plan_purchase": "laws.budget",
+    "quote": "laws.price",
+    "read_observations": "laws.observations",
     "run_demo": "experiments.demo",
+    "run_sweep": "experiments.sweep.run",
     "run_theory": "experiments.theory.run",
     "run_training": "train.driver",
     "sample_run": "experiments.sampling",
+    "save_plan": "experiments.sweep.plan",
     "spectrum": "diffusion.worth",
     "worth": "diffusion.worth",
     "write_report": "report.page",

@@ -23,6 +23,7 @@ _SOFT = 3.0  # residuals beyond this many typical ones count less
 _ROUGH = 0.02  # typical residual to begin with
 # Pulls weakly towards the start, in units of residuals: it decides where the data do not, and is nothing where they do.
 _PRIOR = 0.006
+_VAGUE = 1.0  # standard error of ln alpha beyond which a law says nothing
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
         check: refuse a design that does not determine the law. Without, a weak prior decides what the data do not.
 
     Raises:
-        UserError: an unknown law, too few observations, or a design that does not determine the law: what is missing is named.
+        UserError: an unknown law, too few observations, a design that does not determine the law (what is missing is named), or
+            qualities that hardly differ.
     """
     if name not in LAWS:
         raise UserError(f"law {name!r}: must be one of {', '.join(LAWS)}")
@@ -147,6 +149,12 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     variance = float((weight * residual**2).sum() / freedom)
     information = slopes.T @ (weight[:, None] * slopes) / max(variance, 1e-12)
     covariance = np.linalg.pinv(information, hermitian=True)
+    if check and name == "one" and covariance[2, 2] > _VAGUE**2:
+        spread, scatter = float(np.ptp(np.log(o.quality))), float(np.sqrt(variance))
+        raise UserError(
+            f"the qualities differ by {spread:.1%} in all, with a scatter of {scatter:.1%}, too little to tell a law: train longer, "
+            "or on numbers of images farther apart, or with more seeds"
+        )
     count, size = len(o), len(parameters) + 1
     correction = 2 * size * (size + 1) / max(count - size - 1, 1)
     aicc = count * np.log(max(float((weight * residual**2).mean()), 1e-12)) + 2 * size + correction
