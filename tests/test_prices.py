@@ -125,7 +125,7 @@ def test_models_that_learned_nothing_determine_no_law() -> None:
 
 
 def test_prediction_intervals_hold_as_often_as_they_say() -> None:
-    """Larger models than any that was fitted, 20 repeats of 4: five binomial standard errors below 90% is 73%; all would be too wide."""
+    """Larger models than any that was fitted, 20 repeats of 4: five binomial standard errors below 90% is 73%; all: too wide."""
     larger = [(5000.0, 5000.0, 0.2), (8000.0, 0.0, 0.0), (1000.0, 9000.0, 0.5), (2000.0, 8000.0, 0.2)]
     design = [*DESIGN, *DESIGN]
     hits = []
