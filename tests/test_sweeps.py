@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from noiseworth.cli import main
@@ -224,6 +225,14 @@ def test_failures_are_told_and_stop_nothing(digits: Path, tmp_path: Path, capsys
     assert "above almost every training level" in status["trials"][0]["error"]
     assert main(["sweep", "status", str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith("failed   c0-s500x30-r0: the cleanest image has sigma 500")
+
+
+def test_plans_for_gpus_are_not_run_without(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_plan(plan(digits, gpus=1.0), tmp_path)
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert main(["sweep", "run", str(tmp_path)]) == 2
+    assert "set gpus: 0 in sweep.yaml" in capsys.readouterr().err
 
 
 def test_ray_finds_the_same(digits: Path, done: Path, tmp_path: Path) -> None:

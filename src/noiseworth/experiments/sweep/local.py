@@ -1,6 +1,7 @@
 """Workers of one machine: processes of their own, so that none can bring down another, or the sweep."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -14,14 +15,21 @@ from noiseworth.records import SweepPlan, SweepStatus, write_atomically
 
 TRIES = 3  # of a trial whose worker dies
 _PAUSE = 0.5
+_ASK = 60.0  # seconds between looking whether somebody else's trial has become free
 _PATIENCE = 120.0  # seconds for workers to save what they train
 
 
 def room(plan: SweepPlan) -> int:
-    """Trainings at a time: as many as there are GPUs, or else cores, for."""
+    """Trainings at a time: as many as there are GPUs, or else cores, for.
+
+    Raises:
+        UserError: they want a GPU, and this machine has none.
+    """
     if plan.gpus:
         import torch
 
+        if not torch.cuda.is_available():
+            raise UserError("the plan wants GPUs and there is none here; set gpus: 0 in sweep.yaml, or use a cluster (--on ray)")
         return max(1, int(torch.cuda.device_count() / plan.gpus))
     return max(1, len(os.sched_getaffinity(0)) // plan.threads)
 
@@ -35,7 +43,7 @@ def run_locally(out: Path, plan: SweepPlan, jobs: int, look: Callable[[], SweepS
     workers: dict[int, subprocess.Popen[bytes]] = {}  # by slot
     deaths: Counter[str] = Counter()
     places = {trial.name: place_of(out, trial) for trial in plan.trials}
-    log = out / "workers.log"
+    log, asked = out / "workers.log", -_ASK
     try:
         while True:
             for slot, worker in list(workers.items()):
@@ -55,10 +63,12 @@ def run_locally(out: Path, plan: SweepPlan, jobs: int, look: Callable[[], SweepS
             if not left:
                 return
             held = [found for name in left if (found := holder(places[name]))]
-            busy = {pid for _, pid in held}
-            idle = sum(worker.pid not in busy for worker in workers.values())
+            busy = {pid for host, pid in held if host == platform.node()}
+            idle, free = sum(worker.pid not in busy for worker in workers.values()), len(left) - len(held)
+            if free == 0 and not workers and time.monotonic() - asked > _ASK:
+                free, asked = 1, time.monotonic()  # all in others' hands, perhaps those of a machine that has gone
             for slot in range(jobs):
-                if slot not in workers and idle < len(left) - len(held):
+                if slot not in workers and idle < free:
                     workers[slot] = _start(out, plan, slot, log)
                     idle += 1
             time.sleep(_PAUSE)

@@ -18,7 +18,7 @@ def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[
     """Give every trial to Ray, and watch. One whose worker or machine is lost goes to another, from its checkpoint.
 
     Raises:
-        UserError: Ray is not installed, or there is no cluster at the address.
+        UserError: Ray is not installed, there is no cluster at the address, or none of its machines is large enough.
     """
     try:
         import ray
@@ -31,11 +31,18 @@ def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except ConnectionError as error:
         raise UserError(f"--address {address}: no Ray cluster there ({' '.join(str(error).split())[:200]})") from None
-    task = ray.remote(num_cpus=plan.threads, num_gpus=plan.gpus, max_retries=TRIES - 1)(_task)
-    left = [t.name for t in look().trials if t.state in ("running", "waiting")]
-    trials = {trial.name: trial for trial in plan.trials}
-    waiting = {task.options(name=name).remote(str(out), name, str(Path.cwd())): name for name in left}
+    waiting = {}
     try:
+        for name, wanted in (("CPU", plan.threads), ("GPU", plan.gpus)):
+            most = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
+            if wanted > most:
+                raise UserError(
+                    f"a training wants {wanted:g} {name}s, no machine of the cluster has more than {most:g}; see sweep.yaml"
+                )
+        task = ray.remote(num_cpus=plan.threads, num_gpus=plan.gpus, max_retries=TRIES - 1)(_task)
+        trials = {trial.name: trial for trial in plan.trials}
+        left = [t.name for t in look().trials if t.state in ("running", "waiting")]
+        waiting = {task.options(name=name).remote(str(out), name, str(Path.cwd())): name for name in left}
         while waiting:
             ready, _ = ray.wait(list(waiting), timeout=0.5)
             for reference in ready:
