@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,12 @@ from torch import Tensor
 from noiseworth.data.dataset import open_dataset
 from noiseworth.errors import UserError
 from noiseworth.evaluate.features import train_classifier
-from noiseworth.evaluate.frechet import Moments, frechet_distance, moments
-from noiseworth.evaluate.risk import denoising_risk
+from noiseworth.evaluate.frechet import Moments, MomentSums, frechet_distance, frechet_estimate, moments
+from noiseworth.evaluate.kernel import kernel_distance
+from noiseworth.evaluate.likelihood import LIKELIHOOD_LEVELS, bits_by_flow, bits_from_risk, bits_in_raw_units
+from noiseworth.evaluate.neighbours import NeighbourScores, memorisation, neighbour_scores
+from noiseworth.evaluate.risk import denoising_risk, noisy_risk
+from noiseworth.evaluate.sliced import sliced_wasserstein
 from noiseworth.theory.mixtures import GaussianMixture
 
 RNG = np.random.default_rng(0)
@@ -92,3 +97,159 @@ def test_the_classifier_sees_noise_blur_and_missing_classes(digits: Path) -> Non
 def test_one_class_is_refused() -> None:
     with pytest.raises(UserError, match="two classes"):
         train_classifier(np.zeros((4, 1, 8, 8), np.float32), np.zeros(4, np.int64))
+
+
+def test_sums_by_batches_and_processes_are_those_of_all() -> None:
+    x = RNG.normal(size=(1001, 7)) @ RNG.normal(size=(7, 7)) + 1e4  # an offset that plain sums of squares would not survive
+    parts = [MomentSums().add(piece) for piece in np.array_split(x, 3)]
+    by_batches = parts[0].merge(parts[1]).merge(parts[2]).merge(MomentSums()).moments()
+    whole = moments(x)
+    np.testing.assert_allclose(by_batches.mean, whole.mean, rtol=1e-14)
+    np.testing.assert_allclose(by_batches.covariance, np.cov(x.T), rtol=1e-9)
+    with pytest.raises(UserError, match="cannot be added"):
+        MomentSums().add(x).add(np.zeros((2, 3)))
+    with pytest.raises(UserError, match="first: image 1003"):
+        MomentSums().add(x).add(np.array([[0.0] * 7, [1.0] * 7, [np.inf] * 7]))
+
+
+def shifted_normals(rng: np.random.Generator, n: int, d: int = 8, shift: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    return rng.normal(size=(n, d)), 1.2 * rng.normal(size=(n, d)) + shift
+
+
+def test_the_limit_of_the_frechet_distance_is_found_and_its_interval_covers() -> None:
+    """Of 60 repeats at nominal 95% at least 81% hold the truth, five binomial standard errors below; all would be too wide."""
+    true = 8 * (0.5**2 + 0.2**2)
+    found = [frechet_estimate(*shifted_normals(np.random.default_rng(seed), 400)) for seed in range(60)]
+    limits = np.array([f.limit for f in found])
+    plain = np.array([f.distance for f in found])
+    assert abs(limits.mean() - true) < 4.5 * limits.std() / 60**0.5
+    assert plain.mean() - true > 4.5 * plain.std() / 60**0.5  # what the field reports is biased
+    assert 0.81 <= np.mean([f.low <= true <= f.high for f in found]) <= 1
+    assert 0.5 < np.mean([f.high - f.low for f in found]) / (2 * 1.96 * limits.std()) < 2
+
+
+def test_the_kernel_distance_is_unbiased_and_exact() -> None:
+    x, y = shifted_normals(np.random.default_rng(0), 300)
+    kernel = [((a @ b.T) / 8 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+    own = [(k.sum() - np.trace(k)) / (300 * 299) for k in kernel[:2]]
+    assert kernel_distance(x, y).distance == pytest.approx(own[0] + own[1] - 2 * kernel[2].mean(), rel=1e-10)
+    same = [kernel_distance(*shifted_normals(np.random.default_rng(s), 60, shift=0.0)[:1] * 2).distance for s in range(3)]
+    assert max(same) < 0  # against themselves the diagonal, which is left out, would make it 0
+    nothing = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        nothing.append(kernel_distance(rng.normal(size=(50, 8)), rng.normal(size=(70, 8))).distance)
+    assert abs(np.mean(nothing)) < 4.5 * np.std(nothing) / 200**0.5
+    blocks = kernel_distance(x, y, subset_size=100).distance
+    assert blocks == pytest.approx(kernel_distance(x, y).distance, rel=0.2)
+
+
+def test_the_kernel_distances_interval_covers() -> None:
+    """Truth by the moments of normals: E (x.y / d + 1)^3 with x.y normal given x; here from 8,000 samples, whose error is small."""
+    x, y = shifted_normals(np.random.default_rng(10**6), 8000)
+    true = kernel_distance(x, y).distance
+    hits = []
+    for seed in range(60):
+        found = kernel_distance(*shifted_normals(np.random.default_rng(seed), 400))
+        hits.append(found.low <= true <= found.high)
+    assert 0.81 <= np.mean(hits) <= 1
+
+
+def test_neighbour_scores_against_all_pairs() -> None:
+    rng = np.random.default_rng(3)
+    x, y, k = rng.normal(size=(120, 5)), rng.normal(size=(90, 5)) + 0.4, 3
+
+    def radii(a: np.ndarray) -> np.ndarray:
+        return np.sort(np.linalg.norm(a[:, None] - a[None], axis=2), axis=1)[:, k]
+
+    between = np.linalg.norm(x[:, None] - y[None], axis=2)
+    found = neighbour_scores(x, y, k)
+    in_real, in_generated = between <= radii(y)[None], between <= radii(x)[:, None]
+    assert found.precision == pytest.approx(in_real.any(axis=1).mean())
+    assert found.recall == pytest.approx(in_generated.any(axis=0).mean())
+    assert found.density == pytest.approx(in_real.sum() / (k * 120))
+    assert found.coverage == pytest.approx(in_real.any(axis=0).mean())
+    assert neighbour_scores(x, x, k).precision == 1
+    assert neighbour_scores(x + 100, x, k) == NeighbourScores(0.0, 0.0, 0.0, 0.0)
+
+
+def test_copies_are_found() -> None:
+    rng = np.random.default_rng(4)
+    train, held_out, fresh = (rng.normal(size=(n, 6)) for n in (300, 200, 200))
+    copies = fresh.copy()
+    copies[:50] = train[:50] + 1e-3
+    honest, copied = memorisation(fresh, train, held_out), memorisation(copies, train, held_out)
+    assert abs(honest.share - honest.by_chance) < 4.5 * (0.5 / 200) ** 0.5
+    assert copied.share > honest.share + 0.1
+    assert all(i == j for i, j in copied.pairs)
+
+
+def test_sliced_wasserstein_of_a_shift_is_known() -> None:
+    """A shift by m moves every projection by u.m, whose mean square over directions is |m|^2 / d; sizes need not agree."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(2000, 5))
+    m = np.array([1.0, -2.0, 0.5, 0.0, 1.0])
+    expected = np.linalg.norm(m) / 5**0.5
+    assert sliced_wasserstein(x, x) == 0
+    assert sliced_wasserstein(x, x + m) == pytest.approx(expected, rel=0.06)
+    assert sliced_wasserstein(x, rng.normal(size=(1500, 5)) + m) == pytest.approx(expected, rel=0.1)
+
+
+def test_bad_features_are_refused_by_every_distance() -> None:
+    good, bad = np.zeros((5, 2)), np.array([[0.0, 1.0], [np.nan, 0.0], [1.0, 1.0], [2.0, 2.0]])
+    for distance in (kernel_distance, sliced_wasserstein, neighbour_scores):
+        with pytest.raises(UserError, match="first: image 1"):
+            distance(good, bad)
+        with pytest.raises(UserError, match="dimension 2 cannot"):
+            distance(good, np.zeros((5, 3)))
+        with pytest.raises(UserError, match="at least"):
+            distance(good, np.zeros((1, 2)))
+    assert frechet_distance(moments(good), moments(good)) == 0  # images that are all the same
+
+
+def exact(mixture: GaussianMixture) -> Any:
+    def denoiser(noisy: Tensor, sigma: Tensor) -> Tensor:
+        return mixture.posterior_mean(noisy.flatten(1).double(), sigma.double()).reshape(noisy.shape).float()
+
+    return denoiser
+
+
+def test_the_risk_on_noisy_images_is_that_on_clean_ones(mixture: GaussianMixture) -> None:
+    n = 20_000
+    x = mixture.sample(n, torch.Generator().manual_seed(2)).float().reshape(n, 1, 2, 2)
+    s = torch.rand(n, generator=torch.Generator().manual_seed(3)) * 0.8
+    y = x + s[:, None, None, None] * torch.randn(x.shape, generator=torch.Generator().manual_seed(4))
+    biased = lambda noisy, sigma: 0.9 * exact(mixture)(noisy, sigma)  # noqa: E731  any denoiser, not only the best
+    levels = [0.3, 0.7, 2.0]
+    clean, noisy = denoising_risk(biased, x.numpy(), levels), noisy_risk(biased, y.numpy(), s.numpy(), [0.0001, *levels])
+    assert noisy.levels == levels
+    for number in range(3):
+        error = math.hypot(clean.standard_error[number], noisy.standard_error[number])
+        assert abs(clean.risk[number] - noisy.risk[number]) < 4.5 * error
+        assert error < 0.1 * clean.risk[number]
+    with pytest.raises(UserError, match="no level of"):
+        noisy_risk(biased, y.numpy(), np.full(n, 9.0), levels)
+    with pytest.raises(UserError, match="needs the noise of each"):
+        noisy_risk(biased, y.numpy(), np.full(n, np.nan), levels)
+
+
+def test_the_likelihood_of_a_mixture_is_its_own(mixture: GaussianMixture) -> None:
+    """Within 0.01 bits per dimension, by the risk (an average) and by the flow (each image)."""
+    n = 4000
+    x = mixture.sample(n, torch.Generator().manual_seed(5)).float()
+    true = -mixture.log_density(x.double(), torch.full((n,), 0.002).double()) / (4 * math.log(2))
+    variance = float(x.var(dim=0).mean())
+    levels = LIKELIHOOD_LEVELS
+    risk = [mixture.risk(level) for level in levels]
+    every = torch.full((50_000,), 0.002).double()
+    many = mixture.sample(50_000, torch.Generator().manual_seed(6))
+    expected = float(-mixture.log_density(many.double(), every).mean() / (4 * math.log(2)))
+    assert bits_from_risk(levels, risk, variance) == pytest.approx(expected, abs=0.01)
+    found = bits_by_flow(exact(mixture), x[:64].reshape(64, 1, 2, 2).numpy(), variance=variance)
+    np.testing.assert_allclose(found, true[:64].numpy(), atol=0.08)  # the noise of the lowest level moves images in the tails
+    assert float(found.mean()) == pytest.approx(float(true[:64].mean()), abs=0.01)
+    estimated = bits_by_flow(exact(mixture), x[:64].reshape(64, 1, 2, 2).numpy(), variance=variance, probes=8)
+    assert float(estimated.mean()) == pytest.approx(float(true[:64].mean()), abs=0.1)
+    assert bits_in_raw_units(1.0, 127.5) == pytest.approx(1 + math.log2(127.5))
+    with pytest.raises(UserError, match="at least 8"):
+        bits_from_risk([1.0, 2.0], [0.1, 0.2], 1.0)

@@ -2,10 +2,14 @@
 
     d^2 = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^(1/2) C2 C1^(1/2))^(1/2))
 
-Called FID only where the features are Inception's, which is nowhere in this module. Sums are float64.
+Called FID only where the features are Inception's, which is nowhere in this module. Sums are float64, can be taken a batch at a time,
+and those of several processes can be merged.
+
+The distance of `n` samples is biased upwards by about `b / n` (Chong and Forsyth, arXiv 1911.07023). `frechet_estimate` reports it as
+the field does, and beside it the limit of infinitely many samples with an interval.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +17,9 @@ from numpy.typing import NDArray
 from noiseworth.errors import UserError
 
 Array = NDArray[np.float64]
+
+_BLOCKS = 50
+_RESAMPLES = {128: 200, 512: 60}  # by dimension; 20 beyond
 
 
 @dataclass(frozen=True)
@@ -24,21 +31,63 @@ class Moments:
     count: int
 
 
+@dataclass
+class MomentSums:
+    """Means and centred sums of squares of features that come in batches (Chan, Golub and LeVeque, 1983: stable for any offset)."""
+
+    count: int = 0
+    mean: Array = field(default_factory=lambda: np.zeros(0))
+    scatter: Array = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def add(self, features: NDArray[np.floating]) -> "MomentSums":
+        """Add features (N, F).
+
+        Raises:
+            UserError: they are not finite, or have another dimension than those before.
+        """
+        if features.ndim != 2:
+            raise UserError(f"a Frechet distance needs feature vectors (N, F), got shape {features.shape}")
+        values = features.astype(np.float64, copy=False)
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise UserError(f"features of {len(bad)} of {len(values)} images are NaN or infinite (first: image {self.count + bad[0]})")
+        if len(values):
+            mean = values.mean(axis=0)
+            centred = values - mean
+            self.merge(MomentSums(len(values), mean, centred.T @ centred))
+        return self
+
+    def merge(self, other: "MomentSums") -> "MomentSums":
+        """Add what another one has seen."""
+        if not self.count:
+            self.count, self.mean, self.scatter = other.count, other.mean, other.scatter
+        elif other.count:
+            if other.mean.shape != self.mean.shape:
+                raise UserError(f"features of dimension {len(other.mean)} cannot be added to features of dimension {len(self.mean)}")
+            total, apart = self.count + other.count, other.mean - self.mean
+            self.scatter = self.scatter + other.scatter + np.outer(apart, apart) * (self.count * other.count / total)
+            self.mean = self.mean + apart * (other.count / total)
+            self.count = total
+        return self
+
+    def moments(self) -> Moments:
+        """What was added.
+
+        Raises:
+            UserError: fewer than two samples.
+        """
+        if self.count < 2:
+            raise UserError(f"a Frechet distance needs at least 2 feature vectors (N, F), got {self.count}")
+        return Moments(self.mean, self.scatter / (self.count - 1), self.count)
+
+
 def moments(features: NDArray[np.floating]) -> Moments:
     """Moments of features (N, F).
 
     Raises:
         UserError: fewer than two samples, or features that are not finite.
     """
-    if features.ndim != 2 or len(features) < 2:
-        raise UserError(f"a Frechet distance needs at least 2 feature vectors (N, F), got shape {features.shape}")
-    values = features.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad):
-        raise UserError(f"features of {len(bad)} of {len(values)} images are NaN or infinite (first: image {bad[0]})")
-    mean = values.mean(axis=0)
-    centred = values - mean
-    return Moments(mean, centred.T @ centred / (len(values) - 1), len(values))
+    return MomentSums().add(features).moments()
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
@@ -55,6 +104,56 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     cross = np.linalg.eigvalsh(root @ b.covariance @ root)
     trace = np.trace(a.covariance) + np.trace(b.covariance) - 2 * np.sqrt(np.clip(cross, 0, None)).sum()
     return max(float(np.sum((a.mean - b.mean) ** 2) + trace), 0.0)
+
+
+@dataclass(frozen=True)
+class FrechetEstimate:
+    """`distance` of these samples as the field reports it, `limit` of infinitely many, and the limit's 95% interval."""
+
+    distance: float
+    limit: float
+    low: float
+    high: float
+
+
+def frechet_estimate(x: NDArray[np.floating], y: NDArray[np.floating], seed: int = 0) -> FrechetEstimate:
+    """Distance of features (N, F) and (M, F), with its limit and interval.
+
+    The bias is `b / n` where n is large: halves of the samples are `b / n` further apart than the whole, which gives the limit. The
+    interval is that of a normal law, with the standard deviation of the bootstrap over blocks of samples; it needs distances well above
+    their own bias, and is cut off at 0.
+
+    Raises:
+        UserError: fewer than 4 samples of either.
+    """
+    if min(len(x), len(y)) < 4:
+        raise UserError(f"an interval needs at least 4 feature vectors of each kind, got {len(x)} and {len(y)}")
+    rng = np.random.default_rng(seed)
+    blocks = [_blocks(features[rng.permutation(len(features))]) for features in (x, y)]
+    distance = frechet_distance(*(_total(b, range(len(b))) for b in blocks))
+    halves = [frechet_distance(*(_total(b, range(k, len(b), 2)) for b in blocks)) for k in (0, 1)]
+    limit = 2 * distance - float(np.mean(halves))
+    repeats = next((count for most, count in _RESAMPLES.items() if x.shape[1] <= most), 20)
+    draws = [frechet_distance(*(_total(b, rng.integers(len(b), size=len(b))) for b in blocks)) for _ in range(repeats)]
+    half = 1.96 * float(np.std(draws, ddof=1))
+    return FrechetEstimate(distance, limit, max(limit - half, 0.0), max(limit + half, 0.0))
+
+
+def _blocks(features: NDArray[np.floating]) -> list[MomentSums]:
+    count = min(_BLOCKS, len(features)) // 2 * 2
+    return [MomentSums().add(piece) for piece in np.array_split(features, count)]
+
+
+def _total(blocks: list[MomentSums], rows: "range | NDArray[np.int64]") -> Moments:
+    """Moments of some blocks together, one or more times each."""
+    counts = np.array([blocks[i].count for i in rows], dtype=np.float64)
+    means = np.stack([blocks[i].mean for i in rows])
+    mean = counts @ means / counts.sum()
+    apart = means - mean
+    scatter = (apart * counts[:, None]).T @ apart
+    for i in rows:
+        scatter += blocks[i].scatter
+    return Moments(mean, scatter / (counts.sum() - 1), int(counts.sum()))
 
 
 def _root(matrix: Array) -> Array:

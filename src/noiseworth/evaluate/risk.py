@@ -1,5 +1,8 @@
 """Denoising risk: the mean squared error per pixel of `D(x + sigma z, sigma)` against held-out clean `x`, level by level.
 
+Where there are no clean images, noisy ones that were not trained on will do, above their own noise: the error against the unbiased
+target `T` (see `diffusion.objective`) exceeds that against the clean image by `s^2 / a` on average, which is known.
+
 The noise is a function of (seed, place of the image, place of the level), so that two models are measured on the same noisy
 images and their difference is far more certain than either risk.
 """
@@ -10,7 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noiseworth.diffusion.objective import ambient_pair
 from noiseworth.diffusion.precondition import Denoiser
+from noiseworth.diffusion.worth import MIN_A
 from noiseworth.errors import UserError
 from noiseworth.records import RiskCurve
 from noiseworth.tensors import Stream, normal
@@ -59,3 +64,57 @@ def denoising_risk(
         risks.append(float(per_image.mean()))
         errors.append(float(per_image.std() / len(x) ** 0.5))
     return RiskCurve(list(levels), risks, errors, len(x))
+
+
+@torch.no_grad()
+def noisy_risk(
+    denoiser: Denoiser,
+    images: NDArray[np.float32],
+    s: NDArray[np.floating],
+    levels: Sequence[float] = DEFAULT_LEVELS,
+    *,
+    repeats: int = 1,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> RiskCurve:
+    """Unbiased estimate of the denoising risk on clean images, from held-out noisy ones.
+
+    Args:
+        denoiser: maps (x, sigma) to an estimate of the clean image.
+        images: (N, C, H, W) noisy images in model units, none of them trained on.
+        s: (N,) their noise; 0 is clean.
+        levels: noise levels; those at which fewer than two images have less noise than the level are left out.
+        repeats: draws of noise for each image.
+
+    Returns:
+        Risks with standard errors over images. A risk can come out below 0 where the noise of its estimate is larger than itself.
+
+    Raises:
+        UserError: noise that is not known, or no level above that of two images.
+    """
+    x, noise = torch.from_numpy(images), torch.from_numpy(np.asarray(s, dtype=np.float64))
+    if len(noise) != len(x) or not bool((torch.isfinite(noise) & (noise >= 0)).all()):
+        raise UserError("the risk on noisy images needs the noise of each, finite and 0 or more")
+    known, risks, errors = [], [], []
+    for number, level in enumerate(levels):
+        a = 1 - (noise / level) ** 2
+        rows = torch.nonzero(a >= MIN_A)[:, 0]
+        if len(rows) < 2:
+            continue
+        per_image = torch.zeros(len(rows), dtype=torch.float64)
+        for repeat in range(repeats):
+            for start in range(0, len(rows), _CHUNK):
+                here = rows[start : start + _CHUNK]
+                ids = here + ((number * repeats + repeat) << 40)
+                sigma = torch.full((len(here),), level)
+                fresh = normal(seed, Stream.RISK, ids, x.shape[1:])
+                x_sigma, target = ambient_pair(x[here], noise[here], sigma, fresh)
+                estimate = denoiser(x_sigma.to(device), sigma.to(device)).cpu()
+                residual = (estimate - target).double().square().flatten(1).mean(1)
+                per_image[start : start + len(here)] += (residual - noise[here] ** 2 / a[here]) / repeats
+        known.append(level)
+        risks.append(float(per_image.mean()))
+        errors.append(float(per_image.std() / len(rows) ** 0.5))
+    if not known:
+        raise UserError(f"no level of {list(levels)} lies above the noise of two images (the cleanest has {float(noise.min()):.3g})")
+    return RiskCurve(known, risks, errors, len(x))

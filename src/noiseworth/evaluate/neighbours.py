@@ -1,0 +1,123 @@
+"""Do generated images look real, and are all kinds of real ones there? Answers by nearest neighbours among features.
+
+A ball around each image reaches to its `k`-th neighbour of the same kind.
+
+    precision   share of generated images inside the ball of a real one           (Kynkäänniemi et al., arXiv 1904.06991)
+    recall      share of real images inside the ball of a generated one
+    density     real balls that a generated image lies in, over k, on average     (Naeem et al., arXiv 2002.09797)
+    coverage    share of real balls with a generated image inside
+    memorised   share of generated images that are nearer to a training image than that one's own nearest neighbour is, where a
+                third, held-out set says how many would be by chance
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noiseworth.errors import UserError
+from noiseworth.evaluate.checks import check_features
+
+_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class NeighbourScores:
+    """See the module's docstring; all but `density` are shares, whose standard error is sqrt(p (1 - p) / n)."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def neighbour_scores(generated: NDArray[np.floating], real: NDArray[np.floating], k: int = 3) -> NeighbourScores:
+    """Scores of features (N, F) of generated and (M, F) of real images.
+
+    Args:
+        k: neighbours; 3 is usual for precision and recall (5 for density and coverage).
+
+    Raises:
+        UserError: fewer than k + 1 samples of either kind, different dimensions, or values that are not finite.
+    """
+    if k < 1:
+        raise UserError(f"{k} neighbours: at least 1")
+    check_features(generated, real, least=k + 1)
+    x, y = (torch.from_numpy(np.ascontiguousarray(features)) for features in (generated, real))
+    if x.dtype != y.dtype:
+        x, y = x.double(), y.double()
+    of_x, of_y = _radii(x, k), _radii(y, k)
+    inside, count = torch.zeros(len(x), dtype=torch.bool), 0
+    recalled, covered = torch.zeros(len(y), dtype=torch.bool), torch.zeros(len(y), dtype=torch.bool)
+    for start in range(0, len(x), _ROWS):
+        rows = slice(start, start + _ROWS)
+        squared = _squared(x[rows], y)
+        hit = squared <= of_y[None]
+        inside[rows] = hit.any(dim=1)
+        count += int(hit.sum())
+        covered |= hit.any(dim=0)
+        recalled |= (squared <= of_x[rows, None]).any(dim=0)
+    return NeighbourScores(
+        precision=float(inside.double().mean()),
+        recall=float(recalled.double().mean()),
+        density=count / (k * len(x)),
+        coverage=float(covered.double().mean()),
+    )
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """`share` of generated images that are copies by this measure, `by_chance` of held-out ones, and the nearest pairs, worst first.
+
+    `pairs` are (generated image, training image).
+    """
+
+    share: float
+    by_chance: float
+    pairs: list[tuple[int, int]]
+
+
+def memorisation(
+    generated: NDArray[np.floating], train: NDArray[np.floating], held_out: NDArray[np.floating], most: int = 16
+) -> Memorisation:
+    """Whether generated images are nearer to training images than images that were never trained on are.
+
+    Args:
+        generated, train, held_out: features (N, F).
+        most: pairs to return.
+    """
+    check_features(generated, train, least=2)
+    check_features(held_out, train, least=2)
+    t = torch.from_numpy(np.ascontiguousarray(train)).double()
+    own = _radii(t, 1)
+    shares, ratios, nearest = [], torch.zeros(0), torch.zeros(0, dtype=torch.int64)
+    for features in (held_out, generated):
+        distance, nearest = _nearest(torch.from_numpy(np.ascontiguousarray(features)).double(), t)
+        ratios = distance / own[nearest].clamp(min=1e-300)
+        shares.append(float((ratios < 1).double().mean()))
+    worst = torch.argsort(ratios)[:most]
+    return Memorisation(shares[1], shares[0], [(int(i), int(nearest[i])) for i in worst])
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distances (N, M); by the product of matrices, as the field computes them."""
+    squares: Tensor = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * (a @ b.T)
+    return squares.clamp_(min=0)
+
+
+def _radii(x: Tensor, k: int) -> Tensor:
+    """Squared distance of each point to its k-th neighbour among the others."""
+    found = []
+    for start in range(0, len(x), _ROWS):
+        squared = _squared(x[start : start + _ROWS], x)
+        rows = torch.arange(len(squared))
+        squared[rows, rows + start] = float("inf")  # not itself; duplicates are neighbours at distance 0
+        found.append(squared.topk(k, dim=1, largest=False).values[:, -1])
+    return torch.cat(found)
+
+
+def _nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    pieces = [_squared(a[start : start + _ROWS], b).min(dim=1) for start in range(0, len(a), _ROWS)]
+    return torch.cat([p.values for p in pieces]), torch.cat([p.indices for p in pieces])
