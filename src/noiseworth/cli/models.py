@@ -120,12 +120,40 @@ def evaluate(
         return
     kind = result.features
     accuracy = "" if kind.accuracy is None else f", {kind.accuracy:.1%} right on held-out images"
-    print(f"Frechet distance  {result.frechet_distance:.4f}  ({kind.name}, {kind.dimension} features{accuracy}; not an FID)")
-    if result.held_out_distance is not None:
-        print(f"  of held-out     {result.held_out_distance:.4f}")
-    print(f"  images          {result.n_generated:,} against {result.n_reference:,}")
+    print(
+        f"{result.n_generated:,} images against {result.n_reference:,}, in {kind.dimension} features ({kind.name}{accuracy}); not an FID"
+    )
+    d = result.distances
+    if d is not None:
+        lines = [
+            (
+                "Frechet distance",
+                d.frechet,
+                f"of infinitely many images {d.frechet_limit:.4f} ({d.frechet_low:.4f} to {d.frechet_high:.4f})",
+            )
+        ]
+        if result.held_out_distance is not None:
+            lines += [("  of held-out", result.held_out_distance, "real images")]
+        lines += [("kernel distance", d.kernel, f"unbiased ({d.kernel_low:.4f} to {d.kernel_high:.4f})")]
+        lines += [("sliced Wasserstein", d.sliced, "")]
+        lines += [
+            ("precision", d.precision, "generated images that look real"),
+            ("recall", d.recall, "real images that could be generated"),
+        ]
+        lines += [
+            ("density", d.density, "1: as dense as real ones"),
+            ("coverage", d.coverage, "real images with a generated one nearby"),
+        ]
+        if d.copied is not None:
+            lines += [("copies", d.copied, f"nearer to a real image than its own neighbour; {d.copied_by_chance:.4f} of held-out ones")]
+        if d.leaked_noise is not None:
+            lines += [("noise", d.leaked_noise, "beyond that of real images; negative: smoother than they")]
+        for name, value, words in lines:
+            print(f"{name:<18} {value:>9.4f}  {words}".rstrip())
+        for warning in d.warnings:
+            say(f"noiseworth: {warning}")
     if result.risk is not None:
-        print(f"denoising risk    {result.risk.relative:.4f} of sigma^2, mean over the levels")
+        print(f"{'denoising risk':<18} {result.risk.relative:>9.4f}  of sigma^2, mean over the levels")
         for level, risk, error in zip(result.risk.levels, result.risk.risk, result.risk.standard_error, strict=True):
             print(f"  sigma {level:<8.3g}  {risk:.5f} +- {error:.5f}")
 

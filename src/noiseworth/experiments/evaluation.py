@@ -7,8 +7,10 @@ import numpy as np
 
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.errors import UserError
+from noiseworth.evaluate.distances import distances
 from noiseworth.evaluate.features import Features, PixelFeatures, train_classifier
 from noiseworth.evaluate.frechet import frechet_distance, moments
+from noiseworth.evaluate.leak import leaked_noise
 from noiseworth.evaluate.risk import denoising_risk
 from noiseworth.experiments.sampling import samples_of
 from noiseworth.records import Evaluation, to_json, write_atomically
@@ -43,7 +45,7 @@ def evaluate(
     seed: int = 0,
     quiet: bool = False,
 ) -> Evaluation:
-    """Frechet distance of generated images from a clean reference and, for a run with held-out images, its denoising risk.
+    """Distances of generated images from a clean reference and, for a run with held-out images, its denoising risk.
 
     For a run, images are generated under `run/samples` and the result is also written to `run/evaluation.json`.
 
@@ -71,16 +73,20 @@ def evaluate(
             raise UserError(f"{target}: makes images of shape {model.shape}, {reference.path} has {reference.shape}")
     generated = samples_of(target, n=n, steps=steps, seed=seed, quiet=quiet) if is_run else open_dataset(target)
     _same_shape(generated, reference)
-    base = moments(extract(read_all(reference)))
+    made, real = read_all(generated), read_all(reference)
+    of_made, of_real = extract(made), extract(real)
+    of_test = None if test is None else extract(read_all(test))
+    found = distances(of_made, of_real, of_test, leaked=leaked_noise(made, real) if min(made.shape[2:]) >= 3 else None, seed=seed)
     result = Evaluation(
-        frechet_distance=frechet_distance(moments(extract(read_all(generated))), base),
-        held_out_distance=None if test is None else frechet_distance(moments(extract(read_all(test))), base),
+        frechet_distance=found.frechet,
+        held_out_distance=None if of_test is None else frechet_distance(moments(of_test), moments(of_real)),
         features=extract.describe(),
         n_generated=len(generated),
         n_reference=len(reference),
         steps=steps if is_run else None,
         risk=denoising_risk(model.denoiser, read_all(test), seed=seed) if is_run and test is not None else None,
         seed=seed,
+        distances=found,
     )
     if is_run:
         write_atomically(target / "evaluation.json", to_json(result) + "\n")

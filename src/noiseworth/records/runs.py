@@ -77,6 +77,36 @@ class FeatureRecord:
 
 
 @dataclass(frozen=True)
+class DistanceRecord:
+    """How far generated images are from real ones in some features, in every way that is measured.
+
+    `frechet` is the squared distance of these samples as the field reports it, biased upwards; `frechet_limit` that of infinitely many,
+    with its 95% interval. `kernel` is unbiased and can be negative. `precision`, `recall`, `density` and `coverage` are by `neighbours`
+    nearest neighbours. `copied` is the share of generated images nearer to a real one than that one's own neighbour,
+    `copied_by_chance` that of held-out real images. `leaked_noise` is the noise in generated images beyond that of real ones, in
+    model units, negative where they are smoother.
+    """
+
+    frechet: float
+    frechet_limit: float
+    frechet_low: float
+    frechet_high: float
+    kernel: float
+    kernel_low: float
+    kernel_high: float
+    sliced: float
+    neighbours: int
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    copied: float | None
+    copied_by_chance: float | None
+    leaked_noise: float | None
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Generated images against a reference. Never called FID: the features are not Inception's.
 
@@ -92,6 +122,7 @@ class Evaluation:
     steps: int | None  # of the sampler; null for images that were there already
     risk: RiskCurve | None
     seed: int
+    distances: DistanceRecord | None = None
 
 
 @dataclass(frozen=True)
