@@ -27,7 +27,7 @@ from noiseworth.records import write_atomically
 
 DATA = ("fashion", "cifar")
 SIGMAS = (0.2, 0.5)
-POINTS = (16, 24, 32, 40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200, 250, 300, 350, 400)  # thousand images
+POINTS = (16, 24, 32, 40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200, 250, 300, 350, 400, 500, 600, 800)  # thousand images
 HELD_OUT = 1000
 # The learning rate is the best of 2e-3, 4e-3 and 8e-3 for the published objective (Fashion-MNIST, N = 50,000, sigma 0.2).
 BASE: dict[str, Any] = {"lr": 4e-3, "precision": "bf16", "decay": "none", "ema": 20_000}
@@ -38,7 +38,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "worth-none": {"below": "none"},
     "worth-consistency": {"below": "consistency"},
     "published-our-levels": {"objective": "published", "level_mean": -1.6},
-    "worth-edm-levels": {"level_mean": -1.2},
+    "published-long": {"objective": "published"},
+    "worth-long": {},
 }
 
 
@@ -68,10 +69,12 @@ def plan() -> list[Cell]:
     cells += [Cell(d, 5_000, 0.0, 1.0, "worth", 0, 400_000) for d in DATA]
     for seed in (1, 2):
         cells += [Cell(d, 50_000, s, 0.1, arm, seed, n) for d, s in mixed for arm, n in zip(both, (400_000, 160_000), strict=True)]
-    cells += [Cell(d, 50_000, s, 0.0, arm, 0, 160_000) for d, s in mixed for arm in both]
-    cells += [Cell(d, 50_000, 0.2, 0.1, "published-our-levels", 0, 400_000) for d in DATA]
-    cells += [Cell("fashion", 5_000, 0.5, 0.1, arm, 0, 400_000) for arm in ("worth-none", "worth-consistency")]
-    cells += [Cell(d, 50_000, 0.2, 0.1, "worth-edm-levels", 0, 160_000) for d in DATA]
+    cells += [Cell(d, 50_000, s, 0.0, arm, 0, 120_000) for d, s in mixed for arm in both]
+    long = (("published-long", 0.5, 0.1), ("worth-long", 0.5, 0.1), ("worth-long", 0.0, 1.0))
+    cells += [Cell("fashion", 5_000, s, clean, arm, 0, 800_000) for arm, s, clean in long]
+    cells += [Cell("fashion", 5_000, 0.5, 0.1, "worth-none", 0, 400_000)]
+    cells += [Cell(d, 50_000, 0.2, 0.1, "published-our-levels", 0, 160_000) for d in DATA]
+    cells += [Cell("fashion", 5_000, 0.5, 0.1, "worth-consistency", 0, 400_000)]
     return cells
 
 

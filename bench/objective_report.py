@@ -121,13 +121,13 @@ class Found:
                 self.frechet[cell.name] = json.loads(file.read_text())
         self.done = {cell.name for cell in self.cells if cell.name not in self.missing}
 
-    def pairs(self, count: int, clean: float) -> list[tuple[Any, Any]]:
-        """(published, ours) cells of one kind that are done."""
+    def pairs(self, count: int, clean: float, suffix: str = "") -> list[tuple[Any, Any]]:
+        """(published, ours) cells of one kind that are done; "-long" trained for longer."""
         by_name = {cell.name: cell for cell in self.cells}
         found = []
         for cell in self.cells:
-            if cell.arm == "published" and (cell.count, cell.clean) == (count, clean) and cell.name in self.done:
-                ours = cell.name.replace("-published-", "-worth-")
+            if cell.arm == f"published{suffix}" and (cell.count, cell.clean) == (count, clean) and cell.name in self.done:
+                ours = cell.name.replace("-published", "-worth")
                 if ours in self.done:
                     found.append((cell, by_name[ours]))
         return found
@@ -151,23 +151,25 @@ def checks(found: Found) -> list[Check]:
         each = ", ".join(f"{v:.3f}" for v in values)
         check(1, f"images needed over the published 400,000, {NAMES[data]}, sigma {sigma:g}, median of {len(values)} seeds ({each})",
               median(values), "ratio", 0.30, "max")  # fmt: skip
-    for published, ours in found.pairs(5_000, 0.1):
-        clean = f"{published.data}-5000-s0-c1-worth-{published.seed}"
+    for published, ours, suffix in [(*pair, suffix) for suffix in ("", "-long") for pair in found.pairs(5_000, 0.1, suffix)]:
+        clean = f"{published.data}-5000-s0-c1-worth{suffix}-{published.seed}"
         if clean not in found.done:
             continue
-        where = f"{NAMES[published.data]}, sigma {published.sigma:g}"
-        risks = [best(found.curves[name]) for name in (published.name, ours.name, clean)]
+        where = f"{NAMES[published.data]}, sigma {published.sigma:g}, best of {published.n_images:,} images"
+        names = (published.name, ours.name, clean)
+        risks = [best(found.curves[name]) for name in names]
         check(2, f"gap to all clean that is closed, risk, {where} ({risks[0]:.4f}, ours {risks[1]:.4f}, clean {risks[2]:.4f})",
               (risks[0] - risks[1]) / (risks[0] - risks[2]), "ratio", 0.5, "min")  # fmt: skip
-        names = (published.name, ours.name, clean)
         if all(name in found.frechet for name in names):
             d = [found.frechet[name]["frechet"] for name in names]
             check(2, f"gap to all clean that is closed, Frechet distance, {where} ({d[0]:.3f}, ours {d[1]:.3f}, clean {d[2]:.3f})",
                   (d[0] - d[1]) / (d[0] - d[2]) if d[0] > d[2] else 0.0, "ratio", 0.5, "min")  # fmt: skip
-    for count in (50_000, 5_000):
-        for published, ours in found.pairs(count, 0.1):
+    for count, suffix in ((50_000, ""), (5_000, ""), (5_000, "-long")):
+        for published, ours in found.pairs(count, 0.1, suffix):
             value = worst_ratio(found.curves[ours.name], found.curves[published.name])
-            kind = f"{NAMES[published.data]}, N = {count:,}, sigma {published.sigma:g}, seed {published.seed}"
+            kind = (
+                f"{NAMES[published.data]}, N = {count:,}, sigma {published.sigma:g}, seed {published.seed}{suffix.replace('-', ', ')}"
+            )
             what = f"greatest ratio of risks at any budget, {kind}"
             check(3, what, value, "ratio", 1.02, "max")
     for published, ours in found.pairs(50_000, 0.0):
@@ -229,18 +231,18 @@ def closed_forms(check: Callable[..., None]) -> None:
 def panels(found: Found) -> list[Panel]:
     """Risk against images seen: a figure for each data set, size and noise."""
     labels = {"published": "published", "worth": "ours", "worth-none": "ours, nothing below the noise",
-              "worth-consistency": "ours, consistency", "published-our-levels": "published, our levels",
-              "worth-edm-levels": "ours, EDM's levels"}  # fmt: skip
+              "worth-consistency": "ours, consistency", "published-our-levels": "published, our levels"}  # fmt: skip
+    longer = {cell.name.replace("-long", "") for cell in found.cells if cell.arm.endswith("-long")}  # shown in place of the shorter
     made = []
     for count in (50_000, 5_000):
         for data, name in NAMES.items():
             for sigma in (0.2, 0.5):
                 series = []
                 for cell in found.cells:
-                    here = (cell.data, cell.count) == (data, count) and cell.seed == 0
+                    here = (cell.data, cell.count) == (data, count) and cell.seed == 0 and cell.name not in longer
                     if here and (cell.sigma, cell.clean) in ((sigma, 0.1), (0.0, 1.0)):
                         curve = found.curves[cell.name]
-                        label = "all clean" if cell.clean == 1 else labels[cell.arm]
+                        label = "all clean" if cell.clean == 1 else labels[cell.arm.removesuffix("-long")]
                         series.append(Series(label, [r["n_images"] for r in curve], [r["relative"] for r in curve]))
                 if series:
                     title = f"{name}, N = {count:,}, a tenth clean, the rest sigma {sigma:g}"
