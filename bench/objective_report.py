@@ -151,8 +151,8 @@ def checks(found: Found) -> list[Check]:
         each = ", ".join(f"{v:.3f}" for v in values)
         check(1, f"images needed over the published 400,000, {NAMES[data]}, sigma {sigma:g}, median of {len(values)} seeds ({each})",
               median(values), "ratio", 0.30, "max")  # fmt: skip
-    for published, ours, suffix in [(*pair, suffix) for suffix in ("", "-long") for pair in found.pairs(5_000, 0.1, suffix)]:
-        clean = f"{published.data}-5000-s0-c1-worth{suffix}-{published.seed}"
+    for published, ours in [*found.pairs(5_000, 0.1), *found.pairs(5_000, 0.1, "-long")]:
+        clean = f"{published.data}-5000-s0-c1-{ours.arm}-{published.seed}"
         if clean not in found.done:
             continue
         where = f"{NAMES[published.data]}, sigma {published.sigma:g}, best of {published.n_images:,} images"
@@ -228,6 +228,27 @@ def closed_forms(check: Callable[..., None]) -> None:
     check(6, "train and the report print the price and what it assumes", float(tests.returncode == 0), "yes", 1, "min", command)
 
 
+def ablations(found: Found) -> list[str]:
+    """What each part of the objective does, as lines of a Markdown table: risks at the end of the shorter of two trainings."""
+    rows = ["| changed | data | risk without | with | images seen |", "|---|---|---|---|---|"]
+    changes = {
+        "published-our-levels": ("published", "levels of mean -1.6, not -1.2, for the published objective"),
+        "worth": ("published-our-levels", "our pairs in place of the published ones, on the same levels"),
+        "worth-consistency": ("worth-none", "consistency below the noise, in place of nothing"),
+    }
+    cells = {cell.name: cell for cell in found.cells if cell.name in found.done}
+    for arm, (base, words) in [*changes.items(), ("worth", ("worth-none", "imputation below the noise, in place of nothing"))]:
+        for name, cell in cells.items():
+            other = name.replace(f"-{arm}-{cell.seed}", f"-{base}-{cell.seed}")
+            if cell.arm != arm or other not in cells or other == name:
+                continue
+            curves = [{row["n_images"]: row["relative"] for row in found.curves[n]} for n in (other, name)]
+            last = max(curves[0].keys() & curves[1].keys())
+            where = f"{NAMES[cell.data]}, N = {cell.count:,}, sigma {cell.sigma:g}"
+            rows.append(f"| {words} | {where} | {curves[0][last]:.4f} | {curves[1][last]:.4f} | {last:,} |")
+    return rows
+
+
 def panels(found: Found) -> list[Panel]:
     """Risk against images seen: a figure for each data set, size and noise."""
     labels = {"published": "published", "worth": "ours", "worth-none": "ours, nothing below the noise",
@@ -268,7 +289,7 @@ def write(work: Path, cells: list[Any]) -> None:
     for c in made:
         bound = f"{'at most' if c.direction == 'max' else 'at least'} {c.bound:g}"
         rows.append(f"| {c.line} | {c.what}: {c.value:.3g} | {bound} | {'holds' if c.holds else '**fell short**'} |")
-    block = "\n".join([*rows, "", *(f"![{p.title}](figures/{p.name}.svg)\n\n*{p.title}*\n" for p in drawn)])
+    block = "\n".join([*rows, "", *ablations(found), "", *(f"![{p.title}](figures/{p.name}.svg)\n\n*{p.title}*\n" for p in drawn)])
     if PAGE.is_file():
         pattern = r"(<!-- results: bench/objective.py --report writes them -->\n).*?(<!-- end -->)"
         write_atomically(PAGE, re.sub(pattern, lambda m: m[1] + block + m[2], PAGE.read_text(encoding="utf-8"), flags=re.DOTALL))
