@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Literal
 
 from noiseworth.cli.words import first, print_settings, say
 from noiseworth.experiments.config import DemoConfig
@@ -94,10 +93,11 @@ def evaluate(
     target: str,
     against: str,
     held_out: str | None = None,
-    features: Literal["auto", "classifier", "pixels"] = "auto",
+    features: str = "auto",
     n: int = 3000,
     steps: int = 18,
     seed: int = 0,
+    bits: bool = False,
     *,
     as_json: bool,
 ) -> None:
@@ -106,56 +106,26 @@ def evaluate(
     Args:
         target: a run's directory, or a packed data set of generated images.
         against: a packed data set of clean images, the reference.
-        held_out: a packed data set of clean images that were not trained on, for the denoising risk.
-        features: what the Frechet distance is measured in: a small classifier trained on the reference's labels, or the pixels.
+        held_out: a packed data set of images that were not trained on, for the denoising risk. Of noisy ones it is estimated without
+            bias above their own noise.
+        features: what distances are measured in: those of a small "classifier" trained on the reference's labels, or on "rotations"
+            where there are none; principal components ("pca"); "pixels"; a directory made by `noiseworth features train`. By default
+            the classifier's, or without labels the principal components.
         n: images to generate with a run.
         steps: steps of the sampler.
         seed: of the generated images and of the noise in the risk.
+        bits: also bound the likelihood of held-out clean images, in bits per dimension; takes the risk at 65 levels.
     """
     from noiseworth.experiments.evaluation import evaluate as run
+    from noiseworth.report.evaluation import evaluation_table
 
-    result = run(target, against, held_out=held_out, features=features, n=n, steps=steps, seed=seed, quiet=as_json)
+    result = run(target, against, held_out=held_out, features=features, n=n, steps=steps, seed=seed, bits=bits, quiet=as_json)
     if as_json:
         print(to_json(result))
         return
-    kind = result.features
-    accuracy = "" if kind.accuracy is None else f", {kind.accuracy:.1%} right on held-out images"
-    print(
-        f"{result.n_generated:,} images against {result.n_reference:,}, in {kind.dimension} features ({kind.name}{accuracy}); not an FID"
-    )
-    d = result.distances
-    if d is not None:
-        lines = [
-            (
-                "Frechet distance",
-                d.frechet,
-                f"of infinitely many images {d.frechet_limit:.4f} ({d.frechet_low:.4f} to {d.frechet_high:.4f})",
-            )
-        ]
-        if result.held_out_distance is not None:
-            lines += [("  of held-out", result.held_out_distance, "real images")]
-        lines += [("kernel distance", d.kernel, f"unbiased ({d.kernel_low:.4f} to {d.kernel_high:.4f})")]
-        lines += [("sliced Wasserstein", d.sliced, "")]
-        lines += [
-            ("precision", d.precision, "generated images that look real"),
-            ("recall", d.recall, "real images that could be generated"),
-        ]
-        lines += [
-            ("density", d.density, "1: as dense as real ones"),
-            ("coverage", d.coverage, "real images with a generated one nearby"),
-        ]
-        if d.copied is not None:
-            lines += [("copies", d.copied, f"nearer to a real image than its own neighbour; {d.copied_by_chance:.4f} of held-out ones")]
-        if d.leaked_noise is not None:
-            lines += [("noise", d.leaked_noise, "beyond that of real images; negative: smoother than they")]
-        for name, value, words in lines:
-            print(f"{name:<18} {value:>9.4f}  {words}".rstrip())
-        for warning in d.warnings:
-            say(f"noiseworth: {warning}")
-    if result.risk is not None:
-        print(f"{'denoising risk':<18} {result.risk.relative:>9.4f}  of sigma^2, mean over the levels")
-        for level, risk, error in zip(result.risk.levels, result.risk.risk, result.risk.standard_error, strict=True):
-            print(f"  sigma {level:<8.3g}  {risk:.5f} +- {error:.5f}")
+    print(evaluation_table(result))
+    for warning in result.distances.warnings if result.distances else []:
+        say(f"noiseworth: {warning}")
 
 
 def report(runs: list[str], out: str = "report.html", title: str = "noiseworth report", *, as_json: bool) -> None:
@@ -170,3 +140,19 @@ def report(runs: list[str], out: str = "report.html", title: str = "noiseworth r
 
     page = write_report([Path(run) for run in runs], Path(out), title=title)
     print(json.dumps({"report": str(page)}) if as_json else f"{page}: open it in a browser")
+
+
+def features_train(data: str, out: str, kind: str = "auto", held_out: str | None = None, *, as_json: bool) -> None:
+    """Train features on clean images and keep them, so that later distances compare with today's.
+
+    Args:
+        data: a packed data set of clean images.
+        out: the new directory, for `noiseworth evaluate --features`.
+        kind: "classifier" by the labels, "rotations" without any, "pca"; by default the first, or without labels the last.
+        held_out: a packed data set of other clean images, to measure a classifier's accuracy on.
+    """
+    from noiseworth.experiments.evaluation import train_features
+
+    made = train_features(data, out, kind=kind, held_out=held_out)
+    accuracy = "" if made.accuracy is None else f", {made.accuracy:.1%} right on held-out images"
+    print(to_json(made) if as_json else f"{out}: {made.dimension} features ({made.name}{accuracy})")

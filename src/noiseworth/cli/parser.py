@@ -8,14 +8,14 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from noiseworth.cli.data import corrupt, inspect, pack
 from noiseworth.cli.laws import fit, plan, price, theory
-from noiseworth.cli.models import demo, evaluate, report, sample, train
+from noiseworth.cli.models import demo, evaluate, features_train, report, sample, train
 from noiseworth.cli.sweeps import sweep_collect, sweep_plan, sweep_run, sweep_status
 from noiseworth.cli.words import say
 from noiseworth.errors import Stopped, UserError
 from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig, recipe, recipes
 from noiseworth.train.config import TrainConfig
 
-_FLAGS = ("--json", "--dry_run", "--fresh")
+_FLAGS = ("--json", "--dry_run", "--fresh", "--bits")
 _CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
     "demo": (demo, DemoConfig),
     "train": (train, TrainConfig),
@@ -32,12 +32,16 @@ _FUNCTIONS: dict[str, Callable[..., None]] = {
     "fit": fit,
     "price": price,
     "plan": plan,
+    "features train": features_train,
     "sweep run": sweep_run,
     "sweep status": sweep_status,
     "sweep collect": sweep_collect,
 }
 # Commands of commands.
-_GROUPS = {"sweep": "Many trainings by one plan: plan it, run it on this machine or a cluster, collect what it found."}
+_GROUPS = {
+    "features": "Features that distances are measured in, kept for later comparisons.",
+    "sweep": "Many trainings by one plan: plan it, run it on this machine or a cluster, collect what it found.",
+}
 # Required, and yet they read better as options.
 _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     "corrupt": {
@@ -53,7 +57,22 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         "sigma": (float, "Noise of the noisy images; one of the source's."),
     },
 }
-_ORDER = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report", "sweep", "fit", "price", "plan", "theory")
+_ORDER = (
+    "demo",
+    "pack",
+    "corrupt",
+    "inspect",
+    "train",
+    "sample",
+    "evaluate",
+    "features",
+    "report",
+    "sweep",
+    "fit",
+    "price",
+    "plan",
+    "theory",
+)
 
 
 def make_parser(command: str | None = None) -> ArgumentParser:

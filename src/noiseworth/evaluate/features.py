@@ -5,7 +5,7 @@ was trained on.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -68,12 +68,13 @@ class _Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class ClassifierFeatures:
-    """The hidden layer (32 numbers, 0 or more, scaled) of a small classifier."""
+    """The hidden layer (32 numbers, 0 or more, scaled) of a small classifier. `name` says what it tells apart."""
 
     classifier: _Classifier
     scale: float
     sha256: str
     accuracy: float | None
+    name: str = "classifier"
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
         """See `Features`."""
@@ -83,7 +84,14 @@ class ClassifierFeatures:
 
     def describe(self) -> FeatureRecord:
         """See `Features`."""
-        return FeatureRecord("classifier", _DIMENSION, self.sha256, self.accuracy)
+        return FeatureRecord(self.name, _DIMENSION, self.sha256, self.accuracy)
+
+
+def make_classifier(channels: int, classes: int, seed: int = 0) -> _Classifier:
+    """The classifier, untrained."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _Classifier(channels, classes)
 
 
 def train_classifier(
@@ -108,9 +116,7 @@ def train_classifier(
     if min(images.shape[2:]) < 4:
         raise UserError(f"classifier features need images of at least 4x4, these are {images.shape[3]}x{images.shape[2]}")
     x, target = torch.from_numpy(images), torch.from_numpy(labels)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        classifier = _Classifier(images.shape[1], classes)
+    classifier = make_classifier(images.shape[1], classes, seed)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
     steps = max(1, len(x) // _BATCH)
     for epoch in range(_EPOCHS):
@@ -129,3 +135,23 @@ def train_classifier(
         with torch.no_grad():
             accuracy = float((classifier(torch.from_numpy(held_out[0])).argmax(1) == torch.from_numpy(held_out[1])).double().mean())
     return ClassifierFeatures(classifier, scale, digest, accuracy)
+
+
+def train_rotations(images: NDArray[np.float32], held_out: NDArray[np.float32] | None = None, seed: int = 0) -> ClassifierFeatures:
+    """The same without labels: the classifier learns by how many quarter turns an image was turned (Gidaris et al., arXiv 1803.07728).
+
+    Args:
+        images: (N, C, H, H) clean square images in model units.
+        held_out: images to measure its accuracy on.
+
+    Raises:
+        UserError: the images are not square.
+    """
+    if images.shape[2] != images.shape[3]:
+        raise UserError(f"features by rotations need square images, these are {images.shape[3]}x{images.shape[2]}")
+
+    def turned(x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        return np.concatenate([np.rot90(x, k, (2, 3)) for k in range(4)]), np.repeat(np.arange(4), len(x))
+
+    found = train_classifier(*turned(images), None if held_out is None else turned(held_out), seed)
+    return replace(found, name="rotations")

@@ -1,37 +1,73 @@
 """Evaluating a run, or a data set of generated images, against a reference."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
 from noiseworth.evaluate.distances import distances
-from noiseworth.evaluate.features import Features, PixelFeatures, train_classifier
+from noiseworth.evaluate.feature_files import load_features, save_features
+from noiseworth.evaluate.features import Features, PixelFeatures, train_classifier, train_rotations
 from noiseworth.evaluate.frechet import frechet_distance, moments
 from noiseworth.evaluate.leak import leaked_noise
-from noiseworth.evaluate.risk import denoising_risk
+from noiseworth.evaluate.likelihood import LIKELIHOOD_LEVELS, bits_from_risk, bits_in_raw_units
+from noiseworth.evaluate.pca import principal_components
+from noiseworth.evaluate.risk import denoising_risk, noisy_risk
 from noiseworth.experiments.sampling import samples_of
-from noiseworth.records import Evaluation, to_json, write_atomically
-from noiseworth.train.run import load_run
+from noiseworth.records import Evaluation, FeatureRecord, RiskCurve, to_json, write_atomically
+from noiseworth.train.run import RunModel, load_run
 
-FeatureName = Literal["auto", "classifier", "pixels"]
+FEATURES = ("auto", "classifier", "rotations", "pca", "pixels")
 
 
-def make_features(name: FeatureName, reference: Dataset, held_out: Dataset | None) -> Features:
-    """The features asked for; "auto" is the classifier's where the reference has labels, else the pixels.
+def make_features(name: str, reference: Dataset, held_out: Dataset | None) -> Features:
+    """The features asked for.
+
+    Args:
+        name: "classifier" trains on the reference's labels, "rotations" without any, "pca" takes the principal components of its
+            pixels, "pixels" the pixels; "auto" is the classifier's where there are labels, else the principal components; anything
+            else is a directory made by `train_features`.
 
     Raises:
-        UserError: classifier features are asked for and the reference has no labels.
+        UserError: classifier features are asked for and the reference has no labels, or there is no such directory.
     """
     labels = reference.labels
-    if name == "pixels" or (name == "auto" and labels is None):
+    kind = ("pca" if labels is None else "classifier") if name == "auto" else name
+    if kind == "pixels":
         return PixelFeatures(reference.shape)
+    if kind == "pca":
+        return principal_components(read_all(reference))
+    if kind == "rotations":
+        return train_rotations(read_all(reference), None if held_out is None else read_all(held_out))
+    if kind != "classifier":
+        return load_features(Path(kind), reference.shape)
     if labels is None:
-        raise UserError(f"{reference.path}: has no labels, which a classifier needs; use --features pixels")
+        raise UserError(f"{reference.path}: has no labels, which a classifier needs; use --features rotations or pca")
     test = None if held_out is None or held_out.labels is None else (read_all(held_out), held_out.labels)
     return train_classifier(read_all(reference), labels, test)
+
+
+def train_features(data: Path | str, out: Path | str, *, kind: str = "auto", held_out: Path | str | None = None) -> FeatureRecord:
+    """Train features on clean images and keep them, so that later numbers compare with today's.
+
+    Args:
+        data: packed data set of clean images.
+        out: the new directory, for `evaluate --features`.
+        kind: "classifier", "rotations", "pca", or "auto", as for `make_features`.
+        held_out: other clean images, on which a classifier's accuracy is measured.
+
+    Raises:
+        UserError: there is no such kind, the data cannot be used, or `out` exists.
+    """
+    if kind not in FEATURES[:-1]:
+        raise UserError(f"--kind {kind}: must be one of {', '.join(FEATURES[:-1])}")
+    reference = _clean(data)
+    with new_directory(Path(out)) as folder:
+        features = make_features(kind, reference, None if held_out is None else _clean(held_out))
+        save_features(features, reference.shape, folder)
+    return features.describe()
 
 
 def evaluate(
@@ -39,10 +75,11 @@ def evaluate(
     against: Path | str,
     *,
     held_out: Path | str | None = None,
-    features: FeatureName | Features = "auto",
+    features: str | Features = "auto",
     n: int = 3000,
     steps: int = 18,
     seed: int = 0,
+    bits: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
     """Distances of generated images from a clean reference and, for a run with held-out images, its denoising risk.
@@ -52,19 +89,25 @@ def evaluate(
     Args:
         target: a run's directory, or a packed data set of generated images.
         against: the reference, a packed data set of clean images.
-        held_out: clean images that were not trained on; their own distance from the reference is reported too.
-        features: by name, or an object that computes them.
+        held_out: images that were not trained on. Of clean ones the distance from the reference is reported, too; of noisy ones the
+            risk alone, estimated without bias above their own noise.
+        features: by name (`make_features`), or an object that computes them.
         n: images to generate with a run.
         steps: of the sampler.
         seed: of the generated images and of the noise in the risk.
+        bits: bound the likelihood of held-out clean images, by the risk at many levels.
 
     Raises:
         UserError: something is missing, is not clean, or differs in shape.
     """
-    target = Path(target)
-    reference, test = _clean(against), None if held_out is None else _clean(held_out)
-    if test is not None:
-        _same_shape(test, reference)
+    target, reference = Path(target), _clean(against)
+    kept = None if held_out is None else open_dataset(held_out)
+    if kept is not None:
+        kept.require_known_sigma()
+        _same_shape(kept, reference)
+    test = kept if kept is not None and not kept.sigma.any() else None
+    if bits and test is None:
+        raise UserError("--bits: needs held-out clean images")
     extract = make_features(features, reference, test) if isinstance(features, str) else features
     is_run = (target / "config.yaml").is_file()
     if is_run:
@@ -77,6 +120,10 @@ def evaluate(
     of_made, of_real = extract(made), extract(real)
     of_test = None if test is None else extract(read_all(test))
     found = distances(of_made, of_real, of_test, leaked=leaked_noise(made, real) if min(made.shape[2:]) >= 3 else None, seed=seed)
+    risk = likelihood = None
+    if is_run and kept is not None:
+        risk = _risk(model, kept, seed)
+        likelihood = _bits(model, kept, seed) if bits else None
     result = Evaluation(
         frechet_distance=found.frechet,
         held_out_distance=None if of_test is None else frechet_distance(moments(of_test), moments(of_real)),
@@ -84,13 +131,33 @@ def evaluate(
         n_generated=len(generated),
         n_reference=len(reference),
         steps=steps if is_run else None,
-        risk=denoising_risk(model.denoiser, read_all(test), seed=seed) if is_run and test is not None else None,
+        risk=risk,
         seed=seed,
         distances=found,
+        risk_on_noisy=risk is not None and test is None,
+        bits=likelihood,
     )
     if is_run:
         write_atomically(target / "evaluation.json", to_json(result) + "\n")
     return result
+
+
+def _risk(model: RunModel, held_out: Dataset, seed: int) -> RiskCurve:
+    images = read_all(held_out)
+    if not held_out.sigma.any():
+        return denoising_risk(model.denoiser, images, seed=seed)
+    return noisy_risk(model.denoiser, images, held_out.sigma, seed=seed)
+
+
+def _bits(model: RunModel, held_out: Dataset, seed: int) -> float:
+    """Bits per dimension in raw units. Whole numbers are spread over their step, as a density needs."""
+    images = read_all(held_out)
+    if all(np.dtype(part.dtype).kind in "iu" for part in held_out.record.parts):
+        step = np.random.default_rng(seed).uniform(-0.5, 0.5, images.shape) / held_out.record.scale
+        images = images + step.astype(np.float32)
+    curve = denoising_risk(model.denoiser, images, LIKELIHOOD_LEVELS, seed=seed)
+    variance = float(images.reshape(len(images), -1).var(axis=0, dtype=np.float64).mean())
+    return bits_in_raw_units(bits_from_risk(curve.levels, curve.risk, variance), held_out.record.scale)
 
 
 def read_all(dataset: Dataset) -> np.typing.NDArray[np.float32]:

@@ -123,6 +123,8 @@ class Evaluation:
     risk: RiskCurve | None
     seed: int
     distances: DistanceRecord | None = None
+    risk_on_noisy: bool = False  # estimated from held-out noisy images
+    bits: float | None = None  # per dimension in raw units, at most, by the risk
 
 
 @dataclass(frozen=True)

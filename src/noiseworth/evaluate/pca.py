@@ -1,0 +1,53 @@
+"""Principal components of the pixels: features without labels, without training, the same for everybody who has the images."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.errors import UserError
+from noiseworth.records import FeatureRecord
+
+Array = NDArray[np.float64]
+
+_COMPONENTS = 64
+
+
+@dataclass(frozen=True)
+class PcaFeatures:
+    """Coordinates along the `components` (K, D) about the `mean` (D,), scaled to unit mean variance over the images they came from."""
+
+    mean: Array
+    components: Array
+    scale: float
+
+    def __call__(self, images: NDArray[np.float32]) -> Array:
+        """See `features.Features`."""
+        flat = images.reshape(len(images), -1).astype(np.float64)
+        return np.asarray((flat - self.mean) @ self.components.T / self.scale)
+
+    def describe(self) -> FeatureRecord:
+        """See `features.Features`."""
+        digest = hashlib.sha256(self.mean.tobytes() + self.components.tobytes()).hexdigest()
+        return FeatureRecord("pca", len(self.components), digest)
+
+
+def principal_components(images: NDArray[np.float32], count: int = _COMPONENTS) -> PcaFeatures:
+    """The first `count` principal components (fewer, if the images have fewer) of images (N, C, H, W) in model units.
+
+    Raises:
+        UserError: fewer than two images, or images that are all the same.
+    """
+    if len(images) < 2:
+        raise UserError(f"principal components need at least 2 images, got {len(images)}")
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    mean = flat.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(flat.T).reshape(flat.shape[1], flat.shape[1]))
+    kept = [k for k in np.argsort(values)[::-1][:count] if values[k] > 1e-12 * max(float(values.max()), 1e-300)]
+    if not kept:
+        raise UserError("principal components need images that differ")
+    components = vectors[:, kept].T
+    # A component and its opposite are the same: the largest entry is made positive.
+    signs = np.sign(components[np.arange(len(kept)), np.abs(components).argmax(axis=1)])
+    return PcaFeatures(mean, components * signs[:, None], float(np.sqrt(values[kept].mean())))

@@ -1,0 +1,163 @@
+"""Features that are kept, features without labels, the noise that was learned, and what `evaluate` says of it all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noiseworth.cli import main
+from noiseworth.data.corrupt import mix
+from noiseworth.data.dataset import open_dataset
+from noiseworth.errors import UserError
+from noiseworth.evaluate.distances import distances
+from noiseworth.evaluate.feature_files import load_features
+from noiseworth.evaluate.features import PixelFeatures, train_rotations
+from noiseworth.evaluate.leak import leaked_noise
+from noiseworth.evaluate.pca import principal_components
+from noiseworth.experiments.evaluation import evaluate, train_features
+from noiseworth.train.config import TrainConfig
+from noiseworth.train.driver import run_training
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def few(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 clean digits, which train a classifier in a second."""
+    out = tmp_path_factory.mktemp("few") / "few"
+    mix(digits / "train", out, clean=200, noisy=[], seed=0)
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "run"
+    run_training(TrainConfig(data=str(few), out=str(out), n_images=1280, batch=64), quiet=True)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["classifier", "rotations", "pca"])
+def test_features_are_kept_exactly(kind: str, few: Path, digits: Path, tmp_path: Path) -> None:
+    told = train_features(few, tmp_path / "f", kind=kind, held_out=digits / "held-out")
+    data = open_dataset(few)
+    images = data.read(np.arange(50))
+    loaded = load_features(tmp_path / "f", data.shape)
+    assert loaded.describe() == told
+    assert told.name == kind
+    again = train_features(few, tmp_path / "g", kind=kind, held_out=digits / "held-out")
+    assert again == told  # the same data give the same features
+    np.testing.assert_array_equal(loaded(images), load_features(tmp_path / "g", data.shape)(images))
+    assert loaded(images).shape == (50, told.dimension)
+    if kind != "pca":
+        assert told.accuracy is not None
+        assert told.accuracy > (0.8 if kind == "classifier" else 0.6)
+
+
+def test_damaged_and_foreign_features_are_refused(few: Path, tmp_path: Path) -> None:
+    place = tmp_path / "f"
+    train_features(few, place, kind="pca")
+    with pytest.raises(UserError, match=r"images of shape \(1, 8, 8\), these have \(3, 8, 8\)"):
+        load_features(place, (3, 8, 8))
+    weights = (place / "weights.safetensors").read_bytes()
+    (place / "weights.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(UserError, match="SHA-256 differs"):
+        load_features(place, (1, 8, 8))
+    (place / "features.json").write_text("{")
+    with pytest.raises(UserError, match="damaged features"):
+        load_features(place, (1, 8, 8))
+    with pytest.raises(UserError, match="no features there"):
+        load_features(tmp_path / "nowhere", (1, 8, 8))
+    with pytest.raises(UserError, match="must be one of auto, classifier, rotations, pca"):
+        train_features(few, tmp_path / "x", kind="pixels")
+    with pytest.raises(UserError, match="exists already"):
+        train_features(few, place, kind="pca")
+
+
+def test_principal_components_are_those_of_the_covariance() -> None:
+    x = (RNG.normal(size=(400, 6)) * np.array([3, 2, 1, 0.5, 0, 0])).astype(np.float32).reshape(400, 1, 2, 3)
+    pca = principal_components(x, 3)
+    f = pca(x)
+    values = np.sort(np.linalg.eigvalsh(np.cov(x.reshape(400, -1).T)))[::-1]
+    np.testing.assert_allclose(np.cov(f.T), np.diag(values[:3]) / values[:3].mean(), atol=1e-6)
+    assert len(principal_components(x, 64).components) == 4  # two pixels never change
+    with pytest.raises(UserError, match="images that differ"):
+        principal_components(np.ones((5, 1, 2, 2), np.float32))
+    with pytest.raises(UserError, match="square images"):
+        train_rotations(np.ones((5, 1, 4, 8), np.float32))
+
+
+def test_the_noise_that_was_learned_is_measured() -> None:
+    """Smooth images, and the same with noise: within the standard error of a variance."""
+    grid = np.linspace(0, np.pi, 16)
+    smooth = np.sin(grid)[None, :] * np.sin(grid)[:, None] * RNG.uniform(0.2, 1, (300, 1, 1, 1))
+    noise = RNG.normal(size=smooth.shape)
+    for sigma in (0.05, 0.2):
+        found = leaked_noise((smooth + sigma * noise).astype(np.float32), smooth.astype(np.float32))
+        assert found == pytest.approx(sigma, rel=5 * (1 / (2 * 300 * 14 * 14 / 3)) ** 0.5)
+        assert leaked_noise(smooth.astype(np.float32), (smooth + sigma * noise).astype(np.float32)) == -found
+    with pytest.raises(UserError, match="at least 3x3"):
+        leaked_noise(np.zeros((2, 1, 2, 2), np.float32), np.zeros((2, 1, 2, 2), np.float32))
+
+
+def test_one_record_says_it_all() -> None:
+    real, held_out, made = RNG.normal(size=(400, 6)), RNG.normal(size=(200, 6)), RNG.normal(size=(300, 6)) + 0.1
+    found = distances(made, real, held_out, leaked=0.1)
+    assert found.frechet_low <= found.frechet_limit <= found.frechet_high
+    assert found.kernel_low < found.kernel < found.kernel_high
+    assert found.precision > 0.8
+    assert found.warnings == []
+    assert "mostly bias" in distances(made[:20], real, None).warnings[0]
+
+
+def test_evaluate_reads_kept_features_and_noisy_held_out_images(run: Path, few: Path, digits: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "features"
+    assert main(["features", "train", str(few), str(kept), "--kind", "pca"]) == 0
+    mix(digits / "held-out", tmp_path / "noisy", clean=0, noisy=[(0.3, 200)], seed=0)
+    clean = evaluate(run, few, held_out=digits / "held-out", features=str(kept), n=64, steps=4, bits=True, quiet=True)
+    noisy = evaluate(run, few, held_out=tmp_path / "noisy", features=str(kept), n=64, steps=4, quiet=True)
+    assert clean.features == noisy.features
+    assert clean.features.name == "pca"
+    assert clean.risk is not None
+    assert noisy.risk is not None
+    assert noisy.risk_on_noisy
+    assert noisy.risk.levels == [level for level in clean.risk.levels if level > 0.31]
+    by_level = dict(zip(clean.risk.levels, zip(clean.risk.risk, clean.risk.standard_error, strict=True), strict=True))
+    for level, risk, error in zip(noisy.risk.levels, noisy.risk.risk, noisy.risk.standard_error, strict=True):
+        expected, own = by_level[level]
+        assert abs(risk - expected) < 4.5 * (error**2 + own**2) ** 0.5
+    # Hardly trained, it is little better than knowing the mean and the variance of each pixel, and worse than nothing it cannot be.
+    assert clean.bits is not None
+    assert 2 < clean.bits < 10
+    with pytest.raises(UserError, match="--bits: needs held-out clean images"):
+        evaluate(run, few, held_out=tmp_path / "noisy", features=str(kept), n=64, bits=True, quiet=True)
+
+
+def test_the_command_prints_every_number(run: Path, few: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(run), "--against", str(few), "--held-out", str(digits / "held-out"), "--n", "64", "--steps", "4"]
+    assert main([*words, "--features", "pixels"]) == 0
+    captured = capsys.readouterr()
+    for name in (
+        "Frechet distance",
+        "kernel distance",
+        "sliced Wasserstein",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "copies",
+        "noise",
+    ):
+        assert f"\n{name}" in captured.out
+    assert "64 images for 64 features: the Frechet distance is mostly bias" in captured.err
+    assert main([*words, "--features", "pixels", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["distances"]["neighbours"] == 5
+    assert main([*words, "--features", "nowhere"]) == 2
+    assert "nowhere: no features there" in capsys.readouterr().err
+
+
+def test_pixels_have_nothing_to_keep() -> None:
+    from noiseworth.evaluate.feature_files import save_features
+
+    with pytest.raises(UserError, match="nothing to save"):
+        save_features(PixelFeatures((1, 8, 8)), (1, 8, 8), Path())
