@@ -1,5 +1,6 @@
 """Shared fixtures: small packed data sets and a mixture whose posterior is known in closed form."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ import torch
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
 from noiseworth.theory.mixtures import GaussianMixture
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: two processes of two threads on two cores are many times slower
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

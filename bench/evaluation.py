@@ -1,0 +1,301 @@
+"""Can the evaluation be trusted? `python bench/evaluation.py --fashion DIR`.
+
+Line 1 runs the tests of closed forms and repeats the bootstrap 200 times; line 2 compares Frechet and kernel distance, precision and
+recall with those of torch-fidelity on the same features, and times both, each in a process of its own (`pip install --no-deps
+torch-fidelity`; torchvision, which these functions do not use, may be missing); line 3 makes digits and Fashion-MNIST worse by known
+steps. Writes `results/evaluation.json` and the table of `docs/evaluation.md`. About 30 minutes on two cores.
+"""
+
+import argparse
+import json
+import re
+import resource
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from noiseworth.evaluate.distances import distances
+from noiseworth.evaluate.features import train_classifier
+from noiseworth.evaluate.frechet import frechet_distance, frechet_estimate, moments
+from noiseworth.evaluate.kernel import kernel_distance
+from noiseworth.evaluate.leak import leaked_noise
+from noiseworth.evaluate.neighbours import neighbour_scores
+from noiseworth.records import Check, Results, machine, now, to_json, versions, write_atomically
+
+ROOT = Path(__file__).parent.parent
+RESULTS, PAGE = ROOT / "results" / "evaluation.json", ROOT / "docs" / "evaluation.md"
+ISSUE, COMMAND = 6, "python bench/evaluation.py"
+METRICS = ("frechet", "kernel", "sliced", "precision", "recall", "density", "coverage", "leaked_noise")
+HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage")
+PAIRS = ("frechet", "kernel", "neighbours")
+
+
+def features(n: int, d: int, seed: int) -> np.ndarray:
+    """Skew features like those of a network, of the same law but for a shift by the seed."""
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(99).standard_normal((d, d)).astype(np.float32) / d**0.5
+    x = np.maximum(rng.standard_normal((n, d), dtype=np.float32) @ mixing + 0.1 * seed, 0)
+    return np.asarray(x, dtype=np.float32)
+
+
+def fidelity() -> Any:
+    """torch-fidelity, with an empty torchvision where there is none: what is called here does not use it."""
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+
+        class Anything(types.ModuleType):
+            def __getattr__(self, name: str) -> Any:
+                if name.startswith("__"):
+                    raise AttributeError(name)
+                return type(name, (), {})
+
+        for name in ("", ".datasets", ".transforms", ".transforms.functional", ".models", ".ops"):
+            module = sys.modules[f"torchvision{name}"] = Anything(f"torchvision{name}")
+            if name:
+                parent, _, child = f"torchvision{name}".rpartition(".")
+                setattr(sys.modules[parent], child, module)
+    import torch_fidelity
+
+    return torch_fidelity
+
+
+def theirs(what: str, x: np.ndarray, y: np.ndarray) -> list[float]:
+    fidelity()
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    a, b = torch.from_numpy(x), torch.from_numpy(y)
+    if what == "frechet":
+        values = fid_statistics_to_metric(fid_features_to_statistics(a.double()), fid_features_to_statistics(b.double()), verbose=False)
+        return [float(values["frechet_inception_distance"])]
+    if what == "kernel":
+        size = min(len(x), 1000) if len(x) > 10_000 else len(x)
+        values = kid_features_to_metric(
+            a.double(), b.double(), kid_subsets=100 if size < len(x) else 1, kid_subset_size=size, verbose=False
+        )
+        return [float(values["kernel_inception_distance_mean"])]
+    values = prc_features_to_metric(a, b, prc_neighborhood=3, save_cpu_ram=True, verbose=False)
+    return [float(values["precision"]), float(values["recall"])]
+
+
+def ours(what: str, x: np.ndarray, y: np.ndarray) -> list[float]:
+    if what == "frechet":
+        return [frechet_distance(moments(x), moments(y))]
+    if what == "kernel":
+        # As many pairs as 100 subsets of 1,000: 50 disjoint ones of 1,000 use every image once.
+        return [kernel_distance(x, y, subset_size=1000 if len(x) > 10_000 else len(x)).distance]
+    found = neighbour_scores(x, y, 3)
+    return [found.precision, found.recall]
+
+
+def one(what: str, who: str, n: int, d: int) -> None:
+    """One measurement in this process: values, seconds and peak memory, as JSON."""
+    x, y = features(n, d, 1), features(n, d, 2)
+    if who == "theirs":
+        fidelity()
+    began = time.perf_counter()
+    values = (ours if who == "ours" else theirs)(what, x, y)
+    seconds = time.perf_counter() - began
+    print(json.dumps({"values": values, "seconds": seconds, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+
+
+def in_process(what: str, who: str, n: int, d: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--one", what, who, str(n), str(d)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(found.stdout.splitlines()[-1]))
+
+
+def coverage(repeats: int = 200) -> dict[str, float]:
+    """How often nominal 95% intervals hold the truth: normals of known distance."""
+    d, shift, scale = 8, 0.5, 1.2
+    frechet = d * (shift**2 + (scale - 1) ** 2)
+    rng = np.random.default_rng(10**6)
+    kernel = kernel_distance(rng.normal(size=(40_000, d)), scale * rng.normal(size=(40_000, d)) + shift).distance
+    hits = {"frechet": 0, "kernel": 0}
+    for seed in range(repeats):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(400, d)), scale * rng.normal(size=(400, d)) + shift
+        f, k = frechet_estimate(x, y), kernel_distance(x, y)
+        hits["frechet"] += f.low <= frechet <= f.high
+        hits["kernel"] += k.low <= kernel <= k.high
+    return {name: count / repeats for name, count in hits.items()}
+
+
+def faults(images: np.ndarray, labels: np.ndarray, others: np.ndarray) -> dict[str, list[np.ndarray]]:
+    """Images of four steps of each fault, the first without any."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(images.shape).astype(np.float32)
+    blurred = sum(np.roll(images, (i, j), (2, 3)) for i in (-1, 0, 1) for j in (-1, 0, 1)) / np.float32(9)
+    classes = int(labels.max()) + 1
+    replaced = rng.permutation(len(images))
+    mixtures = []
+    for share in (0.0, 0.1, 0.25, 0.5):
+        mixed = images.copy()
+        rows = replaced[: round(share * len(images))]
+        mixed[rows] = others[rng.choice(len(others), len(rows))]
+        mixtures.append(mixed)
+    return {
+        "noise": [images + np.float32(s) * noise for s in (0.0, 0.1, 0.3, 0.8)],
+        "blur": [(1 - b) * images + b * blurred for b in (0.0, 0.3, 0.6, 1.0)],
+        "classes missing": [images[labels < keep] for keep in (classes, classes - 2, classes - 5, classes - 8)],
+        "other images among them": mixtures,
+    }
+
+
+def seen(name: str, data: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray], others: np.ndarray) -> dict[str, Any]:
+    """Every metric at every step of every fault, half of the images against the other half."""
+    half = len(data[0]) // 2
+    extract = train_classifier(*data, held_out)
+    real = data[0][:half]
+    base = extract(real)
+    found: dict[str, Any] = {}
+    for fault, steps in faults(data[0][half:], data[1][half:], others).items():
+        records = [
+            distances(extract(step.astype(np.float32)), base, leaked=leaked_noise(step.astype(np.float32), real)) for step in steps
+        ]
+        found[fault] = {metric: [float(getattr(record, metric)) for record in records] for metric in METRICS}
+    print(name, json.dumps(found))
+    return found
+
+
+def sees(metric: str, values: list[float]) -> bool:
+    """Whether a metric gets worse with every step."""
+    worse = [-v for v in values] if metric in HIGHER_IS_BETTER else values
+    return all(a < b for a, b in pairwise(worse))
+
+
+def digits() -> tuple[Any, Any]:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x, y = (found.images / 8 - 1).astype(np.float32)[:, None], found.target.astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(x))
+    x, y = x[order], y[order]
+    return (x[297:], y[297:]), (x[:297], y[:297])
+
+
+def fashion(folder: Path) -> tuple[Any, Any]:
+    sys.path.insert(0, str(Path(__file__).parent))
+    from objective import read_fashion
+
+    found = read_fashion(folder, 16)
+    (x, y), (a, b) = found["train"], found["held-out"]
+    return (x[:10_000] / 127.5 - 1, y[:10_000].astype(np.int64)), (a[:2000] / 127.5 - 1, b[:2000].astype(np.int64))
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--n", type=int, default=50_000)
+    parser.add_argument("--d", type=int, default=2048)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        what, who, n, d = arguments.one
+        one(what, who, int(n), int(d))
+        return
+    made: list[Check] = []
+
+    def check(
+        line: int, what: str, value: float, unit: str, bound: float, direction: Literal["max", "min"], command: str = COMMAND
+    ) -> None:
+        made.append(Check(ISSUE, line, what, round(value, 9), unit, bound, direction, command))
+        print(f"line {line}: {what}: {value:.6g} ({direction} {bound:g}) {'' if made[-1].holds else 'FELL SHORT'}", flush=True)
+
+    command = "pytest tests/test_evaluate.py tests/test_features.py"
+    tests = subprocess.run([sys.executable, "-m", *command.split()], cwd=ROOT, check=False)
+    for line, what in ((1, "closed forms of distances, risk and likelihood"), (4, "bad input ends in one clear line")):
+        check(line, what, float(tests.returncode == 0), "yes", 1, "min", command)
+    for name, value in coverage().items():
+        check(1, f"coverage of the nominal 95% interval of the {name} distance, 200 repeats: at least", value, "share", 0.90, "min")
+        check(1, f"the same, {name}: at most", value, "share", 0.98, "max")
+    timings = compare(check, arguments.n, arguments.d)
+    (own, kept), (dressed, dressed_kept) = digits(), fashion(arguments.fashion)
+    small = dressed[0][:2000].reshape(2000, 1, 8, 2, 8, 2).mean((3, 5)).astype(np.float32)
+    table = {
+        "digits": seen("digits", own, kept, small),
+        "Fashion-MNIST 16x16": seen("fashion", dressed, dressed_kept, enlarged(own[0])),
+    }
+    for data, by_fault in table.items():
+        for fault, by_metric in by_fault.items():
+            check(
+                3,
+                f"{data}, {fault}: the Frechet distance grows with every step",
+                float(sees("frechet", by_metric["frechet"])),
+                "yes",
+                1,
+                "min",
+            )
+            check(
+                3,
+                f"{data}, {fault}: the kernel distance grows with every step",
+                float(sees("kernel", by_metric["kernel"])),
+                "yes",
+                1,
+                "min",
+            )
+            check(
+                3,
+                f"{data}, {fault}: the sliced distance grows with every step",
+                float(sees("sliced", by_metric["sliced"])),
+                "yes",
+                1,
+                "min",
+            )
+    results = Results("issue 6: evaluation", COMMAND, now(), machine(), versions(), 0, made, {"timings": timings, "faults": table})
+    write_atomically(RESULTS, to_json(results) + "\n")
+    write_page(table)
+
+
+def enlarged(images: np.ndarray) -> np.ndarray:
+    """8x8 digits at 16x16."""
+    return images.repeat(2, 2).repeat(2, 3)
+
+
+def compare(check: Callable[..., None], n: int, d: int) -> dict[str, Any]:
+    """Line 2: values on 5,000 images, times and memory on `n`."""
+    timings: dict[str, Any] = {}
+    for what in PAIRS:
+        a, b = (in_process(what, who, 5000, 256) for who in ("ours", "theirs"))
+        for name, u, v in zip(["precision", "recall"] if what == "neighbours" else [what], a["values"], b["values"], strict=True):
+            check(2, f"{name}, relative difference from torch-fidelity, 5,000 x 256 features", abs(u / v - 1), "ratio", 1e-6, "max")
+        timings[what] = {who: in_process(what, who, n, d) for who in ("ours", "theirs")}
+        ratio = timings[what]["ours"]["seconds"] / timings[what]["theirs"]["seconds"]
+        check(
+            2,
+            f"{what}: time over that of torch-fidelity, {n:,} x {d:,} features ({timings[what]['ours']['seconds']:.0f} s)",
+            ratio,
+            "ratio",
+            1.0,
+            "max",
+        )
+        check(2, f"{what}: peak memory, {n:,} x {d:,} features, both kinds included", timings[what]["ours"]["mib"], "MiB", 4096, "max")
+    return timings
+
+
+def write_page(table: dict[str, Any]) -> None:
+    """Which metric sees which fault."""
+    rows = [f"| data | fault | {' | '.join(m.replace('_', ' ') for m in METRICS)} |", "|---|---|" + "---|" * len(METRICS)]
+    for data, by_fault in table.items():
+        for fault, by_metric in by_fault.items():
+            cells = [f"{'sees' if sees(m, v) else '-'} ({v[0]:.3g}, {v[-1]:.3g})" for m, v in by_metric.items()]
+            rows.append(f"| {data} | {fault} | {' | '.join(cells)} |")
+    if PAGE.is_file():
+        pattern = r"(<!-- table: bench/evaluation.py writes it -->\n).*?(<!-- end -->)"
+        text = PAGE.read_text(encoding="utf-8")
+        write_atomically(PAGE, re.sub(pattern, lambda m: m[1] + "\n".join(rows) + "\n" + m[2], text, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main()
