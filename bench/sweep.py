@@ -90,7 +90,7 @@ def run_ray(work: Path) -> None:
     process = sweep(out, "--on", "ray")
     while not mark.exists() and process.poll() is None:
         for begun in (out / "trials").glob("*/run/metrics.jsonl"):
-            words = (begun.parent.parent / "lock").read_text().split()
+            words = (begun.parent.parent / "lock").read_text().split()  # who trains it
             if words and not mark.exists():
                 os.kill(int(words[1]), signal.SIGKILL)
                 write_atomically(mark, json.dumps({"trial": begun.parent.parent.name}))

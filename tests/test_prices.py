@@ -13,6 +13,7 @@ from noiseworth.errors import UserError
 from noiseworth.laws.budget import Market, plan_purchase
 from noiseworth.laws.design import next_runs
 from noiseworth.laws.fit import Law, fit_law, prediction_interval
+from noiseworth.laws.inequalities import price_intervals
 from noiseworth.laws.marginal import average_price, marginal_worth
 from noiseworth.laws.observations import Observations, from_rows, predicted_worth, read_observations
 from noiseworth.laws.price import quote
@@ -43,7 +44,6 @@ def test_average_and_marginal_price_of_one_currency_are_its_rate() -> None:
 
 
 def test_the_average_price_of_two_currencies_is_between_them_and_replaces_as_it_says() -> None:
-    o = synthetic()
     law = Law("two", (0.5,), 1000.0, np.log([1.0, 0.5, 0.5, 0.5, 2.0, 1.0, 1.0, 0.1, 2.0]), np.eye(9), 5, 0.01, 0.0)
     rates = sorted(float(r) for r in law.rates()[:, 0])
     price = average_price(law, 500, 4000, 0)
@@ -51,7 +51,6 @@ def test_the_average_price_of_two_currencies_is_between_them_and_replaces_as_it_
     models = Observations(np.array([500.0, 500 + 4000 / price]), np.array([[4000.0], [0.0]]), (0.5,), np.ones(2))
     mixed, clean = law.predict(models)
     assert mixed == pytest.approx(clean, rel=1e-9)
-    assert o.sigmas == (0.2, 0.5)
 
 
 def test_quotes_have_intervals_and_name_the_run_that_predicts() -> None:
@@ -137,6 +136,28 @@ def test_prediction_intervals_hold_as_often_as_they_say() -> None:
     assert 0.73 <= np.mean(hits) < 1
 
 
+def test_without_the_simpler_law_there_is_none_of_two_currencies() -> None:
+    rng = np.random.default_rng(0)
+    more = [(c, n, s) for c in (100, 300, 700) for n in (500, 2000) for s in RATES]
+    o = synthetic(0.0, 0, [*DESIGN, *more])
+    flat = Observations(o.n_clean, o.n_noisy, o.sigmas, 0.55 * np.exp(0.003 * rng.standard_normal(len(o))))
+    with pytest.raises(UserError, match="too little to tell a law"):
+        fit_law(flat, "two")
+
+
+def test_repeats_are_averaged_before_inequalities() -> None:
+    """With 5% scatter and three repeats the true price lies between the bounds in nearly all of 40 sweeps; by plain pairs not."""
+    held: dict[str, int] = {"averaged": 0, "pair by pair": 0}
+    for seed in range(40):
+        o = synthetic(0.05, 300 + seed, [*DESIGN] * 3)
+        for name, uncertainty in (("averaged", None), ("pair by pair", 0.0)):
+            bounds = price_intervals(o, uncertainty)
+            true = [1 / rate for rate in RATES.values()]
+            held[name] += all(b.low <= p <= (b.high or np.inf) for b, p in zip(bounds, true, strict=True))
+    assert held["averaged"] >= 36
+    assert held["pair by pair"] < 32
+
+
 # ---- tables ------------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +173,14 @@ def test_tables_of_sweeps_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(o.quality, [0.5, 0.4, 0.6])
     assert predicted_worth(str(tmp_path)) == [("c", 5.0, 7.0, 0.5, 0.25)]
     assert read_observations(str(tmp_path), quality="frechet_distance", where="trial=c").quality[0] == 9
+    write(tmp_path / "all-noisy.csv", ["a,10,0,,0.5,,", "b,0,30,0.2,0.4,,", "short"])
+    with pytest.raises(UserError, match="n_clean is '', not a number"):
+        read_observations(str(tmp_path / "all-noisy.csv"))
+    write(tmp_path / "all-noisy.csv", ["a,10,0,,0.5,,", "b,0,30,0.2,0.4,,"])
+    assert (len(read_observations(str(tmp_path / "all-noisy.csv"))), read_observations(str(tmp_path / "all-noisy.csv")).left_out) == (
+        1,
+        1,
+    )
     with pytest.raises(UserError, match="frechet_distance is '', not a number"):
         read_observations(str(tmp_path), quality="frechet_distance")
 

@@ -23,6 +23,7 @@ from noiseworth.experiments.config import SweepConfig, recipe, recipes
 from noiseworth.experiments.sweep.collect import collect
 from noiseworth.experiments.sweep.plan import load_plan, make_plan, plan_text, save_plan
 from noiseworth.experiments.sweep.run import run_sweep
+from noiseworth.experiments.sweep.trial import load_trial, try_trial
 from noiseworth.laws.observations import predicted_worth, read_observations
 from noiseworth.records import NoisyPart, SweepPlan, Trial, load_record
 
@@ -35,7 +36,8 @@ def config(digits: Path, out: Path, **changes: Any) -> SweepConfig:
 
 
 def plan(digits: Path, trials: list[Trial] = TRIALS, **changes: Any) -> SweepPlan:
-    return SweepPlan(str(digits / "train"), str(digits / "held-out"), trials, **({"train": TRAIN} | changes))
+    settings: dict[str, Any] = {"data": str(digits / "train"), "held_out": str(digits / "held-out"), "train": TRAIN}
+    return SweepPlan(trials=trials, **(settings | changes))
 
 
 def records(out: Path) -> dict[str, Any]:
@@ -84,8 +86,8 @@ def test_a_mix_of_everything_is_what_corrupt_makes(digits: Path, tmp_path: Path)
 
 
 def test_grids_are_all_combinations_once(digits: Path, tmp_path: Path) -> None:
-    made, too_many = make_plan(config(digits, tmp_path, total="100,2000", share="1,0.1", clean="5", sigma="0.2,0.2+0.5", seeds=2))
-    assert too_many == 4  # 2,000 images are not there, in 2 shares and 2 kinds of noise
+    made, too_many = make_plan(config(digits, tmp_path, total="100", share="1,0.1", clean="5,2000", sigma="0.2,0.2+0.5", seeds=2))
+    assert too_many == 2  # 2,000 images are not there, for either kind of noise
     names = [trial.name for trial in made.trials]
     assert names == ["c100-r0", "c100-r1", *(f"c10-{n}-r{r}" for n in ("s0.2x90", "s0.2x45-s0.5x45") for r in (0, 1)), "c5-r0", "c5-r1"]
     lengths, _ = make_plan(config(digits, tmp_path, clean="5", n_images="1000,2000", preset="digits,mini"))
@@ -115,6 +117,7 @@ def test_plans_are_read_as_they_were_written_and_as_people_edit_them(digits: Pat
         ({"train": {"seed": 5}}, "'seed' is the sweep's own"),
         ({"train": {"batch": 0}}, "--batch 0"),
         ({"threads": 0}, "must be at least 1"),
+        ({"n_generated": 3}, "n_generated 0 or at least 8"),
         ({"held_out": "nowhere"}, "nowhere: not a packed data set"),
     ],
 )
@@ -132,7 +135,8 @@ def test_wrong_plans_are_refused_whole(change: dict[str, Any], message: str, dig
         (["--total", "100", "--share", "1.5"], "1.5 is out of range"),
         (["--total", "100", "--sigma", "-1"], "-1 is out of range"),
         ([], "give --total"),
-        (["--total", "99999"], "too few for any combination"),
+        (["--total", "99999"], "has 1,500 images, 99,999 are asked for"),
+        (["--clean", "99999"], "too few for any combination"),
         (["--recipe", "nothing"], "there is no such recipe; they are capacity"),
         (["--clean", "10", "--n-images", "1"], "less than one batch"),
     ],
@@ -148,6 +152,13 @@ def test_bad_options_end_in_one_line(
     assert not (tmp_path / "s").exists()
 
 
+def test_options_override_recipes_wherever_they_stand(digits: Path, tmp_path: Path) -> None:
+    words = ["--out", str(tmp_path / "s"), "--data", str(digits / "train"), "--held-out", str(digits / "held-out")]
+    assert main(["sweep", "plan", "--total", "500", "--recipe", "small-study", *words]) == 0
+    made = load_plan(tmp_path / "s")
+    assert {trial.clean + sum(part.count for part in trial.noisy) for trial in made.trials} == {500}
+
+
 def test_recipes_are_plans(digits: Path) -> None:
     assert len(recipes()) >= 8
     for name in recipes():
@@ -155,12 +166,12 @@ def test_recipes_are_plans(digits: Path) -> None:
         assert list(config(digits, Path("x"), **values).mixes())
     table = {name: yaml.safe_load(recipe(name).read_text()) for name in recipes() if name.startswith("table3")}
     assert {name: int(values["total"]) for name, values in table.items()} == {
-        "table3-cifar10": 60_000,
-        "table3-celeba-hq-64": 30_000,
-        "table3-imagenet-64": 1_300_000,
+        "table3-cifar10": 50_000,
+        "table3-celeba-hq-64": 27_000,
+        "table3-imagenet-64": 1_281_167,
     }
     mixes = set(config(digits, Path("x"), **yaml.safe_load(recipe("table1-cifar10").read_text())).mixes())
-    assert {(c, n) for c, n, _ in mixes} == {(60_000, 0), (6_000, 54_000), (0, 60_000), (6_000, 0)}
+    assert {(c, n) for c, n, _ in mixes} == {(50_000, 0), (5_000, 45_000), (0, 50_000), (5_000, 0)}
 
 
 # ---- running -----------------------------------------------------------------------------------------------------------
@@ -176,7 +187,7 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(done: Pat
     text = (done / "sweep.yaml").read_text()
     try:
         (done / "sweep.yaml").write_text(text.replace("batch: 64", "batch: 32"))
-        with pytest.raises(UserError, match="trained by other settings"):
+        with pytest.raises(UserError, match="batch was 64, is 32"):
             run_sweep(done, quiet=True)
     finally:
         (done / "sweep.yaml").write_text(text)
@@ -193,6 +204,7 @@ def test_a_killed_worker_is_replaced_and_the_records_are_the_same(digits: Path, 
                 words = (metrics.parent.parent / "lock").read_text().split()
                 victim = int(words[1]) if words else 0
             time.sleep(0.02)
+        assert victim, process.poll()
         os.kill(victim, signal.SIGKILL)
         out, _ = process.communicate(timeout=200)
     assert process.returncode == 0
@@ -219,7 +231,7 @@ def test_interrupted_sweeps_go_on(digits: Path, done: Path, tmp_path: Path) -> N
 def test_failures_are_told_and_stop_nothing(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Noise above almost every training level cannot be trained on; that is known only from the data."""
     save_plan(plan(digits, [Trial(0, [NoisyPart(500.0, 30)]), Trial(40)]), tmp_path)
-    assert main(["sweep", "run", str(tmp_path), "--jobs", "1", "--json"]) == 0
+    assert main(["sweep", "run", str(tmp_path), "--jobs", "1", "--json"]) == 1
     status = json.loads(capsys.readouterr().out)
     assert (status["done"], status["failed"]) == (1, 1)
     assert "above almost every training level" in status["trials"][0]["error"]
@@ -227,12 +239,51 @@ def test_failures_are_told_and_stop_nothing(digits: Path, tmp_path: Path, capsys
     assert capsys.readouterr().out.startswith("failed   c0-s500x30-r0: the cleanest image has sigma 500")
 
 
+def test_a_trial_that_kills_its_workers_fails_alone(digits: Path, tmp_path: Path) -> None:
+    """A worker that is killed whenever it begins, as by a training that needs too much memory; the other trial is done."""
+    save_plan(plan(digits, [TRIALS[0], TRIALS[1]]), tmp_path)
+    command = [sys.executable, "-m", "noiseworth.cli", "sweep", "run", str(tmp_path), "--jobs", "1", "--json"]
+    place = tmp_path / "trials" / TRIALS[0].name
+    killed: set[int] = set()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        while process.poll() is None and not (place / "failed.txt").is_file():
+            words = (place / "lock").read_text().split() if (place / "lock").is_file() else []
+            if words and int(words[1]) not in killed:
+                killed.add(int(words[1]))
+                os.kill(int(words[1]), signal.SIGKILL)
+            time.sleep(0.01)
+        out, _ = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert len(killed) == 3
+    status = json.loads(out)
+    assert (status["done"], status["failed"]) == (1, 1)
+    assert "its worker died 3 times (signal 9" in status["trials"][0]["error"]
+    assert run_sweep(tmp_path, jobs=1, quiet=True).done == 2  # tried again, undisturbed
+
+
+def test_what_a_killed_process_left_is_cleared(done: Path) -> None:
+    place = done / "trials" / TRIALS[0].name
+    for name in ("data", ".data.1.partial"):
+        (place / name).mkdir()
+    assert try_trial(done, load_plan(done), TRIALS[0]) == "done"
+    assert not (place / "data").exists()
+    assert not (place / ".data.1.partial").exists()
+
+
+def test_records_of_other_held_out_images_are_not_mixed_in(done: Path, digits: Path, tmp_path: Path) -> None:
+    mix(digits / "held-out", tmp_path / "others", clean=100, noisy=[], seed=0)
+    with pytest.raises(UserError, match=r"was measured otherwise than sweep\.yaml says now"):
+        load_trial(done, plan(digits, held_out=str(tmp_path / "others")), TRIALS[0])
+
+
 def test_plans_for_gpus_are_not_run_without(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_plan(plan(digits, gpus=1.0), tmp_path)
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     assert main(["sweep", "run", str(tmp_path)]) == 2
-    assert "set gpus: 0 in sweep.yaml" in capsys.readouterr().err
+    assert "a training wants 1 GPUs, here are 0" in capsys.readouterr().err
+    assert main(["sweep", "run", str(tmp_path), "--jobs", "-1"]) == 2
+    assert "--jobs -1: must be at least 1" in capsys.readouterr().err
 
 
 def test_ray_finds_the_same(digits: Path, done: Path, tmp_path: Path) -> None:
@@ -247,6 +298,7 @@ def test_ray_finds_the_same(digits: Path, done: Path, tmp_path: Path) -> None:
                 words = (begun.parent.parent / "lock").read_text().split()
                 victim = int(words[1]) if words else 0
             time.sleep(0.02)
+        assert victim, process.poll()
         os.kill(victim, signal.SIGKILL)
         out, _ = process.communicate(timeout=220)
     assert process.returncode == 0

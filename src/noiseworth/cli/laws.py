@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from noiseworth.cli.words import print_settings
+from noiseworth.cli.words import print_settings, say
 from noiseworth.experiments.config import TheoryConfig
 from noiseworth.records import to_json
 
@@ -32,6 +32,7 @@ def fit(source: str, quality: str | None = None, where: str = "", page: str | No
     if as_json:
         print(to_json(law))
         return
+    _tell_left_out(observations.left_out)
     exponent = f"{law.exponent:.3g} ({law.exponent_low:.3g} to {law.exponent_high:.3g})"
     print(f"{law.n_observations} models, quality = {law.floor:.3g} + A n_eff^-alpha, where a noisy image adds its worth to n_eff")
     print(f"alpha = {exponent}, typical residual {law.typical_residual:.1%}")
@@ -47,6 +48,11 @@ def fit(source: str, quality: str | None = None, where: str = "", page: str | No
             print(f"{words}: AICc {law.aicc[name]:.1f}, {held}{better}")
     if page:
         print(f"{page}: open it in a browser")
+
+
+def _tell_left_out(count: int) -> None:
+    if count:
+        say(f"noiseworth: {count} models without clean images are left out: they follow no law of both kinds")
 
 
 def price(
@@ -81,6 +87,7 @@ def price(
     if as_json:
         print(to_json(found))
         return
+    _tell_left_out(observations.left_out)
     print(f"noise {found.sigma:g}, beside {found.n_clean:,} clean and {found.n_noisy:,} such noisy images: noisy images for one clean")
     print(f"  on average     {found.average:.3g} ({found.average_low:.3g} to {found.average_high:.3g})")
     print(f"  the next one   {found.marginal:.3g} ({found.marginal_low:.3g} to {found.marginal_high:.3g})")
@@ -135,6 +142,7 @@ def plan(
     if as_json:
         print(to_json(found))
         return
+    _tell_left_out(observations.left_out)
     for name, purchase in (("buy", found.best), ("all clean", found.all_clean)):
         predicted = f"predicted quality {purchase.quality:.3g} ({purchase.low:.3g} to {purchase.high:.3g})"
         print(f"{name:<10} {purchase.n_clean:>10,} clean {purchase.n_noisy:>10,} noisy   {predicted}")

@@ -22,7 +22,7 @@ _CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
     "theory": (theory, TheoryConfig),
     "sweep plan": (sweep_plan, SweepConfig),
 }
-_FUNCTIONS: dict[str, Callable[..., None]] = {
+_FUNCTIONS: dict[str, Callable[..., int | None]] = {
     "pack": pack,
     "corrupt": corrupt,
     "inspect": inspect,
@@ -133,7 +133,7 @@ def _add_options(sub: ArgumentParser, name: str) -> None:
     sub.add_argument("--json", type=bool, default=False, help="Print JSON for programs, and no progress bar.")
 
 
-def _run(arguments: Namespace) -> None:
+def _run(arguments: Namespace) -> int:
     name, given = arguments.subcommand, arguments[arguments.subcommand]
     if name in _GROUPS:
         name, given = f"{name} {given.subcommand}", given[given.subcommand]
@@ -145,11 +145,11 @@ def _run(arguments: Namespace) -> None:
         function, kind = _CONFIGS[name]
         dry_run = values.pop("dry_run")
         function(kind(**values), dry_run, as_json)
-        return
+        return 0
     if name == "pack":
         ends = values.pop("range")
         values["value_range"] = None if ends is None else (ends[0], ends[1])
-    _FUNCTIONS[name](**values, as_json=as_json)
+    return _FUNCTIONS[name](**values, as_json=as_json) or 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         plain = [word for word in words if not word.startswith("-")]
         command = " ".join(plain[: 2 if plain[0] in _GROUPS else 1]) if plain else None
         arguments = make_parser(command).parse_args(_with_recipe(words) or ["--help"])
-        _run(arguments)
+        return _run(arguments)
     except Stopped as stop:
         say(f"noiseworth: {stop}")
         return 128 + stop.number
@@ -171,7 +171,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("noiseworth: interrupted")
         return 130
-    return 0
 
 
 def _normal(word: str) -> str:
@@ -184,16 +183,17 @@ def _normal(word: str) -> str:
 
 
 def _with_recipe(words: list[str]) -> list[str]:
-    """`--recipe NAME` is the configuration file of that name that comes with the package."""
-    found = []
+    """`--recipe NAME` is the configuration file of that name in the package; it is put first, so that options override it."""
+    found, files = [], []
     left = iter(words)
     for word in left:
         name, equals, value = word.partition("=")
-        if name != "--recipe":
-            found.append(word)
+        if name == "--recipe":
+            files.append(f"--config={recipe(value if equals else next(left, ''))}")
         else:
-            found.append(f"--config={recipe(value if equals else next(left, ''))}")
-    return found
+            found.append(word)
+    at = next((i for i, word in enumerate(found) if word.startswith("-")), len(found))
+    return found[:at] + files + found[at:]
 
 
 def _fail(message: str) -> int:

@@ -26,8 +26,8 @@ def sweep_plan(config: SweepConfig, dry_run: bool, as_json: bool) -> None:
     print(f"{path}: {len(plan.trials):,} trainings; read it, then: noiseworth sweep run {config.out}")
 
 
-def sweep_run(out: str, on: Literal["local", "ray"] = "local", jobs: int = 0, address: str | None = None, *, as_json: bool) -> None:
-    """Train what is not trained yet. Ctrl-C stops and saves, the same command goes on.
+def sweep_run(out: str, on: Literal["local", "ray"] = "local", jobs: int = 0, address: str | None = None, *, as_json: bool) -> int:
+    """Train what is not trained yet. Ctrl-C stops and saves, the same command goes on. Exit code 1 if a training failed.
 
     Args:
         out: the sweep's directory.
@@ -43,10 +43,11 @@ def sweep_run(out: str, on: Literal["local", "ray"] = "local", jobs: int = 0, ad
         table, _, _ = collect(out)
     if as_json:
         print(to_json(status))
-        return
-    _print_status(status, failures_only=True)
-    if status.done:
-        print(f"{table}: for noiseworth fit, price and plan")
+    else:
+        _print_status(status, failures_only=True)
+        if status.done:
+            print(f"{table}: for noiseworth fit, price and plan")
+    return 1 if status.failed + status.running + status.waiting else 0
 
 
 def sweep_status(out: str, *, as_json: bool) -> None:

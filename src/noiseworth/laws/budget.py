@@ -82,7 +82,7 @@ def plan_purchase(
         flip_ratio=1 / marginal_worth(law, float(clean[0]), float(noisy[0]), column),
         least_clean_share=least,
         following=_following(law, market, *have, column),
-        next_runs=next_runs(law, observations, column, float(clean[best]), float(noisy[best])),
+        next_runs=next_runs(law, observations, column, float(clean[0]), float(noisy[0])),
         beyond="more" if total > 1.01 * seen.max() else "fewer" if total < 0.99 * seen.min() else None,
     )
 

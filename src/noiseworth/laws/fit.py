@@ -135,6 +135,8 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
         if len(o) < len(starts[0]) + 2:
             raise UserError(f"{len(o)} observations cannot determine {len(starts[0])} parameters; {len(starts[0]) + 2} at least")
         _check_design(o)
+        if name == "two":
+            fit_law(o, "one")  # where the simpler law cannot be told, neither can this one
     target, scale = np.log(o.quality), _ROUGH
     best = min((_solve(name, o, unit, target, start, start, scale) for start in starts), key=lambda r: r[1])
     for _ in range(3):  # the typical residual is found along the way
@@ -237,13 +239,15 @@ def _check_design(o: Observations) -> None:
 
 
 def held_out_errors(observations: Observations, name: str, splits: int = 20, share: float = 0.7, seed: int = 0) -> Array:
-    """Relative errors `|predicted / measured - 1|` of the observations left out, over random splits; all splits count, also those
-    whose design hardly determines the law."""
+    """Relative errors `|predicted / measured - 1|` of the mixes left out, over random splits; all splits count, also those whose
+    design hardly determines the law."""
     rng, errors = np.random.default_rng(seed), []
-    kept = round(share * len(observations))
+    number = observations.mixes()  # repeats of a mix are left out together: one of them would tell the others
+    kept = round(share * (number.max() + 1))
     for _ in range(splits):
-        order = rng.permutation(len(observations))
-        rest = observations.take(order[kept:])
-        law = fit_law(observations.take(order[:kept]), name, check=False)
+        order = rng.permutation(number.max() + 1)
+        inside = np.isin(number, order[:kept])
+        rest = observations.take(~inside)
+        law = fit_law(observations.take(inside), name, check=False)
         errors.append(np.abs(law.predict(rest) / rest.quality - 1))
     return np.concatenate(errors)

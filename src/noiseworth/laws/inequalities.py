@@ -26,14 +26,16 @@ class PriceInterval:
         return self.high is not None and self.low > self.high
 
 
-def price_intervals(observations: Observations, uncertainty: float = 0.0) -> list[PriceInterval]:
-    """An interval for each noise level.
+def price_intervals(observations: Observations, uncertainty: float | None = None) -> list[PriceInterval]:
+    """An interval for each noise level. Repeats of a mix are averaged first: extremes over all pairs would be those of chance.
 
     Args:
         observations: some of them with clean images alone.
-        uncertainty: relative; a pair whose qualities differ by no more says nothing. With 0 every pair counts, and a tie says
-            "not better", as in the paper.
+        uncertainty: relative; a pair whose qualities differ by no more says nothing. By default twice the standard error of a
+            difference, by the repeats; without repeats, or with 0, every pair counts, and a tie says "not better", as in the paper.
     """
+    observations, scatter = observations.averaged()
+    uncertainty = 2 * 2**0.5 * scatter if uncertainty is None else uncertainty
     alone = observations.n_noisy.sum(axis=1) == 0
     found = []
     for column, sigma in enumerate(observations.sigmas):

@@ -12,7 +12,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -34,13 +34,15 @@ class Observations:
     """One row a trained model.
 
     `n_clean` (N,) clean images; `n_noisy` (N, S) images of each noise in `sigmas` (S,), rising; `quality` (N,), positive, lower is
-    better (a Frechet distance, a risk).
+    better (a Frechet distance, a risk). `left_out` models had no clean images: they are another world (arXiv 2411.02780, table 3),
+    which no law of these knows.
     """
 
     n_clean: Array
     n_noisy: Array
     sigmas: tuple[float, ...]
     quality: Array
+    left_out: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.n_clean) == len(self.n_noisy) == len(self.quality) or self.n_noisy.shape[1:] != (len(self.sigmas),):
@@ -51,7 +53,23 @@ class Observations:
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Observations":
         """Some of the rows."""
-        return Observations(self.n_clean[rows], self.n_noisy[rows], self.sigmas, self.quality[rows])
+        return replace(self, n_clean=self.n_clean[rows], n_noisy=self.n_noisy[rows], quality=self.quality[rows])
+
+    def mixes(self) -> NDArray[np.int64]:
+        """A number for each model (N,); those with the same numbers of images have the same."""
+        table = np.column_stack([self.n_clean, self.n_noisy])
+        numbers: NDArray[np.int64] = np.unique(table, axis=0, return_inverse=True)[1].reshape(-1)
+        return numbers
+
+    def averaged(self) -> tuple["Observations", float]:
+        """One row for each mix, with the geometric mean of its quality, and the relative scatter of that mean (0 without repeats)."""
+        number = self.mixes()
+        firsts = np.array([int(np.flatnonzero(number == k)[0]) for k in range(number.max() + 1)])
+        logs = [np.log(self.quality[number == k]) for k in range(number.max() + 1)]
+        freedom = sum(len(values) - 1 for values in logs)
+        squares = float(sum(((values - values.mean()) ** 2).sum() for values in logs))
+        scatter = (squares / freedom / (len(self) / len(logs))) ** 0.5 if freedom else 0.0
+        return replace(self.take(firsts), quality=np.exp([values.mean() for values in logs])), scatter
 
 
 def from_rows(rows: Sequence[tuple[float, float, float, float]]) -> Observations:
@@ -108,7 +126,11 @@ def read_observations(source: str, *, quality: str | None = None, where: str = "
         if wanted not in rows[0][1]:
             has = f"the columns are {', '.join((*_COLUMNS, column))}"
             raise UserError(f"{name}: column {wanted!r} is missing; {has}")
-    return _assemble([_row(line, column, f"{name}: line {number}") for number, line in rows])
+    models = [_row(line, column, f"{name}: line {number}") for number, line in rows]
+    mixed = [model for model in models if model[0] > 0]
+    if not mixed:
+        raise UserError(f"{name}: no model had clean images, and a law of both kinds needs some")
+    return replace(_assemble(mixed), left_out=len(models) - len(mixed))
 
 
 def predicted_worth(source: str, *, where: str = "") -> list[tuple[str, float, float, float, float]]:
@@ -138,7 +160,7 @@ def _read_table(source: str, where: str) -> tuple[str, list[tuple[int, dict[str,
             reader = csv.DictReader(file)
             if missing := [c for c in _COLUMNS if c not in (reader.fieldnames or [])]:
                 raise UserError(f"{path}: column {missing[0]!r} is missing; the columns are {', '.join(_COLUMNS)} and a quality")
-            rows = [(number, line) for number, line in enumerate(reader, 2)]
+            rows = [(number, {k: v or "" for k, v in line.items() if k is not None}) for number, line in enumerate(reader, 2)]
     except FileNotFoundError:
         raise UserError(f"{source}: no such file; give a CSV file, a sweep, or {PUBLISHED}NAME") from None
     except UnicodeDecodeError:

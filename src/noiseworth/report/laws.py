@@ -83,7 +83,8 @@ def _residuals(o: Observations, law: Law) -> Callable[[Any], None]:
 def _prices(record: LawRecord) -> Callable[[Any], None]:
     sigmas = [p.sigma for p in record.prices]
     price = np.array([p.price for p in record.prices])
-    low, high = np.array([1 / p.rate_high for p in record.prices]), np.array([1 / max(p.rate_low, 1e-3) for p in record.prices])
+    low = np.array([1 / p.rate_high for p in record.prices])
+    high = np.maximum([1 / max(p.rate_low, 1e-3) for p in record.prices], price)
 
     def draw(axes: Any) -> None:
         axes.errorbar(sigmas, price, [price - low, high - price], fmt="o", color=COLOURS[0], label="one currency, 95% interval")

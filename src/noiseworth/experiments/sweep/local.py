@@ -1,16 +1,21 @@
 """Workers of one machine: processes of their own, so that none can bring down another, or the sweep."""
 
+import math
 import os
 import platform
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from noiseworth.errors import UserError
-from noiseworth.experiments.sweep.trial import FAILED, held_by, holder, place_of
+from noiseworth.experiments.sweep.plan import plan_text
+from noiseworth.experiments.sweep.trial import FAILED, holder, place_of
+from noiseworth.experiments.sweep.worker import note_of
 from noiseworth.records import SweepPlan, SweepStatus, write_atomically
 
 TRIES = 3  # of a trial whose worker dies
@@ -23,14 +28,15 @@ def room(plan: SweepPlan) -> int:
     """Trainings at a time: as many as there are GPUs, or else cores, for.
 
     Raises:
-        UserError: they want a GPU, and this machine has none.
+        UserError: they want more GPUs than this machine has.
     """
     if plan.gpus:
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UserError("the plan wants GPUs and there is none here; set gpus: 0 in sweep.yaml, or use a cluster (--on ray)")
-        return max(1, int(torch.cuda.device_count() / plan.gpus))
+        here = len(_gpus())
+        if here < plan.gpus:
+            raise UserError(
+                f"a training wants {plan.gpus:g} GPUs, here are {here}; change gpus in sweep.yaml, or use a cluster (--on ray)"
+            )
+        return here * int(1 / plan.gpus) if plan.gpus < 1 else here // math.ceil(plan.gpus)
     return max(1, len(os.sched_getaffinity(0)) // plan.threads)
 
 
@@ -38,8 +44,10 @@ def run_locally(out: Path, plan: SweepPlan, jobs: int, look: Callable[[], SweepS
     """Keep `jobs` workers at work until every trial is done or failed.
 
     Raises:
-        UserError: workers die before they take a trial.
+        UserError: workers die before they take a trial, or there are not GPUs for so many.
     """
+    if plan.gpus and jobs > room(plan):
+        raise UserError(f"--jobs {jobs}: there are GPUs for {room(plan)}")
     workers: dict[int, subprocess.Popen[bytes]] = {}  # by slot
     deaths: Counter[str] = Counter()
     places = {trial.name: place_of(out, trial) for trial in plan.trials}
@@ -47,18 +55,9 @@ def run_locally(out: Path, plan: SweepPlan, jobs: int, look: Callable[[], SweepS
     try:
         while True:
             for slot, worker in list(workers.items()):
-                if worker.poll() is None:
-                    continue
-                del workers[slot]
-                if worker.returncode == 0:
-                    continue
-                name = next((name for name, place in places.items() if held_by(place, worker.pid)), "")
-                deaths[name] += 1
-                if deaths[name] >= TRIES:
-                    if not name:
-                        raise UserError(f"{out}: its workers die before they take a trial; the end of {log} says why")
-                    why = f"signal {-worker.returncode}" if worker.returncode < 0 else f"exit code {worker.returncode}"
-                    write_atomically(places[name] / FAILED, f"its worker died {TRIES} times ({why}; too little memory?); see {log}\n")
+                if worker.poll() is not None:
+                    del workers[slot]
+                    _note_death(out, worker, places, deaths, log)
             left = [t.name for t in look().trials if t.state in ("running", "waiting")]
             if not left:
                 return
@@ -74,16 +73,49 @@ def run_locally(out: Path, plan: SweepPlan, jobs: int, look: Callable[[], SweepS
             time.sleep(_PAUSE)
     finally:
         _stop(list(workers.values()))
+        for note in (out / "trials").glob(".worker-*"):
+            note.unlink(missing_ok=True)
+
+
+def _note_death(out: Path, worker: "subprocess.Popen[bytes]", places: dict[str, Path], deaths: Counter[str], log: Path) -> None:
+    """Count a worker's death against the trial that it trained; too many fail the trial. To be stopped from outside is none."""
+    note = note_of(out, worker.pid)
+    name = note.read_text(encoding="utf-8") if note.is_file() else ""
+    note.unlink(missing_ok=True)
+    code = worker.returncode
+    if code in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT):
+        return
+    deaths[name] += 1
+    if deaths[name] < TRIES:
+        return
+    if not name:
+        raise UserError(f"{out}: its workers die before they take a trial; the end of {log} says why")
+    why = f"signal {-code}" if code < 0 else f"exit code {code}"
+    write_atomically(places[name] / FAILED, f"its worker died {TRIES} times ({why}; too little memory?); see {log}\n")
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def _start(out: Path, plan: SweepPlan, slot: int, log: Path) -> "subprocess.Popen[bytes]":
     """A worker in a session of its own: Ctrl-C in the terminal is for the sweep, which tells its workers."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(plan.threads)}
+    mine = []  # without GPUs none is seen, so that records do not depend on the machine
     if plan.gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = str(int(slot * plan.gpus))
-    command = [sys.executable, "-m", "noiseworth.experiments.sweep.worker", str(out)]
-    with log.open("ab") as file:
-        return subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
+        each, sharing = math.ceil(plan.gpus), max(1, int(1 / plan.gpus))
+        mine = _gpus()[slot // sharing * each :][:each]
+    environment = os.environ | {"OMP_NUM_THREADS": str(plan.threads), "CUDA_VISIBLE_DEVICES": ",".join(mine)}
+    command = [sys.executable, "-m", "noiseworth.experiments.sweep.worker", str(out), str(os.getpid())]
+    with log.open("ab") as file, tempfile.TemporaryFile() as text:
+        text.write(plan_text(plan).encode())
+        text.seek(0)
+        return subprocess.Popen(command, stdin=text, stdout=file, stderr=file, env=environment, start_new_session=True)
 
 
 def _stop(workers: "list[subprocess.Popen[bytes]]") -> None:

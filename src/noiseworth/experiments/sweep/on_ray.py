@@ -4,11 +4,12 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from noiseworth.errors import Stopped, UserError
 from noiseworth.experiments.sweep.local import TRIES
-from noiseworth.experiments.sweep.plan import load_plan
-from noiseworth.experiments.sweep.trial import FAILED, place_of, try_trial
+from noiseworth.experiments.sweep.plan import parse_plan, plan_text
+from noiseworth.experiments.sweep.trial import FAILED, try_trial
 from noiseworth.records import SweepPlan, SweepStatus, write_atomically
 
 _PATIENCE = 120.0
@@ -29,7 +30,7 @@ def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[
         if own:
             os.environ.setdefault("RAY_worker_niceness", "0")  # a Ray of our own is not to yield to everything else
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except ConnectionError as error:
+    except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"--address {address}: no Ray cluster there ({' '.join(str(error).split())[:200]})") from None
     waiting = {}
     try:
@@ -39,19 +40,14 @@ def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[
                 raise UserError(
                     f"a training wants {wanted:g} {name}s, no machine of the cluster has more than {most:g}; see sweep.yaml"
                 )
-        task = ray.remote(num_cpus=plan.threads, num_gpus=plan.gpus, max_retries=TRIES - 1)(_task)
-        trials = {trial.name: trial for trial in plan.trials}
+        task = ray.remote(num_cpus=plan.threads, num_gpus=plan.gpus, max_retries=TRIES - 1, retry_exceptions=[TrialStoppedError])(_task)
+        text, folder = plan_text(plan), str(Path.cwd())
         left = [t.name for t in look().trials if t.state in ("running", "waiting")]
-        waiting = {task.options(name=name).remote(str(out), name, str(Path.cwd())): name for name in left}
+        waiting = {task.options(name=name).remote(str(out), text, name, folder): name for name in left}
         while waiting:
             ready, _ = ray.wait(list(waiting), timeout=0.5)
             for reference in ready:
-                name = waiting.pop(reference)
-                try:
-                    ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    reason = str(error).strip().splitlines()[0]
-                    write_atomically(place_of(out, trials[name]) / FAILED, f"its worker was lost {TRIES} times ({reason})\n")
+                _take(ray, reference, out / "trials" / waiting.pop(reference))
             look()
     finally:
         for reference in waiting:
@@ -62,14 +58,33 @@ def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[
             ray.shutdown()
 
 
-def _task(out: str, name: str, folder: str) -> str:
+class TrialStoppedError(Exception):
+    """A worker was told to stop, not by us: another takes its trial."""
+
+
+def _take(ray: Any, reference: Any, place: Path) -> None:
+    """Write down why a trial has no result, where it has none."""
+    try:
+        ray.get(reference)
+        return
+    except ray.exceptions.RayTaskError as error:
+        reason = str(error.cause or error).strip().splitlines()[-1]
+    except ray.exceptions.RayError as error:
+        reason = f"its worker was lost {TRIES} times ({str(error).strip().splitlines()[0]})"
+    place.mkdir(parents=True, exist_ok=True)
+    write_atomically(place / FAILED, reason + "\n")
+
+
+def _task(out: str, text: str, name: str, folder: str) -> str:
     """One trial on a Ray worker. Paths are those of the folder that the sweep was started in."""
     os.chdir(folder)
-    plan = load_plan(Path(out))
+    plan = parse_plan(text, "the plan")
+    if not plan.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # so that records do not depend on the machine
     trial = {trial.name: trial for trial in plan.trials}[name]
     try:
         while (outcome := try_trial(Path(out), plan, trial)) == "busy":  # a worker that is being given up still holds it
             time.sleep(1)
     except Stopped:
-        return "stopped"
+        raise TrialStoppedError(name) from None
     return outcome

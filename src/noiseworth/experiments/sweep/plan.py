@@ -15,6 +15,7 @@ from noiseworth.records import NoisyPart, SweepPlan, Trial, from_json, write_ato
 from noiseworth.train.config import TrainConfig
 
 FILE = "sweep.yaml"
+_FEWEST = 8  # images that every distance can be measured with
 _OWN = ("data", "out", "seed", "resume", "use")  # settings of `train` that belong to the sweep
 
 
@@ -28,6 +29,8 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
     axes = config.train_axes
     for clean, noisy, levels in config.mixes():
         if clean + noisy > available:
+            if config.total and not config.clean:
+                raise UserError(f"{config.data}: has {available:,} images, {clean + noisy:,} are asked for; name smaller --total")
             too_many += 1
             continue
         for values in product(*axes.values()):
@@ -103,13 +106,26 @@ def load_plan(out: Path) -> SweepPlan:
     """
     path = out / FILE
     try:
-        plan = from_json(SweepPlan, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{out}: not a sweep (no {FILE}); make one with `noiseworth sweep plan`") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file") from None
+    plan = parse_plan(text, str(path))
     check_plan(plan, out)
     return plan
+
+
+def parse_plan(text: str, where: str) -> SweepPlan:
+    """The plan that `plan_text` wrote, or somebody edited; not checked against its data.
+
+    Raises:
+        UserError: it is not one.
+    """
+    try:
+        return from_json(SweepPlan, yaml.safe_load(text), where)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not YAML ({str(error).splitlines()[0]})") from None
 
 
 def check_plan(plan: SweepPlan, out: Path) -> None:
@@ -121,8 +137,12 @@ def check_plan(plan: SweepPlan, out: Path) -> None:
     available, shape = len(_clean(plan.data)), open_dataset(plan.data).shape
     if _clean(plan.held_out).shape != shape:
         raise UserError(f"{plan.held_out}: its images have another shape than those of {plan.data}")
-    if plan.threads < 1 or plan.gpus < 0 or plan.n_generated < 0 or plan.n_generated == 1 or plan.steps < 1:
-        raise UserError("threads and steps must be at least 1, gpus at least 0, n_generated 0 or at least 2")
+    if len(_clean(plan.held_out)) < 2:
+        raise UserError(f"{plan.held_out}: holds fewer than 2 images to measure with")
+    if _clean(plan.held_out).record.fingerprint == _clean(plan.data).record.fingerprint:
+        raise UserError(f"{plan.held_out}: holds the images that are trained on; measure with others (`noiseworth pack --held-out`)")
+    if plan.threads < 1 or plan.gpus < 0 or plan.steps < 2 or (plan.n_generated and plan.n_generated < _FEWEST):
+        raise UserError(f"threads must be at least 1, gpus 0, steps 2, and n_generated 0 or at least {_FEWEST}")
     if not plan.trials:
         raise UserError(f"{out / FILE}: has no trials")
     seen: set[str] = set()

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from noiseworth.errors import Stopped
+from noiseworth.errors import Stopped, UserError
 from noiseworth.experiments.sweep.local import room, run_locally
 from noiseworth.experiments.sweep.plan import load_plan
 from noiseworth.experiments.sweep.status import Watch
@@ -35,6 +35,8 @@ def run_sweep(
         UserError: the plan is wrong, or Ray is not installed.
         Stopped: SIGINT or SIGTERM; what was trained is saved.
     """
+    if jobs < 0:
+        raise UserError(f"--jobs {jobs}: must be at least 1, or 0 for as many as there is room for")
     out = Path(out)
     plan = load_plan(out)
     watch = Watch(out, plan)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from noiseworth.data.corrupt import mix
 from noiseworth.data.dataset import open_dataset
@@ -23,7 +23,7 @@ from noiseworth.records import SweepPlan, Trial, TrialRecord, load_record, to_js
 from noiseworth.train.driver import run_training
 from noiseworth.train.run import load_run
 
-Outcome = Literal["done", "failed", "busy"]
+Outcome = Literal["done", "failed", "busy", "broken"]
 FAILED, RECORD = "failed.txt", "trial.json"
 
 
@@ -68,16 +68,11 @@ def holder(place: Path) -> tuple[str, int] | None:
     return host, int(pid)
 
 
-def held_by(place: Path, pid: int) -> bool:
-    """Whether that process of this machine, dead or alive, was the last to hold the trial."""
-    try:
-        return (place / "lock").read_text(encoding="utf-8").split() == [platform.node(), str(pid)]
-    except FileNotFoundError:
-        return False
-
-
 def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
     """Train and measure a trial, unless it is done, has failed, or is in other hands; a failure is written down, not raised.
+
+    Returns:
+        "broken" if it failed in a way that nobody foresaw: this process may not be fit for another trial.
 
     Raises:
         Stopped: SIGINT or SIGTERM; the training is saved.
@@ -87,6 +82,7 @@ def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
         if not mine:
             return "busy"
         if (place / RECORD).is_file():
+            _clear(place)  # whoever wrote it may have died before
             return "done"
         if (place / FAILED).is_file():
             return "failed"
@@ -100,17 +96,30 @@ def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
             raise
         except Exception as error:  # whatever it is, the other trials go on
             write_atomically(place / FAILED, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
-            return "failed"
-        shutil.rmtree(place / "data", ignore_errors=True)
+            return "broken"
+        _clear(place)
         return "done"
+
+
+def _clear(place: Path) -> None:
+    """Remove the trial's images, also those of a process that died while it wrote them."""
+    for folder in (place / "data", *place.glob(".data.*.partial")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _train(place: Path, plan: SweepPlan, trial: Trial) -> float:
     """Train on the trial's data; the seconds of its training."""
     import torch
+    from accelerate.state import AcceleratorState
 
     torch.set_num_threads(plan.threads)
-    if not (place / "data").is_dir():
+    AcceleratorState._reset_state(reset_partial_state=True)  # it remembers the precision of the trial before
+    if (place / "data").is_dir():
+        made = open_dataset(place / "data").record.provenance[-1]
+        if made.get("source_fingerprint") != open_dataset(plan.data).record.fingerprint:
+            raise UserError(f"{place}: was begun on other images than {plan.data} has; remove it to train it again")
+    else:
+        _clear(place)
         mix(plan.data, place / "data", clean=trial.clean, noisy=[(p.sigma, p.count) for p in trial.noisy], seed=trial.seed)
     return run_training(train_config(plan, trial, place), quiet=True).seconds
 
@@ -140,6 +149,7 @@ def _measure(place: Path, plan: SweepPlan, trial: Trial, seconds: float) -> Tria
     return TrialRecord(
         trial=trial,
         train=plan.train | trial.train,
+        measured=_how(plan),
         n_images=done.n_images,
         parameters=done.parameters,
         risk=risk,
@@ -168,6 +178,24 @@ def load_trial(out: Path, plan: SweepPlan, trial: Trial) -> TrialRecord | None:
     if not path.is_file():
         return None
     record = load_record(TrialRecord, path)
-    if record.train != plan.train | trial.train:
-        raise UserError(f"{path}: was trained by other settings than sweep.yaml has now; remove {path.parent} to train it again")
+    for what, then, now in (("trained", record.train, plan.train | trial.train), ("measured", record.measured, _how(plan))):
+        if then != now:
+            key = next(key for key in {**then, **now} if then.get(key) != now.get(key))
+            change = f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
+            raise UserError(f"{path}: was {what} otherwise than sweep.yaml says now ({change}); remove {path.parent} to train it again")
     return record
+
+
+def _how(plan: SweepPlan) -> dict[str, Any]:
+    """What decides how trials are measured."""
+    return {
+        "data": _fingerprint(plan.data),
+        "held_out": _fingerprint(plan.held_out),
+        "n_generated": plan.n_generated,
+        "steps": plan.steps if plan.n_generated else None,
+    }
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(path: str) -> str:
+    return open_dataset(path).record.fingerprint

@@ -1,27 +1,40 @@
-"""A worker of a sweep on this machine: `python -m noiseworth.experiments.sweep.worker OUT` takes trial after trial until none is left.
+"""A worker of a sweep on this machine: takes trial after trial until none is left. The sweep's process starts it:
 
-Exit codes: 0 nothing left to take; 128 + number, stopped by a signal with the state saved; anything else, it died.
+    python -m noiseworth.experiments.sweep.worker OUT PID < sweep.yaml
+
+`PID` is the sweep's process: when that is gone the worker saves and stops, so that another sweep finds the machine free. What it trains
+is written to OUT/trials/.worker-PID. Exit codes: 0 nothing left to take, or not fit to take more; 128 + number, stopped by a signal
+with the state saved; anything else, it died.
 """
 
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from noiseworth.errors import Stopped
-from noiseworth.experiments.sweep.plan import load_plan
+from noiseworth.experiments.sweep.plan import parse_plan
 from noiseworth.experiments.sweep.trial import try_trial
 
 
-def work(out: Path) -> int:
+def note_of(out: Path, pid: int) -> Path:
+    """Where a worker writes what it trains."""
+    return out / "trials" / f".worker-{pid}"
+
+
+def work(out: Path, parent: int) -> int:
     """Take trials in the plan's order."""
     signal.signal(signal.SIGTERM, _stop)  # between trainings too; while one runs it sees to it itself
-    plan, parent = load_plan(out), os.getppid()
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    plan, note = parse_plan(sys.stdin.read(), "stdin"), note_of(out, os.getpid())
+    note.parent.mkdir(parents=True, exist_ok=True)
     try:
         for trial in plan.trials:
-            if os.getppid() != parent:
-                return 0  # the sweep was killed; another one's workers go on
-            try_trial(out, plan, trial)
+            note.write_text(trial.name, encoding="utf-8")
+            if try_trial(out, plan, trial) == "broken":
+                break
     except Stopped as stop:
         return 128 + stop.number
     return 0
@@ -31,5 +44,11 @@ def _stop(number: int, _: object) -> None:
     raise Stopped("stopped", number)
 
 
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 if __name__ == "__main__":
-    sys.exit(work(Path(sys.argv[1])))
+    sys.exit(work(Path(sys.argv[1]), int(sys.argv[2])))
