@@ -3,9 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.evaluate.frechet import frechet_estimate
+from noiseworth.evaluate.checks import check_features
+from noiseworth.evaluate.frechet import frechet_estimate, moments
 from noiseworth.evaluate.kernel import kernel_distance
-from noiseworth.evaluate.neighbours import memorisation, neighbour_scores
+from noiseworth.evaluate.leak import LeakedNoise
+from noiseworth.evaluate.neighbours import Memorisation, neighbour_scores
 from noiseworth.evaluate.sliced import sliced_wasserstein
 from noiseworth.records import DistanceRecord
 
@@ -13,34 +15,31 @@ Array = NDArray[np.floating]
 
 _NEIGHBOURS = 5
 _MOST = 10_000  # images for what compares all pairs
-_FEW = 10  # samples for each dimension, below which a covariance is a poor guess
 
 
 def distances(
-    generated: Array, real: Array, held_out: Array | None = None, *, leaked: float | None = None, seed: int = 0
+    generated: Array, real: Array, *, copies: Memorisation | None = None, leaked: LeakedNoise | None = None, seed: int = 0
 ) -> DistanceRecord:
-    """Everything that features (N, F) of generated, (M, F) of real and (K, F) of held-out real images say.
+    """Everything that features (N, F) of generated and (M, F) of real images say.
+
+    Neighbour scores depend on how many images there are of either kind; they are taken of equal numbers of both.
 
     Args:
-        held_out: real images that were not trained on: how many of them are nearer to a training image than its own neighbour says
-            how many would be by chance.
+        copies: whether training images were copied (`neighbours.memorisation`).
         leaked: noise that was learned (`leak.leaked_noise`), which is of pixels, not of features.
-        seed: of the bootstrap, of random directions, and of the order of subsets.
+        seed: of the bootstrap, of random directions, and of which images are taken where not all are.
 
     Raises:
         UserError: too few samples, different dimensions, or values that are not finite.
     """
-    frechet, kernel = frechet_estimate(generated, real, seed), kernel_distance(generated, real, seed=seed)
-    x, y = generated[:_MOST], real[:_MOST]
+    check_features(generated, real, least=_NEIGHBOURS + 1)
+    frechet, kernel = frechet_estimate(generated, moments(real), seed), kernel_distance(generated, real, seed=seed)
+    rng, count = np.random.default_rng(seed), min(len(generated), len(real), _MOST)
+    x, y = (features[np.sort(rng.permutation(len(features))[:count])] for features in (generated, real))
     near = neighbour_scores(x, y, _NEIGHBOURS)
-    copies = None if held_out is None else memorisation(x, real, held_out)
-    fewest = min(len(generated), len(real))
     warnings = []
-    if fewest < _FEW * generated.shape[1]:
-        warnings.append(
-            f"{fewest:,} images for {generated.shape[1]:,} features: the Frechet distance is mostly bias; "
-            "generate more, or use fewer features"
-        )
+    if frechet.distance - frechet.limit > frechet.distance / 2:
+        warnings.append(f"more than half of the Frechet distance is the bias of having {len(generated):,} images; look at its limit")
     return DistanceRecord(
         frechet=frechet.distance,
         frechet_limit=frechet.limit,
@@ -51,12 +50,15 @@ def distances(
         kernel_high=kernel.high,
         sliced=sliced_wasserstein(x, y, seed=seed),
         neighbours=_NEIGHBOURS,
+        compared=count,
         precision=near.precision,
         recall=near.recall,
         density=near.density,
         coverage=near.coverage,
         copied=None if copies is None else copies.share,
         copied_by_chance=None if copies is None else copies.by_chance,
-        leaked_noise=leaked,
+        leaked_noise=None if leaked is None else leaked.value,
+        leaked_low=None if leaked is None else leaked.low,
+        leaked_high=None if leaked is None else leaked.high,
         warnings=warnings,
     )

@@ -5,8 +5,9 @@
 Called FID only where the features are Inception's, which is nowhere in this module. Sums are float64, can be taken a batch at a time,
 and those of several processes can be merged.
 
-The distance of `n` samples is biased upwards by about `b / n` (Chong and Forsyth, arXiv 1911.07023). `frechet_estimate` reports it as
-the field does, and beside it the limit of infinitely many samples with an interval.
+The distance of `n` generated images is biased upwards by about `b / n` (Chong and Forsyth, arXiv 1911.07023). `frechet_estimate`
+reports it as the field does, and beside it the limit of infinitely many generated images, with an interval. The reference is taken as
+given: both are distances from these reference images, not from the law that they came from.
 """
 
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from noiseworth.errors import UserError
 Array = NDArray[np.float64]
 
 _BLOCKS = 50
+_BYTES = 1e9  # for the blocks' sums of squares
 _RESAMPLES = {128: 200, 512: 60}  # by dimension; 20 beyond
 
 
@@ -108,7 +110,8 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 @dataclass(frozen=True)
 class FrechetEstimate:
-    """`distance` of these samples as the field reports it, `limit` of infinitely many, and the limit's 95% interval."""
+    """`distance` of these images as the field reports it, `limit` of infinitely many, and the limit's 95% interval. Where a model is as
+    good as the reference can tell, limit and interval reach below 0."""
 
     distance: float
     limit: float
@@ -116,32 +119,35 @@ class FrechetEstimate:
     high: float
 
 
-def frechet_estimate(x: NDArray[np.floating], y: NDArray[np.floating], seed: int = 0) -> FrechetEstimate:
-    """Distance of features (N, F) and (M, F), with its limit and interval.
+def frechet_estimate(x: NDArray[np.floating], reference: Moments, seed: int = 0) -> FrechetEstimate:
+    """Distance of generated images' features (N, F) from a reference, with its limit and interval.
 
-    The bias is `b / n` where n is large: halves of the samples are `b / n` further apart than the whole, which gives the limit. The
-    interval is that of a normal law, with the standard deviation of the bootstrap over blocks of samples; it needs distances well above
-    their own bias, and is cut off at 0.
+    The bias is `b / n`: halves of the images are `b / n` further away than the whole, which gives the limit. The interval is that of a
+    normal law, with the standard deviation of the bootstrap over blocks of images; near 0 it is wider than it need be.
 
     Raises:
-        UserError: fewer than 4 samples of either.
+        UserError: fewer than 4 images, another dimension, values that are not finite, or more features than a covariance fits for.
     """
-    if min(len(x), len(y)) < 4:
-        raise UserError(f"an interval needs at least 4 feature vectors of each kind, got {len(x)} and {len(y)}")
+    if x.ndim != 2 or len(x) < 4:
+        raise UserError(f"an interval needs at least 4 feature vectors (N, F), got shape {x.shape}")
+    size = 8 * x.shape[1] ** 2
+    if 4 * size > 2 * _BYTES:
+        raise UserError(f"{x.shape[1]:,} features: their covariances do not fit into memory; use fewer, as --features pca")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(bad):
+        raise UserError(f"features of {len(bad)} of {len(x)} images are NaN or infinite (first: image {bad[0]})")
     rng = np.random.default_rng(seed)
-    blocks = [_blocks(features[rng.permutation(len(features))]) for features in (x, y)]
-    distance = frechet_distance(*(_total(b, range(len(b))) for b in blocks))
-    halves = [frechet_distance(*(_total(b, range(k, len(b), 2)) for b in blocks)) for k in (0, 1)]
-    limit = 2 * distance - float(np.mean(halves))
-    repeats = next((count for most, count in _RESAMPLES.items() if x.shape[1] <= most), 20)
-    draws = [frechet_distance(*(_total(b, rng.integers(len(b), size=len(b))) for b in blocks)) for _ in range(repeats)]
-    half = 1.96 * float(np.std(draws, ddof=1))
-    return FrechetEstimate(distance, limit, max(limit - half, 0.0), max(limit + half, 0.0))
+    count = int(max(4, min(_BLOCKS, _BYTES // size, len(x)))) // 2 * 2
+    blocks = [MomentSums().add(x[rows]) for rows in np.array_split(rng.permutation(len(x)), count)]
 
+    def distance(rows: "range | NDArray[np.int64]") -> float:
+        return frechet_distance(_total(blocks, rows), reference)
 
-def _blocks(features: NDArray[np.floating]) -> list[MomentSums]:
-    count = min(_BLOCKS, len(features)) // 2 * 2
-    return [MomentSums().add(piece) for piece in np.array_split(features, count)]
+    whole = distance(range(count))
+    limit = 2 * whole - (distance(range(0, count, 2)) + distance(range(1, count, 2))) / 2
+    repeats = next((number for most, number in _RESAMPLES.items() if x.shape[1] <= most), 20)
+    half = 1.96 * float(np.std([distance(rng.integers(count, size=count)) for _ in range(repeats)], ddof=1))
+    return FrechetEstimate(whole, limit, limit - half, limit + half)
 
 
 def _total(blocks: list[MomentSums], rows: "range | NDArray[np.int64]") -> Moments:

@@ -45,9 +45,9 @@ def bits_from_risk(levels: Sequence[float], risk: Sequence[float], variance: flo
     snr = sigma**-2
     inside = (r - 1 / (1 + snr)) * snr  # against d ln snr
     integral = float(np.trapezoid(inside[::-1], np.log(snr[::-1])))
-    # Beyond the levels: above, nothing is seen; below, the error is the noise of the level, as for any smooth density.
+    # Beyond the levels: above, nothing is seen; below, the error is at most the noise of the level.
     integral += (variance - 1) * float(snr[-1])
-    nats = 0.5 * math.log(2 * math.pi * math.e) + 0.5 * integral - 0.5 * float(np.log1p(1 / snr[0]))
+    nats = 0.5 * math.log(2 * math.pi * math.e) + 0.5 * integral + 0.5 * float(np.log1p(1 / snr[0]))
     return nats / math.log(2)
 
 

@@ -6,8 +6,8 @@ A ball around each image reaches to its `k`-th neighbour of the same kind.
     recall      share of real images inside the ball of a generated one
     density     real balls that a generated image lies in, over k, on average     (Naeem et al., arXiv 2002.09797)
     coverage    share of real balls with a generated image inside
-    memorised   share of generated images that are nearer to a training image than that one's own nearest neighbour is, where a
-                third, held-out set says how many would be by chance
+    copied      share of generated images that are nearer to a training image than that one's own nearest neighbour is, where
+                held-out real images say how many would be by chance
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from noiseworth.errors import UserError
 from noiseworth.evaluate.checks import check_features
 
 _ROWS = 1000
+_SAME = 1e-9  # of the mean square, within which two training images are the same
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,12 @@ def neighbour_scores(generated: NDArray[np.floating], real: NDArray[np.floating]
     if x.dtype != y.dtype:
         x, y = x.double(), y.double()
     of_x, of_y = _radii(x, k), _radii(y, k)
+    squares = _squares(y)
     inside, count = torch.zeros(len(x), dtype=torch.bool), 0
     recalled, covered = torch.zeros(len(y), dtype=torch.bool), torch.zeros(len(y), dtype=torch.bool)
     for start in range(0, len(x), _ROWS):
         rows = slice(start, start + _ROWS)
-        squared = _squared(x[rows], y)
+        squared = _squared(x[rows], y, squares)
         hit = squared <= of_y[None]
         inside[rows] = hit.any(dim=1)
         count += int(hit.sum())
@@ -87,37 +89,50 @@ def memorisation(
     Args:
         generated, train, held_out: features (N, F).
         most: pairs to return.
+
+    Raises:
+        UserError: fewer than 2 different training images, or features that do not fit each other.
     """
     check_features(generated, train, least=2)
     check_features(held_out, train, least=2)
     t = torch.from_numpy(np.ascontiguousarray(train)).double()
-    own = _radii(t, 1)
+    own = _radii(t, 1, _SAME * float((t * t).sum(1).mean()))  # an image that is there twice is not its own neighbour
     shares, ratios, nearest = [], torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     for features in (held_out, generated):
-        distance, nearest = _nearest(torch.from_numpy(np.ascontiguousarray(features)).double(), t)
-        ratios = distance / own[nearest].clamp(min=1e-300)
+        x = torch.from_numpy(np.ascontiguousarray(features)).double()
+        nearest = _nearest(x, t)
+        ratios = (x - t[nearest]).square().sum(1) / own[nearest]
         shares.append(float((ratios < 1).double().mean()))
     worst = torch.argsort(ratios)[:most]
     return Memorisation(shares[1], shares[0], [(int(i), int(nearest[i])) for i in worst])
 
 
-def _squared(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distances (N, M); by the product of matrices, as the field computes them."""
-    squares: Tensor = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * (a @ b.T)
-    return squares.clamp_(min=0)
+def _squared(a: Tensor, b: Tensor, of_b: Tensor | None = None) -> Tensor:
+    """Squared distances (N, M); by the product of matrices, as the field computes them. `of_b` (M,) are the squares of `b`."""
+    squares: Tensor = torch.addmm(_squares(b) if of_b is None else of_b, a, b.T, alpha=-2)
+    return squares.add_(_squares(a)[:, None]).clamp_(min=0)
 
 
-def _radii(x: Tensor, k: int) -> Tensor:
-    """Squared distance of each point to its k-th neighbour among the others."""
-    found = []
+def _squares(x: Tensor) -> Tensor:
+    return torch.einsum("ij,ij->i", x, x)
+
+
+def _radii(x: Tensor, k: int, beyond: float | None = None) -> Tensor:
+    """Squared distance of each point to its k-th neighbour among the others, or among those farther than `beyond` (squared)."""
+    found, squares = [], _squares(x)
     for start in range(0, len(x), _ROWS):
-        squared = _squared(x[start : start + _ROWS], x)
+        squared = _squared(x[start : start + _ROWS], x, squares)
         rows = torch.arange(len(squared))
-        squared[rows, rows + start] = float("inf")  # not itself; duplicates are neighbours at distance 0
+        squared[rows, rows + start] = float("inf")  # not itself; without `beyond`, duplicates are neighbours at distance 0
+        if beyond is not None:
+            squared[squared <= beyond] = float("inf")
         found.append(squared.topk(k, dim=1, largest=False).values[:, -1])
-    return torch.cat(found)
+    radii = torch.cat(found)
+    if beyond is not None and not bool(torch.isfinite(radii).all()):
+        raise UserError("copies cannot be told from a training set whose images are all the same")
+    return radii
 
 
-def _nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    pieces = [_squared(a[start : start + _ROWS], b).min(dim=1) for start in range(0, len(a), _ROWS)]
-    return torch.cat([p.values for p in pieces]), torch.cat([p.indices for p in pieces])
+def _nearest(a: Tensor, b: Tensor) -> Tensor:
+    squares = _squares(b)
+    return torch.cat([_squared(a[start : start + _ROWS], b, squares).argmin(dim=1) for start in range(0, len(a), _ROWS)])

@@ -12,6 +12,7 @@ from noiseworth.records import FeatureRecord
 Array = NDArray[np.float64]
 
 _COMPONENTS = 64
+_MOST = 4096  # dimensions, or images, whose matrix of products is taken
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,14 @@ def principal_components(images: NDArray[np.float32], count: int = _COMPONENTS) 
     """
     if len(images) < 2:
         raise UserError(f"principal components need at least 2 images, got {len(images)}")
-    flat = images.reshape(len(images), -1).astype(np.float64)
+    flat = images.reshape(len(images), -1).astype(np.float64, copy=False)
     mean = flat.mean(axis=0)
-    values, vectors = np.linalg.eigh(np.cov(flat.T).reshape(flat.shape[1], flat.shape[1]))
+    if flat.shape[1] <= _MOST:
+        values, vectors = np.linalg.eigh(np.cov(flat.T).reshape(flat.shape[1], flat.shape[1]))
+    else:  # by the images' products with each other, of some of them, evenly chosen
+        some = flat[np.unique(np.linspace(0, len(flat) - 1, min(len(flat), _MOST)).astype(int))] - mean
+        values, sides = np.linalg.eigh(some @ some.T / (len(some) - 1))
+        vectors = some.T @ sides / np.sqrt(np.maximum(values, 1e-300) * (len(some) - 1))
     kept = [k for k in np.argsort(values)[::-1][:count] if values[k] > 1e-12 * max(float(values.max()), 1e-300)]
     if not kept:
         raise UserError("principal components need images that differ")

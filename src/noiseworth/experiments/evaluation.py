@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.writer import new_directory
@@ -10,13 +11,15 @@ from noiseworth.errors import UserError
 from noiseworth.evaluate.distances import distances
 from noiseworth.evaluate.feature_files import load_features, save_features
 from noiseworth.evaluate.features import Features, PixelFeatures, train_classifier, train_rotations
-from noiseworth.evaluate.frechet import frechet_distance, moments
+from noiseworth.evaluate.frechet import frechet_distance, frechet_estimate, moments
 from noiseworth.evaluate.leak import leaked_noise
 from noiseworth.evaluate.likelihood import LIKELIHOOD_LEVELS, bits_from_risk, bits_in_raw_units
+from noiseworth.evaluate.neighbours import Memorisation, memorisation
 from noiseworth.evaluate.pca import principal_components
 from noiseworth.evaluate.risk import denoising_risk, noisy_risk
 from noiseworth.experiments.sampling import samples_of
 from noiseworth.records import Evaluation, FeatureRecord, RiskCurve, to_json, write_atomically
+from noiseworth.train.config import TrainConfig
 from noiseworth.train.run import RunModel, load_run
 
 FEATURES = ("auto", "classifier", "rotations", "pca", "pixels")
@@ -106,10 +109,12 @@ def evaluate(
         kept.require_known_sigma()
         _same_shape(kept, reference)
     test = kept if kept is not None and not kept.sigma.any() else None
-    if bits and test is None:
-        raise UserError("--bits: needs held-out clean images")
-    extract = make_features(features, reference, test) if isinstance(features, str) else features
     is_run = (target / "config.yaml").is_file()
+    if bits and (test is None or not is_run):
+        raise UserError("--bits: needs a run, and held-out clean images")
+    if kept is not None and test is None and not is_run:
+        raise UserError(f"{held_out}: noisy images serve to measure the risk of a run alone, and {target} is none")
+    extract = make_features(features, reference, test) if isinstance(features, str) else features
     if is_run:
         model = load_run(target)
         if model.shape != reference.shape:
@@ -119,14 +124,18 @@ def evaluate(
     made, real = read_all(generated), read_all(reference)
     of_made, of_real = extract(made), extract(real)
     of_test = None if test is None else extract(read_all(test))
-    found = distances(of_made, of_real, of_test, leaked=leaked_noise(made, real) if min(made.shape[2:]) >= 3 else None, seed=seed)
+    copies = None if of_test is None or not is_run else _copies(model.config, extract, of_made, of_test)
+    leaked = leaked_noise(made, real) if min(made.shape[2:]) >= 3 else None
+    found = distances(of_made, of_real, copies=copies, leaked=leaked, seed=seed)
+    base = moments(of_real)
     risk = likelihood = None
     if is_run and kept is not None:
         risk = _risk(model, kept, seed)
         likelihood = _bits(model, kept, seed) if bits else None
     result = Evaluation(
         frechet_distance=found.frechet,
-        held_out_distance=None if of_test is None else frechet_distance(moments(of_test), moments(of_real)),
+        held_out_distance=None if of_test is None else frechet_distance(moments(of_test), base),
+        held_out_limit=None if of_test is None or len(of_test) < 4 else frechet_estimate(of_test, base, seed).limit,
         features=extract.describe(),
         n_generated=len(generated),
         n_reference=len(reference),
@@ -140,6 +149,16 @@ def evaluate(
     if is_run:
         write_atomically(target / "evaluation.json", to_json(result) + "\n")
     return result
+
+
+def _copies(config: TrainConfig, extract: Features, made: NDArray[np.floating], held_out: NDArray[np.floating]) -> Memorisation | None:
+    """Against the clean images that the run was trained on, where they are still there."""
+    try:
+        data = open_dataset(config.data).use(config.use)
+    except UserError:
+        return None
+    clean = data.select(data.sigma == 0)
+    return memorisation(made, extract(read_all(clean)), held_out) if len(clean) > 1 else None
 
 
 def _risk(model: RunModel, held_out: Dataset, seed: int) -> RiskCurve:

@@ -80,11 +80,12 @@ class FeatureRecord:
 class DistanceRecord:
     """How far generated images are from real ones in some features, in every way that is measured.
 
-    `frechet` is the squared distance of these samples as the field reports it, biased upwards; `frechet_limit` that of infinitely many,
-    with its 95% interval. `kernel` is unbiased and can be negative. `precision`, `recall`, `density` and `coverage` are by `neighbours`
-    nearest neighbours. `copied` is the share of generated images nearer to a real one than that one's own neighbour,
-    `copied_by_chance` that of held-out real images. `leaked_noise` is the noise in generated images beyond that of real ones, in
-    model units, negative where they are smoother.
+    `frechet` is the squared distance of these images as the field reports it, biased upwards; `frechet_limit` that of infinitely many,
+    from the same reference, with its 95% interval. `kernel` is unbiased; both reach below 0 where nothing can be told apart. `sliced`,
+    `precision`, `recall`, `density` and `coverage` compare `compared` images of either kind, the last four by `neighbours` nearest
+    neighbours. `copied` is the share of generated images nearer to a clean training image than that one's own neighbour,
+    `copied_by_chance` that of held-out real images (null: not measured). `leaked_noise` is the noise in generated images beyond that
+    of real ones, in model units, negative where they have less fine detail.
     """
 
     frechet: float
@@ -96,6 +97,7 @@ class DistanceRecord:
     kernel_high: float
     sliced: float
     neighbours: int
+    compared: int
     precision: float
     recall: float
     density: float
@@ -103,6 +105,8 @@ class DistanceRecord:
     copied: float | None
     copied_by_chance: float | None
     leaked_noise: float | None
+    leaked_low: float | None
+    leaked_high: float | None
     warnings: list[str]
 
 
@@ -123,6 +127,7 @@ class Evaluation:
     risk: RiskCurve | None
     seed: int
     distances: DistanceRecord | None = None
+    held_out_limit: float | None = None  # of infinitely many held-out images
     risk_on_noisy: bool = False  # estimated from held-out noisy images
     bits: float | None = None  # per dimension in raw units, at most, by the risk
 

@@ -2,6 +2,8 @@
 
 from noiseworth.records import DistanceRecord, Evaluation
 
+_PERFECT = {k: 1 - 0.5**k for k in range(1, 20)}  # coverage where both are of one law and equally many
+
 
 def evaluation_table(result: Evaluation) -> str:
     """Every number on a line of its own, with what it means."""
@@ -9,10 +11,11 @@ def evaluation_table(result: Evaluation) -> str:
     accuracy = "" if kind.accuracy is None else f", {kind.accuracy:.1%} right on held-out images"
     counts = f"{result.n_generated:,} images against {result.n_reference:,}"
     lines = [f"{counts}, in {kind.dimension} features ({kind.name}{accuracy}); not an FID"]
-    rows = [] if result.distances is None else _distances(result.distances, result.held_out_distance)
+    rows = [] if result.distances is None else _distances(result.distances, result.held_out_distance, result.held_out_limit)
     if result.risk is not None:
         on = "noisy" if result.risk_on_noisy else "clean"
-        rows += [("denoising risk", result.risk.relative, f"of sigma^2, mean over the levels, by held-out {on} images")]
+        levels = f"levels {result.risk.levels[0]:.3g} to {result.risk.levels[-1]:.3g}"
+        rows += [("denoising risk", result.risk.relative, f"of sigma^2, mean over {levels}, by held-out {on} images")]
     if result.bits is not None:
         rows += [("bits", result.bits, "per dimension at most, in raw units, by the risk at all levels")]
     lines += [f"{name:<18} {value:>9.4f}  {words}".rstrip() for name, value, words in rows]
@@ -22,21 +25,23 @@ def evaluation_table(result: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _distances(d: DistanceRecord, held_out: float | None) -> list[tuple[str, float, str]]:
+def _distances(d: DistanceRecord, held_out: float | None, held_out_limit: float | None) -> list[tuple[str, float, str]]:
     limit = f"of infinitely many images {d.frechet_limit:.4f} ({d.frechet_low:.4f} to {d.frechet_high:.4f})"
     rows = [("Frechet distance", d.frechet, limit)]
     if held_out is not None:
-        rows += [("  of held-out", held_out, "real images")]
+        few = "" if held_out_limit is None else f", of infinitely many {held_out_limit:.4f}"
+        rows += [("  of held-out", held_out, f"real images{few}")]
     rows += [
         ("kernel distance", d.kernel, f"unbiased ({d.kernel_low:.4f} to {d.kernel_high:.4f})"),
         ("sliced Wasserstein", d.sliced, ""),
-        ("precision", d.precision, "generated images that look real"),
+        ("precision", d.precision, f"generated images that look real ({d.compared:,} against as many)"),
         ("recall", d.recall, "real images that could be generated"),
         ("density", d.density, "1: as dense as real ones"),
-        ("coverage", d.coverage, "real images with a generated one nearby"),
+        ("coverage", d.coverage, f"real images with a generated one nearby; {_PERFECT[d.neighbours]:.2f} at best, on average"),
     ]
     if d.copied is not None:
-        rows += [("copies", d.copied, f"nearer to a real image than its own neighbour; {d.copied_by_chance:.4f} of held-out ones")]
-    if d.leaked_noise is not None:
-        rows += [("noise", d.leaked_noise, "beyond that of real images; negative: smoother than they")]
+        rows += [("copies", d.copied, f"nearer to a training image than its own neighbour; {d.copied_by_chance:.4f} of held-out ones")]
+    if d.leaked_noise is not None and d.leaked_low is not None and d.leaked_high is not None:
+        told = "not told from 0" if d.leaked_low < 0 < d.leaked_high else "negative: less fine detail than real images"
+        rows += [("noise", d.leaked_noise, f"beyond that of real images ({d.leaked_low:.4f} to {d.leaked_high:.4f}); {told}")]
     return rows
