@@ -8,7 +8,6 @@ steps. Writes `results/evaluation.json` and the table of `docs/evaluation.md`. A
 
 import argparse
 import json
-import re
 import resource
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+import pages
 from noiseworth.evaluate.distances import distances
 from noiseworth.evaluate.features import train_classifier
 from noiseworth.evaluate.frechet import Moments, frechet_distance, frechet_estimate, moments
@@ -31,7 +31,7 @@ from noiseworth.evaluate.neighbours import neighbour_scores
 from noiseworth.records import Check, Results, machine, now, to_json, versions, write_atomically
 
 ROOT = Path(__file__).parent.parent
-RESULTS, PAGE = ROOT / "results" / "evaluation.json", ROOT / "docs" / "evaluation.md"
+RESULTS = ROOT / "results" / "evaluation.json"
 ISSUE, COMMAND = 6, "python bench/evaluation.py"
 METRICS = ("frechet", "kernel", "sliced", "precision", "recall", "density", "coverage", "leaked_noise")
 HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage")
@@ -307,10 +307,7 @@ def write_page(table: dict[str, Any]) -> None:
         for fault, by_metric in by_fault.items():
             cells = [f"{'sees' if sees(m, v) else '-'} ({v[0]:.3g}, {v[-1]:.3g})" for m, v in by_metric.items()]
             rows.append(f"| {data} | {fault} | {' | '.join(cells)} |")
-    if PAGE.is_file():
-        pattern = r"(<!-- table: bench/evaluation.py writes it -->\n).*?(<!-- end -->)"
-        text = PAGE.read_text(encoding="utf-8")
-        write_atomically(PAGE, re.sub(pattern, lambda m: m[1] + "\n".join(rows) + "\n" + m[2], text, flags=re.DOTALL))
+    pages.put("evaluation.md", "table: bench/evaluation.py writes it", rows)
 
 
 if __name__ == "__main__":

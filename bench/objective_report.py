@@ -1,7 +1,6 @@
 """What the trainings of `bench/objective.py` show: Frechet distances, checks, figures, the results' file and the page."""
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -12,11 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+import pages
 from noiseworth.records import Check, Panel, Results, Series, machine, now, to_json, versions, write_atomically
-from noiseworth.report.theory import figure_file
 
 ROOT = Path(__file__).parent.parent
-RESULTS, PAGE, FIGURES = ROOT / "results" / "objective.json", ROOT / "docs" / "objective.md", ROOT / "docs" / "figures"
+RESULTS = ROOT / "results" / "objective.json"
 ISSUE = 3
 COMMAND = "python bench/objective.py"
 N_GENERATED, SAMPLER_STEPS = 5000, 12
@@ -281,18 +280,7 @@ def write(work: Path, cells: list[Any]) -> None:
     what = "issue 3: our objective against the published one"
     results = Results(what, COMMAND, now(), machine(), versions(), [0, 1, 2], made, data)
     write_atomically(RESULTS, to_json(results) + "\n")
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    drawn = panels(found)
-    for panel in drawn:
-        write_atomically(FIGURES / f"{panel.name}.svg", figure_file(panel))
-    rows = ["| line | measured | bound | |", "|---|---|---|---|"]
-    for c in made:
-        bound = f"{'at most' if c.direction == 'max' else 'at least'} {c.bound:g}"
-        rows.append(f"| {c.line} | {c.what}: {c.value:.3g} | {bound} | {'holds' if c.holds else '**fell short**'} |")
-    block = "\n".join([*rows, "", *ablations(found), "", *(f"![{p.title}](figures/{p.name}.svg)\n\n*{p.title}*\n" for p in drawn)])
-    if PAGE.is_file():
-        pattern = r"(<!-- results: bench/objective.py --report writes them -->\n).*?(<!-- end -->)"
-        write_atomically(PAGE, re.sub(pattern, lambda m: m[1] + block + m[2], PAGE.read_text(encoding="utf-8"), flags=re.DOTALL))
-    for c in made:
-        print(f"line {c.line}: {c.what}: {c.value:.4g} ({c.direction} {c.bound:g}) {'' if c.holds else 'FELL SHORT'}")
+    rows = [*pages.check_rows(made), "", *ablations(found), "", *pages.figure_rows(panels(found))]
+    pages.put("objective.md", "results: bench/objective.py --report writes them", rows)
+    pages.say(made)
     print(f"missing: {', '.join(found.missing) or 'nothing'}")

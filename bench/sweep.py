@@ -9,7 +9,6 @@ minutes on two cores; the same command goes on after an interruption.
 import argparse
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+import pages
 from noiseworth.data.pack import pack
 from noiseworth.experiments.config import SweepConfig, recipe
 from noiseworth.experiments.sweep.collect import collect
@@ -29,10 +29,9 @@ from noiseworth.laws.fit import LAWS, fit_law, prediction_interval
 from noiseworth.laws.observations import Observations, predicted_worth, read_observations
 from noiseworth.laws.price import quote
 from noiseworth.records import Check, Panel, Results, Series, machine, now, to_json, versions, write_atomically
-from noiseworth.report.theory import figure_file
 
 ROOT = Path(__file__).parent.parent
-RESULTS, PAGE, FIGURES = ROOT / "results" / "sweep.json", ROOT / "docs" / "laws.md", ROOT / "docs" / "figures"
+RESULTS = ROOT / "results" / "sweep.json"
 ISSUE, COMMAND = 8, "python bench/sweep.py"
 LARGER = 1500
 CHECKED_BY_RAY = 5  # every fifth training
@@ -186,20 +185,9 @@ def report(work: Path) -> None:
     }
     results = Results("issue 8: a sweep, its law, its prices", COMMAND, now(), machine(), versions(), [0, 1], made, data)
     write_atomically(RESULTS, to_json(results) + "\n")
-    drawn = panels(larger, laws[better].predict(larger), intervals[better], quotes)
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    for panel in drawn:
-        write_atomically(FIGURES / f"{panel.name}.svg", figure_file(panel))
-    rows = ["| line | measured | bound | |", "|---|---|---|---|"]
-    for c in made:
-        bound = f"{'at most' if c.direction == 'max' else 'at least'} {c.bound:g}"
-        rows.append(f"| {c.line} | {c.what}: {c.value:.3g} | {bound} | {'holds' if c.holds else '**fell short**'} |")
-    block = "\n".join([*rows, "", *(f"![{p.title}](figures/{p.name}.svg)\n\n*{p.title}. {p.caption}*\n" for p in drawn)])
-    if PAGE.is_file():
-        pattern = r"(<!-- results: bench/sweep.py writes them -->\n).*?(<!-- end -->)"
-        write_atomically(PAGE, re.sub(pattern, lambda m: m[1] + block + m[2], PAGE.read_text(encoding="utf-8"), flags=re.DOTALL))
-    for c in made:
-        print(f"line {c.line}: {c.what}: {c.value:.4g} ({c.direction} {c.bound:g}) {'' if c.holds else 'FELL SHORT'}")
+    rows = [*pages.check_rows(made), "", *pages.figure_rows(panels(larger, laws[better].predict(larger), intervals[better], quotes))]
+    pages.put("laws.md", "results: bench/sweep.py writes them", rows)
+    pages.say(made)
 
 
 def _same_levels(models: Observations, like: Observations) -> Observations:

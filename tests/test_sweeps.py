@@ -193,20 +193,23 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(done: Pat
         (done / "sweep.yaml").write_text(text)
 
 
-def test_a_killed_worker_is_replaced_and_the_records_are_the_same(digits: Path, done: Path, tmp_path: Path) -> None:
-    """The first worker that trains is killed outright, as by a machine without memory."""
+@pytest.mark.parametrize("how", [["--jobs", "2"], ["--on", "ray"]])
+def test_a_killed_worker_is_replaced_and_the_records_are_the_same(how: list[str], digits: Path, done: Path, tmp_path: Path) -> None:
+    """The first worker that trains is killed outright, as by a machine without memory; on this machine and on Ray."""
+    if "ray" in how:
+        pytest.importorskip("ray")
     save_plan(plan(digits), tmp_path)
-    command = [sys.executable, "-m", "noiseworth.cli", "sweep", "run", str(tmp_path), "--jobs", "2", "--json"]
+    command = [sys.executable, "-m", "noiseworth.cli", "sweep", "run", str(tmp_path), "--json", *how]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         victim = 0
         while not victim and process.poll() is None:
-            for metrics in (tmp_path / "trials").glob("*/run/config.yaml"):
-                words = (metrics.parent.parent / "lock").read_text().split()
+            for begun in (tmp_path / "trials").glob("*/run/config.yaml"):
+                words = (begun.parent.parent / "lock").read_text().split()
                 victim = int(words[1]) if words else 0
             time.sleep(0.02)
         assert victim, process.poll()
         os.kill(victim, signal.SIGKILL)
-        out, _ = process.communicate(timeout=200)
+        out, _ = process.communicate(timeout=220)
     assert process.returncode == 0
     assert json.loads(out)["done"] == 3
     assert records(tmp_path) == records(done)
@@ -284,26 +287,6 @@ def test_plans_for_gpus_are_not_run_without(digits: Path, tmp_path: Path, capsys
     assert "a training wants 1 GPUs, here are 0" in capsys.readouterr().err
     assert main(["sweep", "run", str(tmp_path), "--jobs", "-1"]) == 2
     assert "--jobs -1: must be at least 1" in capsys.readouterr().err
-
-
-def test_ray_finds_the_same(digits: Path, done: Path, tmp_path: Path) -> None:
-    """Also when a worker is killed in a trial."""
-    pytest.importorskip("ray")
-    save_plan(plan(digits), tmp_path)
-    command = [sys.executable, "-m", "noiseworth.cli", "sweep", "run", str(tmp_path), "--on", "ray", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        victim = 0
-        while not victim and process.poll() is None:
-            for begun in (tmp_path / "trials").glob("*/run/config.yaml"):
-                words = (begun.parent.parent / "lock").read_text().split()
-                victim = int(words[1]) if words else 0
-            time.sleep(0.02)
-        assert victim, process.poll()
-        os.kill(victim, signal.SIGKILL)
-        out, _ = process.communicate(timeout=220)
-    assert process.returncode == 0
-    assert json.loads(out)["done"] == 3
-    assert records(tmp_path) == records(done)
 
 
 # ---- what it found -----------------------------------------------------------------------------------------------------
