@@ -74,7 +74,7 @@ def plan() -> list[Cell]:
     cells += [Cell("fashion", 5_000, s, clean, arm, 0, 800_000) for arm, s, clean in long]
     cells += [Cell("fashion", 5_000, 0.5, 0.1, "worth-none", 0, 400_000)]
     cells += [Cell(d, 50_000, 0.2, 0.1, "published-our-levels", 0, 160_000) for d in DATA]
-    cells += [Cell("fashion", 5_000, 0.5, 0.1, "worth-consistency", 0, 400_000)]
+    cells += [Cell("fashion", 5_000, 0.5, 0.1, "worth-consistency", 0, 160_000)]
     return cells
 
 
