@@ -14,27 +14,22 @@ import sys
 import time
 import types
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-import pages
+import faults
 from noiseworth.evaluate.distances import distances
-from noiseworth.evaluate.features import train_classifier
 from noiseworth.evaluate.frechet import Moments, frechet_distance, frechet_estimate, moments
 from noiseworth.evaluate.kernel import kernel_distance
-from noiseworth.evaluate.leak import leaked_noise
 from noiseworth.evaluate.neighbours import neighbour_scores
 from noiseworth.records import Check, Results, machine, now, to_json, versions, write_atomically
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "evaluation.json"
 ISSUE, COMMAND = 6, "python bench/evaluation.py"
-METRICS = ("frechet", "kernel", "sliced", "precision", "recall", "density", "coverage", "leaked_noise")
-HIGHER_IS_BETTER = ("precision", "recall", "density", "coverage")
 PAIRS = ("frechet", "kernel", "neighbours")
 
 
@@ -133,73 +128,6 @@ def coverage(repeats: int = 200) -> dict[str, float]:
     return {name: count / repeats for name, count in hits.items()}
 
 
-def faults(images: np.ndarray, labels: np.ndarray, others: np.ndarray) -> dict[str, list[np.ndarray]]:
-    """Images of four steps of each fault, the first without any."""
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal(images.shape).astype(np.float32)
-    blurred = sum(np.roll(images, (i, j), (2, 3)) for i in (-1, 0, 1) for j in (-1, 0, 1)) / np.float32(9)
-    classes = int(labels.max()) + 1
-    fewest = int((labels < classes - 8).sum())  # as many of all, for distances depend on the number of images
-    replaced = rng.permutation(len(images))
-    mixtures = []
-    for share in (0.0, 0.1, 0.25, 0.5):
-        mixed = images.copy()
-        rows = replaced[: round(share * len(images))]
-        mixed[rows] = others[rng.choice(len(others), len(rows))]
-        mixtures.append(mixed)
-    return {
-        "noise": [images + np.float32(s) * noise for s in (0.0, 0.1, 0.3, 0.8)],
-        "blur": [(1 - b) * images + b * blurred for b in (0.0, 0.3, 0.6, 1.0)],
-        "classes missing": [_some(images[labels < keep], fewest) for keep in (classes, classes - 2, classes - 5, classes - 8)],
-        "other images among them": mixtures,
-    }
-
-
-def _some(images: np.ndarray, count: int) -> np.ndarray:
-    return images[np.random.default_rng(1).permutation(len(images))[:count]]
-
-
-def seen(name: str, data: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray], others: np.ndarray) -> dict[str, Any]:
-    """Every metric at every step of every fault, half of the images against the other half."""
-    half = len(data[0]) // 2
-    extract = train_classifier(*data, held_out)
-    real = data[0][:half]
-    base = extract(real)
-    found: dict[str, Any] = {}
-    for fault, steps in faults(data[0][half:], data[1][half:], others).items():
-        records = [
-            distances(extract(step.astype(np.float32)), base, leaked=leaked_noise(step.astype(np.float32), real)) for step in steps
-        ]
-        found[fault] = {metric: [float(getattr(record, metric)) for record in records] for metric in METRICS}
-    print(name, json.dumps(found))
-    return found
-
-
-def sees(metric: str, values: list[float]) -> bool:
-    """Whether a metric gets worse with every step."""
-    worse = [-v for v in values] if metric in HIGHER_IS_BETTER else values
-    return all(a < b for a, b in pairwise(worse))
-
-
-def digits() -> tuple[Any, Any]:
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    x, y = (found.images / 8 - 1).astype(np.float32)[:, None], found.target.astype(np.int64)
-    order = np.random.default_rng(0).permutation(len(x))
-    x, y = x[order], y[order]
-    return (x[297:], y[297:]), (x[:297], y[:297])
-
-
-def fashion(folder: Path) -> tuple[Any, Any]:
-    sys.path.insert(0, str(Path(__file__).parent))
-    from objective import read_fashion
-
-    found = read_fashion(folder, 16)
-    (x, y), (a, b) = found["train"], found["held-out"]
-    return (x[:10_000] / 127.5 - 1, y[:10_000].astype(np.int64)), (a[:2000] / 127.5 - 1, b[:2000].astype(np.int64))
-
-
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -228,46 +156,15 @@ def main() -> None:
         check(1, f"coverage of the nominal 95% interval of the {name} distance, 200 repeats: at least", value, "share", 0.90, "min")
         check(1, f"the same, {name}: at most", value, "share", 0.98, "max")
     timings = compare(check, arguments.n, arguments.d)
-    (own, kept), (dressed, dressed_kept) = digits(), fashion(arguments.fashion)
-    small = dressed[0][:2000].reshape(2000, 1, 8, 2, 8, 2).mean((3, 5)).astype(np.float32)
-    table = {
-        "digits": seen("digits", own, kept, small),
-        "Fashion-MNIST 16x16": seen("fashion", dressed, dressed_kept, enlarged(own[0])),
-    }
+    table = faults.measure(arguments.fashion)
     for data, by_fault in table.items():
         for fault, by_metric in by_fault.items():
-            check(
-                3,
-                f"{data}, {fault}: the Frechet distance grows with every step",
-                float(sees("frechet", by_metric["frechet"])),
-                "yes",
-                1,
-                "min",
-            )
-            check(
-                3,
-                f"{data}, {fault}: the kernel distance grows with every step",
-                float(sees("kernel", by_metric["kernel"])),
-                "yes",
-                1,
-                "min",
-            )
-            check(
-                3,
-                f"{data}, {fault}: the sliced distance grows with every step",
-                float(sees("sliced", by_metric["sliced"])),
-                "yes",
-                1,
-                "min",
-            )
+            for metric in ("frechet", "kernel", "sliced"):
+                grows = float(faults.sees(metric, by_metric[metric]))
+                check(3, f"{data}, {fault}: the {metric} distance grows with every step", grows, "yes", 1, "min")
     results = Results("issue 6: evaluation", COMMAND, now(), machine(), versions(), 0, made, {"timings": timings, "faults": table})
     write_atomically(RESULTS, to_json(results) + "\n")
-    write_page(table)
-
-
-def enlarged(images: np.ndarray) -> np.ndarray:
-    """8x8 digits at 16x16."""
-    return images.repeat(2, 2).repeat(2, 3)
+    faults.write_page(table)
 
 
 def compare(check: Callable[..., None], n: int, d: int) -> dict[str, Any]:
@@ -298,16 +195,6 @@ def compare(check: Callable[..., None], n: int, d: int) -> dict[str, Any]:
         "max",
     )
     return timings
-
-
-def write_page(table: dict[str, Any]) -> None:
-    """Which metric sees which fault."""
-    rows = [f"| data | fault | {' | '.join(m.replace('_', ' ') for m in METRICS)} |", "|---|---|" + "---|" * len(METRICS)]
-    for data, by_fault in table.items():
-        for fault, by_metric in by_fault.items():
-            cells = [f"{'sees' if sees(m, v) else '-'} ({v[0]:.3g}, {v[-1]:.3g})" for m, v in by_metric.items()]
-            rows.append(f"| {data} | {fault} | {' | '.join(cells)} |")
-    pages.put("evaluation.md", "table: bench/evaluation.py writes it", rows)
 
 
 if __name__ == "__main__":

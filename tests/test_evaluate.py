@@ -211,14 +211,18 @@ def test_copies_are_found() -> None:
 
 
 def test_sliced_wasserstein_of_a_shift_is_known() -> None:
-    """A shift by m moves every projection by u.m, whose mean square over directions is |m|^2 / d; sizes need not agree."""
+    """A shift by m moves every projection by u.m, whose mean square over directions is |m|^2 / d; sizes need not agree.
+
+    (u.m)^2 has a relative standard deviation of sqrt(2 (d - 1) / (d + 2)) = 1.07 over directions, so the root of the mean over 500 has
+    0.024; 4.5 of these are 0.11. Different samples add what they differ by.
+    """
     rng = np.random.default_rng(5)
     x = rng.normal(size=(2000, 5))
     m = np.array([1.0, -2.0, 0.5, 0.0, 1.0])
     expected = np.linalg.norm(m) / 5**0.5
     assert sliced_wasserstein(x, x) == 0
-    assert sliced_wasserstein(x, x + m) == pytest.approx(expected, rel=0.06)
-    assert sliced_wasserstein(x, rng.normal(size=(1500, 5)) + m) == pytest.approx(expected, rel=0.1)
+    assert sliced_wasserstein(x, x + m) == pytest.approx(expected, rel=0.11)
+    assert sliced_wasserstein(x, rng.normal(size=(1500, 5)) + m) == pytest.approx(expected, rel=0.15)
 
 
 def test_bad_features_are_refused_by_every_distance() -> None:

@@ -15,7 +15,7 @@ from noiseworth.laws.design import next_runs
 from noiseworth.laws.fit import Law, fit_law, prediction_interval
 from noiseworth.laws.inequalities import price_intervals
 from noiseworth.laws.marginal import average_price, marginal_worth
-from noiseworth.laws.observations import Observations, from_rows, predicted_worth, read_observations
+from noiseworth.laws.observations import Observations, RunWorth, from_rows, predicted_worth, read_observations
 from noiseworth.laws.price import quote
 
 RATES = {0.2: 0.5, 0.5: 0.2}
@@ -56,7 +56,8 @@ def test_the_average_price_of_two_currencies_is_between_them_and_replaces_as_it_
 def test_quotes_have_intervals_and_name_the_run_that_predicts() -> None:
     o = synthetic(0.01, 1)
     law = fit_law(o)
-    runs = [("far", 200.0, 1000.0, 0.2, 0.9), ("near", 250.0, 4000.0, 0.2, 0.4), ("other", 1000.0, 4000.0, 0.5, 0.1)]
+    rows = [("far", 200.0, 1000.0, 0.2, 0.9), ("near", 250.0, 4000.0, 0.2, 0.4), ("other", 1000.0, 4000.0, 0.5, 0.1)]
+    runs = [RunWorth(*row) for row in rows]
     found = quote(law, o, 0.2, predicted=runs)
     assert (found.n_clean, found.n_noisy) == (200, 4000)  # the observed mix with the most such images that comes first
     assert found.average_low < found.average < found.average_high

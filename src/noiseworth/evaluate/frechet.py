@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
+from noiseworth.evaluate.checks import check_finite
 
 Array = NDArray[np.float64]
 
@@ -47,12 +48,8 @@ class MomentSums:
         Raises:
             UserError: they are not finite, or have another dimension than those before.
         """
-        if features.ndim != 2:
-            raise UserError(f"a Frechet distance needs feature vectors (N, F), got shape {features.shape}")
+        check_finite(features, self.count)
         values = features.astype(np.float64, copy=False)
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(bad):
-            raise UserError(f"features of {len(bad)} of {len(values)} images are NaN or infinite (first: image {self.count + bad[0]})")
         if len(values):
             mean = values.mean(axis=0)
             centred = values - mean
@@ -128,14 +125,12 @@ def frechet_estimate(x: NDArray[np.floating], reference: Moments, seed: int = 0)
     Raises:
         UserError: fewer than 4 images, another dimension, values that are not finite, or more features than a covariance fits for.
     """
-    if x.ndim != 2 or len(x) < 4:
-        raise UserError(f"an interval needs at least 4 feature vectors (N, F), got shape {x.shape}")
+    check_finite(x)
+    if len(x) < 4:
+        raise UserError(f"an interval needs at least 4 feature vectors, got {len(x)}")
     size = 8 * x.shape[1] ** 2
     if 4 * size > 2 * _BYTES:
         raise UserError(f"{x.shape[1]:,} features: their covariances do not fit into memory; use fewer, as --features pca")
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(bad):
-        raise UserError(f"features of {len(bad)} of {len(x)} images are NaN or infinite (first: image {bad[0]})")
     rng = np.random.default_rng(seed)
     count = int(max(4, min(_BLOCKS, _BYTES // size, len(x)))) // 2 * 2
     blocks = [MomentSums().add(x[rows]) for rows in np.array_split(rng.permutation(len(x)), count)]

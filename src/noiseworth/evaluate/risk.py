@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from noiseworth.diffusion.objective import ambient_pair
 from noiseworth.diffusion.precondition import Denoiser
@@ -24,7 +25,6 @@ DEFAULT_LEVELS = tuple(float(f"{level:.4g}") for level in np.geomspace(0.05, 5.0
 _CHUNK = 256
 
 
-@torch.no_grad()
 def denoising_risk(
     denoiser: Denoiser,
     images: NDArray[np.float32],
@@ -50,23 +50,9 @@ def denoising_risk(
     """
     if len(images) < 2 or min(levels) <= 0:
         raise UserError(f"denoising risk needs at least 2 images and positive levels, got {len(images)} images, levels {list(levels)}")
-    x = torch.from_numpy(images)
-    risks, errors = [], []
-    for number, level in enumerate(levels):
-        per_image = torch.zeros(len(x), dtype=torch.float64)
-        for repeat in range(repeats):
-            for start in range(0, len(x), _CHUNK):
-                clean = x[start : start + _CHUNK]
-                ids = torch.arange(start, start + len(clean)) + ((number * repeats + repeat) << 40)
-                noisy = clean + level * normal(seed, Stream.RISK, ids, clean.shape[1:])
-                estimate = denoiser(noisy.to(device), torch.full((len(clean),), level, device=device)).cpu()
-                per_image[start : start + len(clean)] += (estimate - clean).double().square().flatten(1).mean(1) / repeats
-        risks.append(float(per_image.mean()))
-        errors.append(float(per_image.std() / len(x) ** 0.5))
-    return RiskCurve(list(levels), risks, errors, len(x))
+    return _risk(denoiser, torch.from_numpy(images), torch.zeros(len(images), dtype=torch.float64), levels, repeats, seed, device)
 
 
-@torch.no_grad()
 def noisy_risk(
     denoiser: Denoiser,
     images: NDArray[np.float32],
@@ -95,6 +81,17 @@ def noisy_risk(
     x, noise = torch.from_numpy(images), torch.from_numpy(np.asarray(s, dtype=np.float64))
     if len(noise) != len(x) or not bool((torch.isfinite(noise) & (noise >= 0)).all()):
         raise UserError("the risk on noisy images needs the noise of each, finite and 0 or more")
+    curve = _risk(denoiser, x, noise, levels, repeats, seed, device)
+    if not curve.levels:
+        raise UserError(f"no level of {list(levels)} lies above the noise of two images (the cleanest has {float(noise.min()):.3g})")
+    return curve
+
+
+@torch.no_grad()
+def _risk(
+    denoiser: Denoiser, x: Tensor, noise: Tensor, levels: Sequence[float], repeats: int, seed: int, device: torch.device | str
+) -> RiskCurve:
+    """Both: the target of a clean image is itself, and its noise is 0."""
     known, risks, errors = [], [], []
     for number, level in enumerate(levels):
         a = 1 - (noise / level) ** 2
@@ -115,6 +112,4 @@ def noisy_risk(
         known.append(level)
         risks.append(float(per_image.mean()))
         errors.append(float(per_image.std() / len(rows) ** 0.5))
-    if not known:
-        raise UserError(f"no level of {list(levels)} lies above the noise of two images (the cleanest has {float(noise.min()):.3g})")
     return RiskCurve(known, risks, errors, len(x))

@@ -23,7 +23,7 @@ def next_runs(law: Law, observations: Observations, column: int, clean: float, n
 
     Candidates are the observed numbers of images, alone and together, none larger than what was observed.
     """
-    sizes = np.unique(observations.n_clean[observations.n_clean > 0])
+    sizes = np.unique(observations.n_clean)
     counts = np.unique(np.concatenate([[0.0], observations.n_noisy[:, column]]))
     most = float((observations.n_clean + observations.n_noisy.sum(axis=1)).max())
     candidates = [(c, n) for c in _some(sizes) for n in _some(counts) if c + n <= most * 1.001]

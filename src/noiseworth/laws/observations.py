@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,8 +134,18 @@ def read_observations(source: str, *, quality: str | None = None, where: str = "
     return replace(_assemble(mixed), left_out=len(models) - len(mixed))
 
 
-def predicted_worth(source: str, *, where: str = "") -> list[tuple[str, float, float, float, float]]:
-    """(trial, n_clean, n_noisy, sigma, worth) by each run of a sweep with one noise level; empty for other tables."""
+class RunWorth(NamedTuple):
+    """What one run of a sweep, with one noise level, says a noisy image was worth in clean ones."""
+
+    trial: str
+    n_clean: float
+    n_noisy: float
+    sigma: float
+    worth: float
+
+
+def predicted_worth(source: str, *, where: str = "") -> list[RunWorth]:
+    """By each run of a sweep that has one noise level; empty for other tables."""
     if source.startswith(PUBLISHED):
         return []
     name, rows = _read_table(source, where)
@@ -144,7 +155,7 @@ def predicted_worth(source: str, *, where: str = "") -> list[tuple[str, float, f
         if text and ";" not in text:
             at = f"{name}: line {number}"
             clean, noisy, sigma, worth = (_number(line, c, at) for c in ("n_clean", "n_noisy", "sigma", "predicted_worth"))
-            found.append((line.get("trial") or at, clean, noisy, sigma, worth))
+            found.append(RunWorth(line.get("trial") or at, clean, noisy, sigma, worth))
     return found
 
 

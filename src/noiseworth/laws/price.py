@@ -1,5 +1,7 @@
 """Prices at a mix: how many noisy images replace one clean one, on average and at the margin, with what each is known from."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,7 @@ from noiseworth.errors import UserError
 from noiseworth.laws.fit import Law, refits
 from noiseworth.laws.inequalities import price_intervals
 from noiseworth.laws.marginal import average_price, marginal_worth
-from noiseworth.laws.observations import Observations
+from noiseworth.laws.observations import Observations, RunWorth
 from noiseworth.records import QuoteRecord
 
 Array = NDArray[np.float64]
@@ -19,7 +21,7 @@ def quote(
     sigma: float,
     n_clean: float | None = None,
     n_noisy: float | None = None,
-    predicted: list[tuple[str, float, float, float, float]] | None = None,
+    predicted: Sequence[RunWorth] = (),
 ) -> QuoteRecord:
     """Average and marginal price of noise `sigma` at a mix.
 
@@ -43,10 +45,10 @@ def quote(
     average = np.array([average_price(other, clean, noisy, column) for other in others])
     marginal = np.array([1 / marginal_worth(other, clean, noisy, column) for other in others])
     bounds = price_intervals(observations)[column]
-    near = sorted(
-        (abs(np.log((c + 1) / (clean + 1))) + abs(np.log((n + 1) / (noisy + 1))), worth, trial)
-        for trial, c, n, s, worth in predicted or []
-        if s == sigma and worth > 0
+    near = min(
+        (run for run in predicted if run.sigma == sigma and run.worth > 0),
+        key=lambda run: (_apart(run.n_clean, clean) + _apart(run.n_noisy, noisy), run.worth, run.trial),
+        default=None,
     )
     a, m = (np.quantile(values, [0.025, 0.975]) for values in (average, marginal))
     return QuoteRecord(
@@ -62,6 +64,11 @@ def quote(
         marginal_high=float(m[1]),
         least=bounds.low,
         most=bounds.high,
-        predicted=1 / near[0][1] if near else None,
-        predicted_by=near[0][2] if near else None,
+        predicted=1 / near.worth if near else None,
+        predicted_by=near.trial if near else None,
     )
+
+
+def _apart(a: float, b: float) -> float:
+    """How far two numbers of images are apart."""
+    return abs(float(np.log((a + 1) / (b + 1))))

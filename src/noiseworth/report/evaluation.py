@@ -2,8 +2,6 @@
 
 from noiseworth.records import DistanceRecord, Evaluation
 
-_PERFECT = {k: 1 - 0.5**k for k in range(1, 20)}  # coverage where both are of one law and equally many
-
 
 def evaluation_table(result: Evaluation) -> str:
     """Every number on a line of its own, with what it means."""
@@ -26,6 +24,7 @@ def evaluation_table(result: Evaluation) -> str:
 
 
 def _distances(d: DistanceRecord, held_out: float | None, held_out_limit: float | None) -> list[tuple[str, float, str]]:
+    best = 1 - 0.5**d.neighbours  # of two equal numbers of images of one law
     limit = f"of infinitely many images {d.frechet_limit:.4f} ({d.frechet_low:.4f} to {d.frechet_high:.4f})"
     rows = [("Frechet distance", d.frechet, limit)]
     if held_out is not None:
@@ -37,7 +36,7 @@ def _distances(d: DistanceRecord, held_out: float | None, held_out_limit: float 
         ("precision", d.precision, f"generated images that look real ({d.compared:,} against as many)"),
         ("recall", d.recall, "real images that could be generated"),
         ("density", d.density, "1: as dense as real ones"),
-        ("coverage", d.coverage, f"real images with a generated one nearby; {_PERFECT[d.neighbours]:.2f} at best, on average"),
+        ("coverage", d.coverage, f"real images with a generated one nearby; {best:.2f} at best, on average"),
     ]
     if d.copied is not None:
         rows += [("copies", d.copied, f"nearer to a training image than its own neighbour; {d.copied_by_chance:.4f} of held-out ones")]

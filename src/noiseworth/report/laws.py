@@ -67,13 +67,12 @@ def _measured(o: Observations, law: Law) -> Callable[[Any], None]:
 
 def _residuals(o: Observations, law: Law) -> Callable[[Any], None]:
     left = 100 * (o.quality / law.predict(o) - 1)
-    clean = np.maximum(o.n_clean, 1)  # a logarithm has no place for none
 
     def draw(axes: Any) -> None:
         axes.axhline(0, color="#999999", linewidth=0.8)
         axes.axhspan(-200 * law.scale, 200 * law.scale, color="#1b6ca8", alpha=0.07, linewidth=0)
         for (label, rows), colour in zip(_groups(o), COLOURS * len(o), strict=False):
-            axes.plot(clean[rows], left[rows], "o", markersize=4.5, color=colour, label=label)
+            axes.plot(o.n_clean[rows], left[rows], "o", markersize=4.5, color=colour, label=label)
         axes.set(xscale="log", xlabel="clean images", ylabel="measured over predicted, percent")
         axes.legend(frameon=False, fontsize=9)
 

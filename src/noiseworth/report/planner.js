@@ -18,7 +18,7 @@ const controls = [
   { key: "budget", words: "Budget", log: true, range: around(data.start.budget) },
   { key: "clean_price", words: "Price of a clean image", log: true, range: around(data.start.clean_price) },
   { key: "noisy_price", words: "Price of a noisy image", log: true, range: around(data.start.noisy_price) },
-  { key: "sigma", words: "Noise sigma of the noisy ones", range: [0, data.sigmas.length - 1], step: 1, show: (v) => significant(data.sigmas[v]) },
+  { key: "sigma", words: "Noise sigma of the noisy ones", range: [0, data.sigmas.length - 1], show: (v) => significant(data.sigmas[v]) },
   { key: "have_clean", words: "Clean images there already", zero: true },
   { key: "have_noisy", words: "Noisy images there already", zero: true },
 ];
@@ -44,8 +44,7 @@ for (const c of controls) {
   const [low, high] = c.zero ? [0, 20 * top10] : c.range;
   input.min = low;
   input.max = high;
-  input.step = c.zero ? 1 : c.step ?? "any";
-  if (c.log) input.step = 0.02;
+  input.step = c.log ? 0.02 : 1;
   input.value = c.zero ? toPlace(state[c.key]) : c.log ? Math.log10(state[c.key]) : state[c.key];
   const tell = () => {
     shown.textContent = c.show ? c.show(state[c.key]) : significant(state[c.key]);

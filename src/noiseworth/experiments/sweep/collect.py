@@ -8,9 +8,8 @@ from typing import Any
 from noiseworth.errors import UserError
 from noiseworth.experiments.sweep.plan import load_plan
 from noiseworth.experiments.sweep.trial import load_trial
+from noiseworth.laws.observations import TABLE
 from noiseworth.records import TrialRecord, write_atomically
-
-FILE = "observations.csv"
 
 
 def collect(out: Path | str) -> tuple[Path, int, int]:
@@ -30,8 +29,8 @@ def collect(out: Path | str) -> tuple[Path, int, int]:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(out / FILE, text.getvalue())
-    return out / FILE, len(rows), len(plan.trials) - len(rows)
+    write_atomically(out / TABLE, text.getvalue())
+    return out / TABLE, len(rows), len(plan.trials) - len(rows)
 
 
 def _row(record: TrialRecord, settings: list[str]) -> dict[str, Any]:

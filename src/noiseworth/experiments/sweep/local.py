@@ -21,7 +21,7 @@ from noiseworth.records import SweepPlan, SweepStatus, write_atomically
 TRIES = 3  # of a trial whose worker dies
 _PAUSE = 0.5
 _ASK = 60.0  # seconds between looking whether somebody else's trial has become free
-_PATIENCE = 120.0  # seconds for workers to save what they train
+PATIENCE = 120.0  # seconds for workers to save what they train
 
 
 def room(plan: SweepPlan) -> int:
@@ -121,7 +121,7 @@ def _start(out: Path, plan: SweepPlan, slot: int, log: Path) -> "subprocess.Pope
 def _stop(workers: "list[subprocess.Popen[bytes]]") -> None:
     for worker in workers:
         worker.terminate()
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + PATIENCE
     for worker in workers:
         try:
             worker.wait(max(0.1, until - time.monotonic()))

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from noiseworth.errors import Stopped, UserError
-from noiseworth.experiments.sweep.local import TRIES
+from noiseworth.experiments.sweep.local import PATIENCE, TRIES
 from noiseworth.experiments.sweep.plan import parse_plan, plan_text
 from noiseworth.experiments.sweep.trial import FAILED, try_trial
 from noiseworth.records import SweepPlan, SweepStatus, write_atomically
-
-_PATIENCE = 120.0
 
 
 def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[], SweepStatus]) -> None:
@@ -53,7 +51,7 @@ def run_on_ray(out: Path, plan: SweepPlan, address: str | None, look: Callable[[
         for reference in waiting:
             ray.cancel(reference)  # SIGINT to its worker: the training is saved
         if waiting:
-            ray.wait(list(waiting), num_returns=len(waiting), timeout=_PATIENCE)
+            ray.wait(list(waiting), num_returns=len(waiting), timeout=PATIENCE)
         if own:
             ray.shutdown()
 

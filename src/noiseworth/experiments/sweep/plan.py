@@ -11,7 +11,7 @@ import yaml
 from noiseworth.data.dataset import open_dataset
 from noiseworth.errors import UserError
 from noiseworth.experiments.config import SweepConfig
-from noiseworth.records import NoisyPart, SweepPlan, Trial, from_json, write_atomically
+from noiseworth.records import SWEEP_FORMAT, NoisyPart, SweepPlan, Trial, from_json, write_atomically
 from noiseworth.train.config import TrainConfig
 
 FILE = "sweep.yaml"
@@ -123,9 +123,12 @@ def parse_plan(text: str, where: str) -> SweepPlan:
         UserError: it is not one.
     """
     try:
-        return from_json(SweepPlan, yaml.safe_load(text), where)
+        plan = from_json(SweepPlan, yaml.safe_load(text), where)
     except yaml.YAMLError as error:
         raise UserError(f"{where}: not YAML ({str(error).splitlines()[0]})") from None
+    if plan.format != SWEEP_FORMAT:
+        raise UserError(f"{where}: has format {plan.format}, this version reads {SWEEP_FORMAT}; plan the sweep again")
+    return plan
 
 
 def check_plan(plan: SweepPlan, out: Path) -> None:

@@ -1,7 +1,6 @@
 """How far a sweep has come, from what lies in its directory; any process can ask, also while it runs elsewhere."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from noiseworth.experiments.sweep.plan import train_config
@@ -49,9 +48,9 @@ class Watch:
             trials=states,
         )
 
-    def _hours(self, states: Iterable[TrialState]) -> float | None:
-        """Hours of one worker to come: a time for each trial and one for each image, as those that are done took."""
-        left = [(s.of - s.n_images) for s in states if s.state in ("running", "waiting")]
+    def _hours(self, states: list[TrialState]) -> float | None:
+        """Hours of one worker to come, at the time for each image of those that are done."""
+        left = [s.of - s.n_images for s in states if s.state in ("running", "waiting")]
         if not left:
             return 0.0
         done = list(self._records.values())

@@ -19,7 +19,7 @@ from noiseworth.evaluate.features import Features
 from noiseworth.evaluate.risk import denoising_risk
 from noiseworth.experiments.evaluation import evaluate, make_features, read_all
 from noiseworth.experiments.sweep.plan import train_config
-from noiseworth.records import SweepPlan, Trial, TrialRecord, load_record, to_json, write_atomically
+from noiseworth.records import DoneRecord, SweepPlan, Trial, TrialRecord, load_record, to_json, write_atomically
 from noiseworth.train.driver import run_training
 from noiseworth.train.run import load_run
 
@@ -107,8 +107,8 @@ def _clear(place: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _train(place: Path, plan: SweepPlan, trial: Trial) -> float:
-    """Train on the trial's data; the seconds of its training."""
+def _train(place: Path, plan: SweepPlan, trial: Trial) -> DoneRecord:
+    """Train on the trial's data."""
     import torch
     from accelerate.state import AcceleratorState
 
@@ -116,18 +116,16 @@ def _train(place: Path, plan: SweepPlan, trial: Trial) -> float:
     AcceleratorState._reset_state(reset_partial_state=True)  # it remembers the precision of the trial before
     if (place / "data").is_dir():
         made = open_dataset(place / "data").record.provenance[-1]
-        if made.get("source_fingerprint") != open_dataset(plan.data).record.fingerprint:
+        if made.get("source_fingerprint") != _fingerprint(plan.data):
             raise UserError(f"{place}: was begun on other images than {plan.data} has; remove it to train it again")
     else:
         _clear(place)
         mix(plan.data, place / "data", clean=trial.clean, noisy=[(p.sigma, p.count) for p in trial.noisy], seed=trial.seed)
-    return run_training(train_config(plan, trial, place), quiet=True).seconds
+    return run_training(train_config(plan, trial, place), quiet=True)
 
 
-def _measure(place: Path, plan: SweepPlan, trial: Trial, seconds: float) -> TrialRecord:
+def _measure(place: Path, plan: SweepPlan, trial: Trial, done: DoneRecord) -> TrialRecord:
     began = monotonic()
-    config = train_config(plan, trial, place)
-    done = run_training(config, quiet=True)
     distance = features = None
     if plan.n_generated:
         extract = _features(plan.data, plan.held_out)
@@ -158,7 +156,7 @@ def _measure(place: Path, plan: SweepPlan, trial: Trial, seconds: float) -> Tria
         worth=done.worth,
         weights=done.weights,
         data_fingerprint=done.data_fingerprint,
-        seconds=seconds + monotonic() - began,
+        seconds=done.seconds + monotonic() - began,
     )
 
 
