@@ -178,6 +178,7 @@ def report(work: Path) -> None:
         "observations": (work / "sweep" / "observations.csv").read_text(),
         "larger": (work / "larger" / "observations.csv").read_text(),
         "aicc": {name: law.aicc for name, law in laws.items()},
+        "typical_residual": {name: law.scale for name, law in laws.items()},
         "inside": inside,
         "intervals": {name: values.tolist() for name, values in intervals.items()},
         "quotes": [asdict(q) for q in quotes],

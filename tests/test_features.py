@@ -153,7 +153,7 @@ def test_evaluate_reads_kept_features_and_noisy_held_out_images(run: Path, few: 
     for level, risk, error in zip(noisy.risk.levels, noisy.risk.risk, noisy.risk.standard_error, strict=True):
         expected, own = by_level[level]
         assert abs(risk - expected) < 4.5 * (error**2 + own**2) ** 0.5
-    # Hardly trained, the denoiser is that of a normal law with the variance of all pixels together, by its preconditioning: near its bits.
+    # Hardly trained, the denoiser is by its preconditioning that of a normal law with the variance of all pixels together.
     assert clean.bits is not None
     data = open_dataset(digits / "held-out")
     spread = data.read_raw(np.arange(len(data))).var(dtype=np.float64) + 1 / 12

@@ -48,7 +48,7 @@ def panel_figure(panel: Panel) -> str:
         axes.set(xlabel=panel.x_label, ylabel=panel.y_label, xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
             label_ticks(axis)
-        axes.legend(fontsize=8, edgecolor="none", facecolor="white", framealpha=0.85)
+        axes.legend(fontsize=8, edgecolor="none", facecolor="white", framealpha=0.5)
 
     return svg(draw)
 
