@@ -11,21 +11,24 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 import torch
 
 import faults
 from noiseworth.evaluate.distances import distances
+from noiseworth.evaluate.fidelity import INCEPTION, FidelityFeatures, as_bytes, inception_score
 from noiseworth.evaluate.frechet import Moments, frechet_distance, frechet_estimate, moments
 from noiseworth.evaluate.kernel import kernel_distance
 from noiseworth.evaluate.neighbours import neighbour_scores
-from noiseworth.records import Check, Results, machine, now, to_json, versions, write_atomically
+from noiseworth.records import Check, Results, machine, now, sha256_of, to_json, versions, write_atomically
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "evaluation.json"
@@ -148,7 +151,7 @@ def main() -> None:
         made.append(Check(ISSUE, line, what, round(value, 9), unit, bound, direction, command))
         print(f"line {line}: {what}: {value:.6g} ({direction} {bound:g}) {'' if made[-1].holds else 'FELL SHORT'}", flush=True)
 
-    command = "pytest tests/test_evaluate.py tests/test_features.py"
+    command = "pytest tests/test_evaluate.py tests/test_features.py tests/test_fidelity.py"
     tests = subprocess.run([sys.executable, "-m", *command.split()], cwd=ROOT, check=False)
     for line, what in ((1, "closed forms of distances, risk and likelihood"), (4, "bad input ends in one clear line")):
         check(line, what, float(tests.returncode == 0), "yes", 1, "min", command)
@@ -156,6 +159,7 @@ def main() -> None:
         check(1, f"coverage of the nominal 95% interval of the {name} distance, 200 repeats: at least", value, "share", 0.90, "min")
         check(1, f"the same, {name}: at most", value, "share", 0.98, "max")
     timings = compare(check, arguments.n, arguments.d)
+    inception(check)
     table = faults.measure(arguments.fashion)
     for data, by_fault in table.items():
         for fault, by_metric in by_fault.items():
@@ -195,6 +199,35 @@ def compare(check: Callable[..., None], n: int, d: int) -> dict[str, Any]:
         "max",
     )
     return timings
+
+
+def inception(check: Callable[..., None]) -> None:
+    """Line 2, from images on: our Inception features and score against torch-fidelity's own network, with weights drawn at random."""
+    fidelity()
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.utils import create_feature_extractor
+
+    images = np.random.default_rng(0).uniform(-1, 1, (100, 3, 32, 32)).astype(np.float32)
+    torch.manual_seed(0)
+    with (
+        mock.patch.object(module, "load_state_dict_from_url", return_value={}),  # no weights: those drawn at random stay
+        mock.patch.object(module.FeatureExtractorInceptionV3, "load_state_dict"),
+    ):
+        drawn = create_feature_extractor(INCEPTION, ["2048", "logits_unbiased"], cuda=False, verbose=False)
+    with torch.no_grad():
+        expected = drawn(torch.from_numpy(as_bytes(images)))[0].numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.pth"
+        torch.save(drawn.state_dict(), weights)
+        found = FidelityFeatures(INCEPTION, weights, sha256=sha256_of(weights))(images)
+    apart = float(np.abs(found - expected).max() / np.abs(expected).max())
+    what = "Inception's features (weights drawn at random), relative difference from torch-fidelity"
+    check(2, what, apart, "ratio", 1e-6, "max")
+    logits = np.random.default_rng(1).standard_normal((5000, 1008)) * 2
+    score = isc_features_to_metric(torch.from_numpy(logits), splits=1)["inception_score_mean"]
+    apart = abs(inception_score(logits, 1)[0] / score - 1)
+    check(2, f"Inception score, relative difference from torch-fidelity ({score:.3g})", apart, "ratio", 1e-6, "max")
 
 
 if __name__ == "__main__":

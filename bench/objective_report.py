@@ -33,7 +33,7 @@ def measure_distances(work: Path, cells: list[Any]) -> None:
     from noiseworth.diffusion.sampler import SamplerConfig, sample
     from noiseworth.evaluate.features import train_classifier
     from noiseworth.evaluate.frechet import frechet_distance, moments
-    from noiseworth.experiments.evaluation import read_all
+    from noiseworth.experiments.features import read_all
     from noiseworth.networks import make_backbone
 
     for data in NAMES:

@@ -15,6 +15,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: two processes of two thr
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that an earlier test, or its user, computed."""
+    monkeypatch.setenv("NOISEWORTH_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`digits/train` (1,500 clean) and `digits/held-out` (297)."""

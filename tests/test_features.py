@@ -15,7 +15,8 @@ from noiseworth.evaluate.feature_files import load_features
 from noiseworth.evaluate.features import PixelFeatures, train_rotations
 from noiseworth.evaluate.leak import leaked_noise
 from noiseworth.evaluate.pca import principal_components
-from noiseworth.experiments.evaluation import evaluate, train_features
+from noiseworth.experiments.evaluation import evaluate
+from noiseworth.experiments.features import train_features
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 

@@ -94,32 +94,48 @@ def evaluate(
     against: str,
     held_out: str | None = None,
     features: str = "auto",
+    weights: str | None = None,
     n: int = 3000,
     steps: int = 18,
     seed: int = 0,
     bits: bool = False,
+    flow: int = 0,
+    page: str | None = None,
     *,
     as_json: bool,
 ) -> None:
-    """Measure a run, or a data set of generated images, against clean images.
+    """Measure a run, or generated images, against clean images.
 
     Args:
-        target: a run's directory, or a packed data set of generated images.
+        target: a run's directory, or generated images: a packed data set, a folder, .npz, or whatever else `pack` reads.
         against: a packed data set of clean images, the reference.
         held_out: a packed data set of images that were not trained on, for the denoising risk. Of noisy ones it is estimated without
             bias above their own noise.
         features: what distances are measured in: those of a small "classifier" trained on the reference's labels, or on "rotations"
-            where there are none; principal components ("pca"); "pixels"; a directory made by `noiseworth features train`. By default
-            the classifier's, or without labels the principal components.
+            where there are none; principal components ("pca"); "pixels"; a directory made by `noiseworth features train`; "inception"
+            (FID) or another network of torch-fidelity. By default the classifier's, or without labels the principal components.
+        weights: file with the weights of that network; nothing is downloaded.
         n: images to generate with a run.
         steps: steps of the sampler.
         seed: of the generated images and of the noise in the risk.
         bits: also bound the likelihood of held-out clean images, in bits per dimension; takes the risk at 65 levels.
+        flow: also integrate it along the probability flow, for the first so many of them; slow, for small images.
+        page: an HTML file for all of it, with pictures.
     """
     from noiseworth.experiments.evaluation import evaluate as run
-    from noiseworth.report.evaluation import evaluation_table
+    from noiseworth.report.evaluation import evaluation_table, write_evaluation_page
 
-    result = run(target, against, held_out=held_out, features=features, n=n, steps=steps, seed=seed, bits=bits, quiet=as_json)
+    result = run(
+        target, against, held_out=held_out, features=features, weights=weights, n=n, steps=steps, seed=seed, bits=bits, flow=flow,
+        quiet=as_json,
+    )  # fmt: skip
+    if page:
+        from noiseworth.data.dataset import open_dataset
+        from noiseworth.data.pictures import grid_png
+
+        real, grid = open_dataset(against), Path(target) / "samples" / "grid.png"
+        made = grid.read_bytes() if grid.is_file() else None
+        write_evaluation_page(result, Path(page), name=Path(target).name, real=grid_png(real.read(first(96))), made=made)
     if as_json:
         print(to_json(result))
         return
@@ -151,7 +167,7 @@ def features_train(data: str, out: str, kind: str = "auto", held_out: str | None
         kind: "classifier" by the labels, "rotations" without any, "pca"; by default the first, or without labels the last.
         held_out: a packed data set of other clean images, to measure a classifier's accuracy on.
     """
-    from noiseworth.experiments.evaluation import train_features
+    from noiseworth.experiments.features import train_features
 
     made = train_features(data, out, kind=kind, held_out=held_out)
     accuracy = "" if made.accuracy is None else f", {made.accuracy:.1%} right on held-out images"

@@ -21,6 +21,7 @@ def pack(
     *,
     sigma: float | None = None,
     value_range: tuple[float, float] | None = None,
+    float_range: tuple[float, float] | None = None,
     held_out: int = 0,
     seed: int = 0,
     name: str | None = None,
@@ -33,6 +34,7 @@ def pack(
         sigma: noise standard deviation of every image, in model units; 0 for clean, None for unknown.
         value_range: the raw values that become -1 and 1 in model units. By default the dtype's range for whole numbers;
             floating-point images have none, so it must be given.
+        float_range: the same for floating-point images alone.
         held_out: number of images, drawn by `seed`, to set aside; no image is in both.
         name: of the data set; by default the name of the source.
 
@@ -48,7 +50,7 @@ def pack(
     count = len(found.images)
     if not 0 <= held_out < count:
         raise UserError(f"--held-out {held_out}: {source} has {count} images; hold out between 0 and {count - 1}")
-    low, high = value_range or found.value_range or _default_range(found, source)
+    low, high = value_range or found.value_range or _default_range(found, source, float_range)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UserError(f"--range {low} {high}: give two finite numbers, the lower first")
     part = Part(
@@ -83,9 +85,11 @@ def pack(
     return records
 
 
-def _default_range(found: Source, source: str) -> tuple[float, float]:
+def _default_range(found: Source, source: str, float_range: tuple[float, float] | None) -> tuple[float, float]:
     dtype = str(found.images.dtype)
     if dtype not in _RANGES:
+        if float_range is not None:
+            return float_range
         low, high = found.images.min(), found.images.max()
         raise UserError(
             f"{source}: floating-point images have no natural range; give the raw values that become -1 and 1, for instance"

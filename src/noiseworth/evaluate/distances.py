@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseworth.errors import UserError
 from noiseworth.evaluate.checks import check_features
 from noiseworth.evaluate.frechet import frechet_estimate, moments
 from noiseworth.evaluate.kernel import kernel_distance
@@ -30,14 +31,21 @@ def distances(
         seed: of the bootstrap, of random directions, and of which images are taken where not all are.
 
     Raises:
-        UserError: too few samples, different dimensions, or values that are not finite.
+        UserError: too few samples, different dimensions, or values that are not finite, or images of one kind
+            that are all the same.
     """
     check_features(generated, real, least=_NEIGHBOURS + 1)
+    for features, kind in ((generated, "generated"), (real, "real")):
+        if not np.any(features != features[0]):
+            raise UserError(f"all {len(features):,} {kind} images are the same: there is nothing to compare")
     frechet, kernel = frechet_estimate(generated, moments(real), seed), kernel_distance(generated, real, seed=seed)
     rng, count = np.random.default_rng(seed), min(len(generated), len(real), _MOST)
     x, y = (features[np.sort(rng.permutation(len(features))[:count])] for features in (generated, real))
     near = neighbour_scores(x, y, _NEIGHBOURS)
     warnings = []
+    if len(generated) <= generated.shape[1]:
+        few = f"{len(generated):,} images have no covariance of full rank in {generated.shape[1]:,} features"
+        warnings.append(f"{few}: generate more, or compare in fewer features")
     if frechet.distance - frechet.limit > frechet.distance / 2:
         warnings.append(f"more than half of the Frechet distance is the bias of having {len(generated):,} images; look at its limit")
     return DistanceRecord(

@@ -52,11 +52,12 @@ def kernel_distance(x: NDArray[np.floating], y: NDArray[np.floating], *, subset_
 def _with_variance(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[float, float]:
     """The unbiased distance by all pairs, and its variance: what leaving out each block of both sets in turn changes."""
     count = min(_BLOCKS, len(x) // 2, len(y) // 2)
-    p, q = (np.array_split(f.astype(np.float64, copy=False), count) for f in (x, y))
-    n, m = (np.array([len(piece) for piece in pieces], dtype=np.float64) for pieces in (p, q))
-    within = [np.array([[_sum(u, v) for v in pieces] for u in pieces]) for pieces in (p, q)]
-    diagonal = [np.array([_diagonal(piece) for piece in pieces]) for pieces in (p, q)]
-    between = np.array([[_sum(u, v) for v in q] for u in p])
+    p, q = (f.astype(np.float64, copy=False) for f in (x, y))
+    starts = [np.arange(count) * len(f) // count for f in (p, q)]
+    n, m = (np.diff(s, append=len(f)).astype(np.float64) for s, f in zip(starts, (p, q), strict=True))
+    within = [_block_sums(f, f, s, s) for f, s in zip((p, q), starts, strict=True)]
+    diagonal = [np.add.reduceat(((f * f).sum(axis=1) / f.shape[1] + 1) ** 3, s) for f, s in zip((p, q), starts, strict=True)]
+    between = _block_sums(p, q, *starts)
 
     def distance(kept: NDArray[np.bool_]) -> float:
         own = 0.0
@@ -68,16 +69,14 @@ def _with_variance(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[fl
     return distance(np.ones(count, dtype=bool)), float((count - 1) / count * ((without - without.mean()) ** 2).sum())
 
 
-def _sum(x: Array, y: Array) -> float:
-    """Sum of the kernel over all pairs, a few rows at a time."""
-    total = 0.0
+def _block_sums(x: Array, y: Array, of_x: NDArray[np.int64], of_y: NDArray[np.int64]) -> Array:
+    """Sums of the kernel over all pairs of a block of `x` with one of `y`, whose first rows are given; a few rows at a time."""
+    by_row = np.empty((len(x), len(of_y)))
     for start in range(0, len(x), _ROWS):
         k = x[start : start + _ROWS] @ y.T
         k /= x.shape[1]
         k += 1
-        total += float(np.einsum("ij,ij,ij->", k, k, k))
-    return total
-
-
-def _diagonal(x: Array) -> float:
-    return float((((x * x).sum(axis=1) / x.shape[1] + 1) ** 3).sum())
+        np.multiply(k * k, k, out=k)
+        by_row[start : start + len(k)] = np.add.reduceat(k, of_y, axis=1)
+    sums: Array = np.add.reduceat(by_row, of_x, axis=0)
+    return sums

@@ -16,7 +16,8 @@ from noiseworth.data.sources import DIGITS
 from noiseworth.evaluate.features import Features
 from noiseworth.experiments.config import DemoConfig
 from noiseworth.experiments.directory import claim
-from noiseworth.experiments.evaluation import evaluate, make_features
+from noiseworth.experiments.evaluation import evaluate
+from noiseworth.experiments.features import make_features
 from noiseworth.records import (
     REGIMES,
     DemoSummary,

@@ -68,12 +68,15 @@ class RiskCurve:
 
 @dataclass(frozen=True)
 class FeatureRecord:
-    """Where the features of a Frechet distance come from. `accuracy` is the classifier's on held-out images."""
+    """Where the features of a Frechet distance come from. `accuracy` is the classifier's on held-out images, `images` how they were
+    prepared, `inception` whether they are those of FID."""
 
     name: str
     dimension: int
     sha256: str | None = None
     accuracy: float | None = None
+    images: str = "float32 in model units, not resized"
+    inception: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class DistanceRecord:
     `precision`, `recall`, `density` and `coverage` compare `compared` images of either kind, the last four by `neighbours` nearest
     neighbours. `copied` is the share of generated images nearer to a clean training image than that one's own neighbour,
     `copied_by_chance` that of held-out real images (null: not measured). `leaked_noise` is the noise in generated images beyond that
-    of real ones, in model units, negative where they have less fine detail.
+    of real ones, in model units, negative where they have less fine detail. `inception_score` is there with Inception's features.
     """
 
     frechet: float
@@ -108,11 +111,13 @@ class DistanceRecord:
     leaked_low: float | None
     leaked_high: float | None
     warnings: list[str]
+    inception_score: float | None = None
+    inception_score_sd: float | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Generated images against a reference. Never called FID: the features are not Inception's.
+    """Generated images against a reference. Called FID only where `features.inception`.
 
     `held_out_distance` is that of real held-out images from the same reference. A Frechet distance of few images is biased
     upwards, so a good model that made many may come out below it.
@@ -130,6 +135,9 @@ class Evaluation:
     held_out_limit: float | None = None  # of infinitely many held-out images
     risk_on_noisy: bool = False  # estimated from held-out noisy images
     bits: float | None = None  # per dimension in raw units, at most, by the risk
+    bits_by_flow: float | None = None  # the same, exactly, by the probability flow, of the first held-out images
+    bits_by_flow_error: float | None = None  # its standard error
+    reference: str = ""  # fingerprint of the data set
 
 
 @dataclass(frozen=True)

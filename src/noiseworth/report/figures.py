@@ -51,6 +51,32 @@ def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str
     return svg(draw)
 
 
+def risk_ratio_figure(evaluations: Mapping[str, Evaluation]) -> str | None:
+    """Risk over that of the first run, level by level: below 1 is better than it. Needs two runs measured at the same levels.
+
+    Bars are two standard errors, as if the runs were measured on images of their own; they share theirs, which makes the truth surer.
+    """
+    measured = {name: e.risk for name, e in evaluations.items() if e.risk is not None}
+    names = list(measured)
+    others = [name for name in names[1:] if measured[name].levels == measured[names[0]].levels]
+    if not others:
+        return None
+    base, base_error = (np.array(values) for values in (measured[names[0]].risk, measured[names[0]].standard_error))
+
+    def draw(axes: Any) -> None:
+        for name, colour in zip(others, COLOURS[1:] * len(others), strict=False):
+            risk, error = (np.array(values) for values in (measured[name].risk, measured[name].standard_error))
+            ratio = risk / base
+            bars = 2 * ratio * np.hypot(error / risk, base_error / base)
+            axes.errorbar(measured[name].levels, ratio, bars, color=colour, label=name, marker="o", markersize=3.5, linewidth=1.6)
+        axes.axhline(1, color=COLOURS[0], linewidth=1.2, label=names[0])
+        axes.set(xscale="log", yscale="log", xlabel="level σ (model units)", ylabel=f"risk over that of {names[0]}")
+        label_ticks(axes.yaxis)
+        axes.legend(frameon=False, fontsize=9)
+
+    return svg(draw)
+
+
 def worth_figure(records: Mapping[str, WorthRecord]) -> str | None:
     """`N_eff` against the level: how many clean images each run's data was worth."""
     if not records:

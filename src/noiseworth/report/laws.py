@@ -1,7 +1,6 @@
 """The page of a fit: what was measured against what the laws say, what they leave over, and the prices."""
 
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ import numpy as np
 
 from noiseworth.laws.fit import Law, fit_law
 from noiseworth.laws.observations import Observations
-from noiseworth.records import LawRecord, write_atomically
+from noiseworth.records import LawRecord
 from noiseworth.report.figures import COLOURS, label_ticks, svg
+from noiseworth.report.html import write_page
 
 NAMES = {"one": "One currency", "two": "Two currencies"}
 
@@ -23,21 +23,15 @@ def write_law_page(observations: Observations, record: LawRecord, out: Path) -> 
         record: `laws.describe.describe` of them.
         out: the HTML file; a file that is there is replaced.
     """
-    from jinja2 import Environment, StrictUndefined
-
     laws = {name: fit_law(observations, name) for name in record.aicc}
-    folder = resources.files("noiseworth.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = environment.from_string(folder.joinpath("laws.html.j2").read_text(encoding="utf-8")).render(
-        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
+    return write_page(
+        "laws.html.j2",
+        out,
         record=record,
         names=NAMES,
         prices=svg(_prices(record)),
         figures={name: (svg(_measured(observations, law)), svg(_residuals(observations, law))) for name, law in laws.items()},
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text)
-    return out
 
 
 def _groups(o: Observations) -> list[tuple[str, Any]]:

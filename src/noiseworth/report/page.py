@@ -1,14 +1,12 @@
 """One self-contained HTML page from the directories of finished runs."""
 
-import base64
-import html
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from noiseworth.errors import UserError
-from noiseworth.records import DoneRecord, Evaluation, StepRecord, load_lines, load_record, write_atomically
-from noiseworth.report.figures import loss_figure, risk_figure, worth_figure
+from noiseworth.records import DoneRecord, Evaluation, StepRecord, load_lines, load_record
+from noiseworth.report.figures import loss_figure, risk_figure, risk_ratio_figure, worth_figure
+from noiseworth.report.html import data_uri, write_page
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def read_row(run: Path) -> Row:
         name=run.resolve().name,
         done=load_record(DoneRecord, run / "DONE.json"),
         evaluation=load_record(Evaluation, evaluation) if evaluation.is_file() else None,
-        picture=_data_uri(grid.read_bytes()) if grid.is_file() else None,
+        picture=data_uri(grid.read_bytes()) if grid.is_file() else None,
         metrics=load_lines(StepRecord, run / "metrics.jsonl"),
     )
 
@@ -75,43 +73,24 @@ def write_report(
         real: a picture of real images, PNG.
         following: how to go on, one plain line each; lines in backquotes are commands.
     """
-    from jinja2 import Environment, StrictUndefined
-
     rows = [read_row(run) for run in runs]
     if len({row.name for row in rows}) < len(rows):
         raise UserError("two of the runs have the same name; rename one, so that the page can tell them apart")
     evaluations = {row.name: row.evaluation for row in rows if row.evaluation is not None}
-    folder = resources.files("noiseworth.report")
-    template = folder.joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["code"] = _code
-    text = environment.from_string(template).render(
-        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
+    return write_page(
+        "page.html.j2",
+        out,
         title=title,
         lead=lead,
         rows=rows,
         base=evaluations.get(rows[0].name),
         any_noisy=any(row.n_noisy for row in rows),
-        real=_data_uri(real) if real else None,
+        real=data_uri(real) if real else None,
         following=following or [],
         risk=risk_figure(evaluations, {row.name: row.done.trained_from for row in rows}),
+        ratio=risk_ratio_figure(evaluations),
         worth=worth_figure({row.name: row.done.worth for row in rows}),
         loss=loss_figure({row.name: row.metrics for row in rows}),
         features=next((e.features for e in evaluations.values()), None),
         held_out=next((e.held_out_distance for e in evaluations.values()), None),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text)
-    return out
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _code(line: str) -> str:
-    """Plain text with `commands`, as safe HTML."""
-    from markupsafe import Markup
-
-    pieces = html.escape(line).split("`")
-    return Markup("".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(pieces)))

@@ -1,14 +1,13 @@
 """The planner: one self-contained page on which a law is asked by hand what a budget buys."""
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from noiseworth.laws.budget import Market, least_clean_share
 from noiseworth.laws.fit import Law, refits
 from noiseworth.laws.observations import Observations
-from noiseworth.records import write_atomically
+from noiseworth.report.html import read_asset, write_page
 
 _DRAWS = 60
 
@@ -24,8 +23,6 @@ def write_planner(
         out: the HTML file; a file that is there is replaced.
         source: what the law was fitted to, in words.
     """
-    from jinja2 import Environment, StrictUndefined
-
     seen = observations.n_clean + observations.n_noisy.sum(axis=1)
     data = {
         "sigmas": list(law.sigmas),
@@ -43,19 +40,15 @@ def write_planner(
             "have_noisy": have[1],
         },
     }
-    folder = resources.files("noiseworth.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = environment.from_string(folder.joinpath("planner.html.j2").read_text(encoding="utf-8")).render(
-        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
-        script=folder.joinpath("planner.js").read_text(encoding="utf-8"),
+    return write_page(
+        "planner.html.j2",
+        out,
+        script=read_asset("planner.js"),
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         source=source,
         count=len(observations),
         currencies=len(law.terms()[1]),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text)
-    return out
 
 
 def _terms(law: Law) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """What the theory studies say: in text, as figures, and on one page."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from noiseworth.records import Number, Panel, TheoryStudy, write_atomically
+from noiseworth.records import Number, Panel, TheoryStudy
 from noiseworth.report.figures import COLOURS, label_ticks, svg
+from noiseworth.report.html import write_page
 
 
 def theory_table(studies: Sequence[TheoryStudy]) -> str:
@@ -61,16 +61,10 @@ def figure_file(panel: Panel) -> str:
 
 def write_theory_report(studies: Sequence[TheoryStudy], out: Path) -> Path:
     """One self-contained page with all numbers and figures of the studies."""
-    from jinja2 import Environment, StrictUndefined
-
-    folder = resources.files("noiseworth.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = environment.from_string(folder.joinpath("theory.html.j2").read_text(encoding="utf-8")).render(
-        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
+    return write_page(
+        "theory.html.j2",
+        out,
         studies=studies,
         figures={panel.name: panel_figure(panel) for study in studies for panel in study.panels},
         measured=measured,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text)
-    return out

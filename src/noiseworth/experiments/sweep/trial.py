@@ -17,7 +17,8 @@ from noiseworth.data.dataset import open_dataset
 from noiseworth.errors import Stopped, UserError
 from noiseworth.evaluate.features import Features
 from noiseworth.evaluate.risk import denoising_risk
-from noiseworth.experiments.evaluation import evaluate, make_features, read_all
+from noiseworth.experiments.evaluation import evaluate
+from noiseworth.experiments.features import make_features, read_all
 from noiseworth.experiments.sweep.plan import train_config
 from noiseworth.records import DoneRecord, SweepPlan, Trial, TrialRecord, load_record, to_json, write_atomically
 from noiseworth.train.driver import run_training
