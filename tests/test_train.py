@@ -164,6 +164,7 @@ def test_all_noisy_runs_say_where_they_were_trained_from(tmp_path: Path, digits:
     corrupt(digits / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=0.5)
     done = run_training(_config(tmp_path / "noisy", tmp_path / "run", n_images=640, below="none"), quiet=True)
     assert done.trained_from == pytest.approx(0.5 / 0.95**0.5)
+    assert all(worth == 0 for level, worth in zip(done.worth.levels, done.worth.worth[0], strict=True) if level < 0.5)
     made = sample_run(tmp_path / "run", tmp_path / "made", n=3, quiet=True)
     assert made.record.provenance[0]["trained_from"] == done.trained_from
     assert (tmp_path / "made" / "grid.png").read_bytes().startswith(b"\x89PNG")
@@ -176,6 +177,9 @@ def test_levels_below_all_noise_are_trained_too(tmp_path: Path, digits: Path, be
     config = _config(tmp_path / "noisy", tmp_path / "run", n_images=64 * 12, below=below, checkpoint_every=64 * 5)
     done = run_training(config, quiet=True)
     assert done.trained_from == 0
+    w = done.worth
+    low = w.levels.index(min(w.levels, key=lambda level: abs(level - 0.25)))  # half the noise: trusted by the law of imputed images
+    assert w.worth[0][low] == pytest.approx(0.5 / (1 + (0.1 / w.levels[low]) ** 2) ** 2)
     again = Trainer(replace(config, out=str(tmp_path / "again")))
     records = again.steps()
     for _ in range(7):

@@ -95,7 +95,7 @@ def price(
     contradictory = " (contradictory)" if found.most is not None and found.least > found.most else ""
     print(f"  by inequalities, over all mixes: {found.least:.3g} to {most}{contradictory}")
     if found.predicted is not None:
-        assumed = "as if levels mattered as often as trained, and noisy images taught nothing below their noise"
+        assumed = "as if levels mattered as often as trained, and imputed images were worth what they are trusted"
         print(f"  predicted by one training, {found.predicted_by}: {found.predicted:.3g} ({assumed})")
 
 

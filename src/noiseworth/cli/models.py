@@ -55,7 +55,7 @@ def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
                 + (f" (price: {price:.1f} noisy per clean)" if price else " (no price: worth nothing)")
             )
     if any(w.sigmas):
-        assumed = "assuming that a level matters as often as it is trained"
+        assumed = "assuming that a level matters as often as it is trained, and that an imputed image is worth what it is trusted"
         print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
 
 

@@ -23,6 +23,7 @@ class WorthRecord:
     """What the images of a run were worth, by level, when it ended (DESIGN section 1).
 
     `worth[k][j]` is the worth, at `levels[j]`, of one image whose noise is `sigmas[k]`; there are `counts[k]` of them.
+    Below its noise an image counts as it is trusted there once imputed, if the run imputed; else for nothing.
     `n_effective[j]` sums the worth of all images. Of more than 20 distinct noise levels, groups are listed by their median.
     `mean_worth[k]` averages over the training levels p(sigma);
     `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never).

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from noiseworth.data.inspect import group_sigmas
-from noiseworth.diffusion.worth import worth
+from noiseworth.diffusion.worth import imputed_worth, worth
 from noiseworth.errors import Stopped, UserError
 from noiseworth.networks import count_parameters
 from noiseworth.records import DoneRecord, StepRecord, WorthRecord, to_json, write_atomically
@@ -105,14 +105,25 @@ def _finish(trainer: Trainer, place: Path) -> DoneRecord:
 
 
 def measure_worth(trainer: Trainer) -> WorthRecord:
-    """What each noise level of the run's data is worth, by level and averaged over the training levels p(sigma)."""
+    """What each noise level of the run's data is worth, by level and averaged over the training levels p(sigma).
+
+    Where the run imputed its noisy images (or made them consistent), they count below their noise, with the trust they are drawn by.
+    """
     grid = torch.tensor(np.geomspace(*_WORTH_RANGE, _WORTH_LEVELS))
     groups, counts = group_sigmas(trainer.data.sigma)
     s = torch.from_numpy(groups)
-    table = worth(grid[None], s[:, None], trainer.v(grid)[None])
+
+    def counted(levels: torch.Tensor) -> torch.Tensor:  # (groups, levels)
+        own = worth(levels[None], s[:, None], trainer.v(levels)[None])
+        if not len(trainer.below.rows):
+            return own
+        imputed = imputed_worth(levels[None], s[:, None].clamp(min=torch.finfo(s.dtype).tiny))
+        return torch.where(s[:, None] > 0, torch.maximum(own, imputed), own)
+
+    table = counted(grid)
     # Average over p(sigma) by its quantiles: the midpoint rule in probability.
     typical = trainer.law.levels.quantile((torch.arange(4096, dtype=torch.float64) + 0.5) / 4096)
-    mean = worth(typical[None], s[:, None], trainer.v(typical)[None]).mean(1)
+    mean = counted(typical).mean(1)
     return WorthRecord(
         levels=grid.tolist(),
         posterior_variance=trainer.v(grid).tolist(),
