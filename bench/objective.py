@@ -121,7 +121,7 @@ def read_cifar(archive: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarr
 def prepare(work: Path, sources: dict[str, Path], size: int) -> None:
     """Pack both data sets, and corrupt them as the cells want."""
     from noiseworth.data.corrupt import corrupt
-    from noiseworth.data.writer import Part, new_directory, write_dataset
+    from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
     from noiseworth.tensors import Stream, permutation
 
     readers = {"fashion": read_fashion, "cifar": read_cifar}
@@ -134,7 +134,7 @@ def prepare(work: Path, sources: dict[str, Path], size: int) -> None:
                     if out.exists():
                         continue
                     rows = order[:count]
-                    part = Part(images[rows], np.zeros(count, np.float32), rows, labels[rows].astype(np.int64))
+                    part = Part(Columns(np.zeros(count, np.float32), rows, labels[rows].astype(np.int64)), images[rows])
                     with new_directory(out) as folder:
                         write_dataset(
                             folder, [part], name=f"{data} {size}x{size}", offset=127.5, scale=127.5, units="8-bit", provenance=[]

@@ -47,7 +47,7 @@ def test_every_image_comes_through_with_its_bits_and_its_sigma(
     pack(str(folder / "in.npy"), folder / "clean", sigma=0.0, value_range=(0.0, 8.0))
     corrupt(folder / "clean", folder / "out", clean_fraction=clean, sigma=0.25, seed=seed)
     dataset = open_dataset(folder / "out")
-    stored = array.transpose(0, 3, 1, 2) if shape[2] in (1, 3) and shape[0] not in (1, 3) else array
+    stored = array.transpose(0, 3, 1, 2) if shape[2] <= 4 and shape[0] > 4 else array
     assert sorted(dataset.ids) == list(range(count))
     raw = dataset.read_raw(np.arange(count))
     changed = (raw != stored[dataset.ids].astype(np.float32)).reshape(count, -1).any(axis=1)
@@ -204,7 +204,7 @@ def _array(values: Any) -> Callable[[Path], str]:
         (_array(np.array([[None]], dtype=object)), "never loaded"),
         (_array(np.full((2, 3, 3), np.nan, np.float32)), "image 0: has NaN"),
         (_array(np.zeros((2, 3, 3), np.float32)), "--range 0 0"),
-        (_array(np.zeros((2, 3, 3), np.int64)), "dtype int64"),
+        (_array(np.full((2, 3, 3), 2**40 + 1, np.int64)), "do not fit into float32 without loss"),
         (_array(np.zeros((5,), np.uint8)), r"must be \(N, H, W\)"),
         (lambda folder: str(folder / "nothing"), "no such file"),
     ],

@@ -89,7 +89,7 @@ def test_the_demos_report_is_one_self_contained_page(small_demo: Path) -> None:
     outside = [u for u in re.findall(r"""(?:src|href)=["']([^"'#]+)""", page) if not u.startswith("data:")]
     assert not outside
     assert page.count("<img") == 5
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     for name in ("clean", "clean_small", "noisy", "mixed"):
         assert f"<td>{name}</td>" in page
 

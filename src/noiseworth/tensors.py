@@ -33,6 +33,10 @@ class Stream(IntEnum):
     LEVEL = 10  # start of the sequence of training levels
     LABEL = 12  # from which images their label is hidden
     IMPUTE = 11  # noise of the reverse process that imputes an image
+    SIGMA = 13  # simulated noise level of an image
+    AUGMENT = 14  # how a training image is turned and flipped
+    ORDER = 15  # order in which a loader gives the images of an epoch
+    SUBSET = 16  # which images are in a subset
     SHUFFLE = 9  # order in which a classifier sees its images
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from noiseworth.cli.data import corrupt, inspect, pack
+from noiseworth.cli.data import corrupt, inspect, join, pack, split, subset
 from noiseworth.cli.laws import fit, plan, price, theory
 from noiseworth.cli.models import demo, evaluate, features_train, report, sample, train
 from noiseworth.cli.sweeps import sweep_collect, sweep_plan, sweep_run, sweep_status
@@ -15,7 +15,7 @@ from noiseworth.errors import Stopped, UserError
 from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig, recipe, recipes
 from noiseworth.train.config import TrainConfig
 
-_FLAGS = ("--json", "--dry_run", "--fresh", "--bits")
+_FLAGS = ("--json", "--dry_run", "--fresh", "--bits", "--splits", "--measured_range")
 _CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
     "demo": (demo, DemoConfig),
     "train": (train, TrainConfig),
@@ -25,6 +25,9 @@ _CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
 _FUNCTIONS: dict[str, Callable[..., int | None]] = {
     "pack": pack,
     "corrupt": corrupt,
+    "join": join,
+    "split": split,
+    "subset": subset,
     "inspect": inspect,
     "sample": sample,
     "evaluate": evaluate,
@@ -46,8 +49,13 @@ _GROUPS = {
 _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     "corrupt": {
         "clean_fraction": (float, "Share of the images that stay clean, 0 to 1."),
-        "sigma": (float, "Noise standard deviation of the others, where the range of clean values is [-1, 1]."),
+        "sigma": (
+            str,
+            "Noise of the others where clean values span [-1, 1]: 0.2, choice:A,B, uniform:A:B, loguniform:A:B, or a CSV file.",
+        ),
     },
+    "split": {"held_out": (float, "Number of images to set aside or, below 1, their share.")},
+    "subset": {"take": (float, "Number of images or, below 1, their share.")},
     "evaluate": {"against": (str, "A packed data set of clean images, the reference.")},
     "price": {"sigma": (float, "Noise of the noisy images; one of the source's.")},
     "plan": {
@@ -57,10 +65,22 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         "sigma": (float, "Noise of the noisy images; one of the source's."),
     },
 }
+# A list of arguments, and then perhaps OUT.
+_MANY = {
+    "report": ("runs", "Directories of finished runs; the first is the measure of the others."),
+    "pack": (
+        "sources",
+        "Folders or archives of images, array files, scientific files, hf:NAME, sklearn:digits; see the documentation.",
+    ),
+    "join": ("sources", "Packed data sets of one shape."),
+}
 _ORDER = (
     "demo",
     "pack",
     "corrupt",
+    "join",
+    "split",
+    "subset",
     "inspect",
     "train",
     "sample",
@@ -117,10 +137,13 @@ def _add_options(sub: ArgumentParser, name: str) -> None:
         if name == "sweep plan":
             text = "A standard study, as a start: " + ", ".join(recipes())
             sub.add_argument("--recipe", type=str, help=text)  # put in place before parsing, see _with_recipe
-    elif name == "report":
-        runs = "Directories of finished runs; the first is the measure of the others."
-        sub.add_argument("runs", nargs="+", type=str, help=runs)
-        sub.add_function_arguments(report, as_group=False, skip={"runs", "as_json"})
+    elif name in _MANY:
+        option, text = _MANY[name]
+        sub.add_argument(option, nargs="+", type=str, help=text)
+        if name != "report":
+            sub.add_argument("out", type=str, help="The new data set (with --held_out or --splits the folder of several).")
+        skip = {option, "as_json", "value_range", *(set() if name == "report" else {"out"})}
+        sub.add_function_arguments(_FUNCTIONS[name], as_group=False, skip=skip)
     else:
         options = _AS_OPTIONS.get(name, {})
         skip = {"as_json", "value_range", *options}

@@ -1,8 +1,9 @@
-"""A packed data set, opened: images in model units with their sigma, read by index from memory maps.
+"""A packed data set, opened: images in model units with their sigma, read by index.
 
 The format is DESIGN section 3: `dataset.json` and parts `part-00000/{images.npy, sigma.npy, ids.npy, labels.npy?}`. Images lie there
 as they came (raw units); `read` turns them into model units, `(raw - offset) / scale`. `ids.npy` is the number that an
-image got when it was first packed; it keeps that number when it is corrupted or selected.
+image got when it was first packed; it keeps that number when it is corrupted or selected. A part can also be a view of another data
+set's images (`join`, `split`, `subset`), and a data set can lie at any address that fsspec knows.
 """
 
 from pathlib import Path
@@ -11,31 +12,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseworth.data.storage import Rows, is_address, join_path, open_rows, read_array, read_bytes
 from noiseworth.errors import UserError
-from noiseworth.records import DATASET_FORMAT, DatasetRecord, Use, load_record
+from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, Use, parse_record
 
 
 class Dataset:
-    """A packed data set, or a selection of its images. Nothing is read from disk before it is asked for.
+    """A packed data set, or a selection of its images. No pixel is read before it is asked for.
 
     Attributes:
-        path: the directory.
+        path: the directory, or address.
         record: its `dataset.json`.
         sigma: (N,) float32, noise level of each image in model units; NaN where unknown.
         ids: (N,) int64, the number each image got when it was first packed.
         labels: (N,) int64, or None if any part has none.
     """
 
-    def __init__(self, path: Path, record: DatasetRecord, rows: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self, path: str, record: DatasetRecord, rows: NDArray[np.int64] | None = None, parts: "list[_Part] | None" = None
+    ) -> None:
         self.path, self.record = path, record
-        folders = [path / part.folder for part in record.parts]
-        self._images = [_open(f / "images.npy", (p.count, *record.shape), p.dtype) for f, p in zip(folders, record.parts, strict=True)]
+        self._parts = [_Part(path, record, part) for part in record.parts] if parts is None else parts
         self._starts = np.cumsum([0, *(part.count for part in record.parts)])
         self._rows = np.arange(record.count) if rows is None else rows
-        self.sigma = _column(folders, record, "sigma.npy", "float32")[self._rows]
-        self.ids = _column(folders, record, "ids.npy", "int64")[self._rows]
-        has_labels = all(part.labels for part in record.parts)
-        self.labels = _column(folders, record, "labels.npy", "int64")[self._rows] if has_labels else None
+        self.sigma: NDArray[np.float32] = np.concatenate([part.sigma for part in self._parts])[self._rows]
+        self.ids: NDArray[np.int64] = np.concatenate([part.ids for part in self._parts])[self._rows]
+        labels = [part.labels for part in self._parts if part.labels is not None]
+        self.labels: NDArray[np.int64] | None = np.concatenate(labels)[self._rows] if len(labels) == len(self._parts) else None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -45,26 +48,53 @@ class Dataset:
         """C, H, W of one image."""
         return self.record.shape
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest type that holds the raw values of all parts."""
+        return np.result_type(*(part.dtype for part in self.record.parts))
+
     def read_raw(self, indices: NDArray[Any], dtype: str | None = None) -> NDArray[Any]:
-        """Raw values (B, C, H, W) of the images at `indices` (B,), in float32 unless `dtype` says otherwise."""
-        rows = self._rows[indices]
-        part_of = np.searchsorted(self._starts, rows, side="right") - 1
-        out = np.empty((len(rows), *self.shape), dtype or np.float32)
-        for part in np.unique(part_of):
-            here = part_of == part
-            out[here] = self._images[part][rows[here] - self._starts[part]]
-        return out
+        """Raw values (B, C, H, W) of the images at `indices` (B,), in float32 unless `dtype` says otherwise.
+
+        Raises:
+            UserError: parts have raw units of their own (of a joined data set), or a file was cut short.
+        """
+        if any(part.own_units for part in self._parts):
+            raise UserError(f"{self.path}: its parts have different raw units; ask for model units")
+        return self._gather(indices, np.dtype(dtype or np.float32), None)
 
     def read(self, indices: NDArray[Any]) -> NDArray[np.float32]:
         """Images (B, C, H, W) at `indices` (B,), float32, in model units."""
-        images = self.read_raw(indices)
-        images -= np.float32(self.record.offset)
-        images /= np.float32(self.record.scale)
-        return images
+        return self._gather(indices, np.dtype(np.float32), (self.record.offset, self.record.scale))
+
+    def _gather(self, indices: NDArray[Any], dtype: np.dtype[Any], units: tuple[float, float] | None) -> NDArray[Any]:
+        rows = self._rows[indices]
+        if len(self._parts) == 1:
+            return self._parts[0].read(rows, dtype, units)
+        part_of = np.searchsorted(self._starts, rows, side="right") - 1
+        out = np.empty((len(rows), *self.shape), dtype)
+        for number in np.unique(part_of):
+            here = part_of == number
+            out[here] = self._parts[number].read(rows[here] - self._starts[number], dtype, units)
+        return out
+
+    def part_of(self, indices: NDArray[Any]) -> NDArray[np.int64]:
+        """The part in which each image lies (B,)."""
+        found: NDArray[np.int64] = np.searchsorted(self._starts, self._rows[indices], side="right") - 1
+        return found
 
     def select(self, rows: NDArray[Any]) -> "Dataset":
         """The images at `rows` (indices, or one bool per image), as a data set of their own that shares the same files."""
-        return Dataset(self.path, self.record, self._rows[rows])
+        return Dataset(self.path, self.record, self._rows[rows], self._parts)
+
+    def views(self) -> "list[tuple[NDArray[np.int64], PartRecord, str, NDArray[np.int64]]]":
+        """Where the images lie: for each part their positions here, the part's record, the path of `images.npy`, and rows in it."""
+        part_of, found = self.part_of(np.arange(len(self))), []
+        for number, part in enumerate(self._parts):
+            here = np.flatnonzero(part_of == number)
+            if len(here):
+                found.append((here, part.record, part.images_path, part.rows_of(self._rows[here] - self._starts[number])))
+        return found
 
     def use(self, which: Use) -> "Dataset":
         """All images, the clean ones (sigma = 0) or the noisy ones (sigma > 0).
@@ -80,46 +110,101 @@ class Dataset:
         return chosen
 
     def require_known_sigma(self) -> None:
-        """Raises UserError if the noise level of any image is unknown."""
+        """Raises UserError if the noise level of any image is unknown, or is none."""
         unknown = np.flatnonzero(np.isnan(self.sigma))
         if len(unknown):
             raise UserError(
                 f"{self.path}: the noise level of {len(unknown)} of {len(self)} images is unknown (first: image {unknown[0]});"
                 " pack again with --sigma"
             )
+        bad = np.flatnonzero(~(np.isfinite(self.sigma) & (self.sigma >= 0)))
+        if len(bad):
+            raise UserError(f"{self.path}: image {bad[0]} has the noise level {self.sigma[bad[0]]}; pack again with one of 0 or more")
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+class _Part:
+    """The files of one part."""
+
+    def __init__(self, path: str, record: DatasetRecord, part: PartRecord) -> None:
+        folder = join_path(path, part.folder)
+        self.record = part
+        self.sigma = _column(join_path(folder, "sigma.npy"), part, "float32")
+        self.ids = _column(join_path(folder, "ids.npy"), part, "int64")
+        self.labels = _column(join_path(folder, "labels.npy"), part, "int64") if part.labels else None
+        self.own_units = part.scale is not None
+        self._offset, self._scale = part.offset, part.scale
+        view = part.images
+        if view is None:
+            self.images_path, self._view = join_path(folder, "images.npy"), None
+        else:
+            self.images_path = view if is_address(view) else str((Path(path) / view).resolve())
+            self._view = _column(join_path(folder, "rows.npy"), part, "int64")
+            _check_base(self.images_path, part, path)
+        self._images: Rows = _or_damaged(self.images_path, lambda: open_rows(self.images_path))
+        stored = (part.count if view is None else self._images.shape[0], *record.shape)
+        _check(self.images_path, self._images.shape, self._images.dtype, stored, part.dtype)
+
+    def rows_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of `images.npy`."""
+        return rows if self._view is None else self._view[rows]
+
+    def read(self, rows: NDArray[np.int64], dtype: np.dtype[Any], units: tuple[float, float] | None) -> NDArray[Any]:
+        images = self._images.read(self.rows_of(rows)).astype(dtype, copy=False)
+        if units is not None:
+            offset, scale = (self._offset, self._scale) if self._offset is not None and self._scale is not None else units
+            if not images.flags.writeable:
+                images = images.copy()
+            images -= np.float32(offset)
+            images /= np.float32(scale)
+        return images
+
+
+def _or_damaged(path: str, load: Any) -> Any:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return load()
     except FileNotFoundError:
         raise UserError(f"{path}: missing; the data set is damaged, pack it again") from None
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable .npy file ({error}); pack the data set again") from None
-    if array.shape != shape or array.dtype != np.dtype(dtype):
-        raise UserError(f"{path}: is {array.dtype} {array.shape}, dataset.json says {dtype} {shape}; pack the data set again")
+
+
+def _check(path: str, shape: tuple[int, ...], dtype: Any, expected: tuple[int, ...], kind: str) -> None:
+    if shape != expected or dtype != np.dtype(kind):
+        raise UserError(f"{path}: is {dtype} {shape}, dataset.json says {kind} {expected}; pack the data set again")
+
+
+def _column(path: str, part: PartRecord, dtype: str) -> NDArray[Any]:
+    array: NDArray[Any] = _or_damaged(path, lambda: read_array(path))
+    _check(path, array.shape, array.dtype, (part.count,), dtype)
     return array
 
 
-def _column(folders: list[Path], record: DatasetRecord, name: str, dtype: str) -> NDArray[Any]:
-    columns = [_open(f / name, (p.count,), dtype) for f, p in zip(folders, record.parts, strict=True)]
-    return np.concatenate(columns)
+def _check_base(images: str, part: PartRecord, path: str) -> None:
+    """The images of a view are those that it was made of."""
+    base = images.rsplit("/", 2)[0]
+    found = _or_damaged(f"{base}/dataset.json", lambda: read_bytes(join_path(base, "dataset.json")))
+    record = parse_record(DatasetRecord, found, f"{base}/dataset.json")
+    if record.fingerprint != part.fingerprint:
+        raise UserError(f"{path}: is a view of {base}, which was packed again since then; make the view again")
 
 
 def open_dataset(path: Path | str) -> Dataset:
     """Open a packed data set.
 
+    Args:
+        path: its directory, or its address (s3://bucket/data, hf://datasets/name/data).
+
     Raises:
         UserError: it is not one, is damaged, or has another format version.
     """
-    path = Path(path)
-    if not (path / "dataset.json").is_file():
+    place, note = str(path), join_path(str(path), "dataset.json")
+    try:
+        content = read_bytes(note)
+    except (FileNotFoundError, NotADirectoryError):
         remedy = "make one with `noiseworth pack`"
-        inside = sorted(p.parent.name for p in path.glob("*/dataset.json")) if path.is_dir() else []
+        inside = sorted(p.parent.name for p in Path(path).glob("*/dataset.json")) if Path(path).is_dir() else []
         if inside:
-            remedy = f"did you mean {path / inside[0]}?"
-        raise UserError(f"{path}: not a packed data set (no dataset.json); {remedy}")
-    record = load_record(DatasetRecord, path / "dataset.json")
+            remedy = f"did you mean {Path(path) / inside[0]}?"
+        raise UserError(f"{path}: not a packed data set (no dataset.json); {remedy}") from None
+    record = parse_record(DatasetRecord, content, note)
     if record.format != DATASET_FORMAT:
         raise UserError(f"{path}: has format {record.format}, this version reads {DATASET_FORMAT}; pack it again")
-    return Dataset(path, record)
+    return Dataset(place, record)

@@ -1,13 +1,22 @@
-"""What is in a data set: counts, values, noise levels."""
+"""What is in a data set: counts, values, noise levels; what is in it twice, and what lies open though it should be hidden by noise."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset
+from noiseworth.data.same import same_pixels
+from noiseworth.errors import UserError
 from noiseworth.records import Inspection, SigmaGroup
 
 _CHUNK = 8192
+_PIXELS = 1 << 24  # read at once
 _MAX_GROUPS = 20
+_BINS = 64
+_LOOKED_AT = 1000  # noisy images, for leaks
+_CLOSE = 0.01  # share of the clean images that may have a closer neighbour
+_SAME = 1e-6  # squared distance per pixel, below which two images are the same but for rounding
 
 
 def snr_db(sigma: float) -> float | None:
@@ -30,22 +39,34 @@ def group_sigmas(sigma: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArr
 
 
 def inspect(dataset: Dataset) -> Inspection:
-    """Count and measure a data set. Reads every pixel once, in pieces."""
-    low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
-    for start in range(0, len(dataset), _CHUNK):
-        images = dataset.read(np.arange(start, min(start + _CHUNK, len(dataset))))
-        low, high = min(low, float(images.min())), max(high, float(images.max()))
-        total += float(images.sum(dtype=np.float64))
-        squares += float(np.square(images, dtype=np.float64).sum())
-    pixels = len(dataset) * int(np.prod(dataset.shape))
-    levels, counts = group_sigmas(dataset.sigma)
+    """Count and measure a data set. Reads every pixel, in pieces, two or three times."""
+    low, high, total, squares, bad, ends = np.inf, -np.inf, 0.0, 0.0, 0, 0.0
+    noisy = int((dataset.sigma > 0).sum())
+    for images, rows in _pieces(dataset):
+        finite = np.isfinite(images)
+        bad += int(images.size - finite.sum())
+        values = images if finite.all() else images[finite]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+        total += float(values.sum(dtype=np.float64))
+        squares += float(np.square(values, dtype=np.float64).sum())
+        ends += _at_limits(dataset, images, rows)
+    if not np.isfinite(low):
+        raise UserError(f"{dataset.path}: has no finite pixel")
+    counts = np.zeros(_BINS, dtype=np.int64)
+    for images, _ in _pieces(dataset):
+        counts += np.histogram(images[np.isfinite(images)], bins=_BINS, range=(low, high if high > low else low + 1))[0]
+    pixels = len(dataset) * int(np.prod(dataset.shape)) - bad
+    levels, sizes = group_sigmas(dataset.sigma)
     labels = None if dataset.labels is None else np.bincount(dataset.labels).tolist()
+    groups = duplicates(dataset)
+    leaks, checked = find_leaks(dataset)
     return Inspection(
         name=dataset.record.name,
         shape=dataset.shape,
         count=len(dataset),
         parts=dataset.record.parts,
-        noise=[SigmaGroup(float(s), int(c), snr_db(float(s))) for s, c in zip(levels, counts, strict=True)],
+        noise=[SigmaGroup(float(s), int(c), snr_db(float(s))) for s, c in zip(levels, sizes, strict=True)],
         unknown=int(np.isnan(dataset.sigma).sum()),
         label_counts=labels,
         minimum=low,
@@ -53,4 +74,85 @@ def inspect(dataset: Dataset) -> Inspection:
         mean=total / pixels,
         standard_deviation=float(np.sqrt(max(squares / pixels - (total / pixels) ** 2, 0.0))),
         fingerprint=dataset.record.fingerprint,
+        histogram=counts.tolist(),
+        not_finite=bad,
+        at_limits=ends / (noisy * int(np.prod(dataset.shape))) if noisy else 0.0,
+        duplicates=groups[:_MAX_GROUPS],
+        duplicate_images=sum(len(group) for group in groups),
+        leaks=leaks[:_MAX_GROUPS],
+        leak_checked=checked,
     )
+
+
+def duplicates(dataset: Dataset) -> list[list[int]]:
+    """Groups of images with the same pixels, whichever part they lie in."""
+    number = same_pixels(images for images, _ in _pieces(dataset))
+    order = np.argsort(number, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    return sorted(group.tolist() for group in groups if len(group) > 1)
+
+
+def find_leaks(dataset: Dataset) -> tuple[list[list[int]], int]:
+    """Pairs (noisy image, clean image) that are one picture, with and without its noise; and how many noisy images were looked at.
+
+    The squared distance of a noisy image from its own clean version is `s^2 (1 +- sqrt(2 / d))` per pixel. Only images whose noise is
+    so small, or whose pixels are so many, that four times this spread stays below the distance between almost any two clean
+    images can tell, and of many such some are looked at.
+    """
+    clean, noisy = np.flatnonzero(dataset.sigma == 0), np.flatnonzero(dataset.sigma > 0)
+    spread = np.sqrt(2 / int(np.prod(dataset.shape)))
+    if len(clean) > 1 and len(noisy):
+        some = _some(clean)
+        apart = np.quantile(_nearest(dataset, some, clean, itself=True)[0], _CLOSE)
+        noisy = noisy[4 * spread * dataset.sigma[noisy].astype(np.float64) ** 2 < apart]
+    if len(clean) < 2 or not len(noisy):
+        return [], 0
+    noisy = _some(noisy)
+    squared, nearest = _nearest(dataset, noisy, clean)
+    is_leak = squared < dataset.sigma[noisy].astype(np.float64) ** 2 * (1 + 2 * spread)
+    return [[int(noisy[i]), int(nearest[i])] for i in np.flatnonzero(is_leak)], len(noisy)
+
+
+def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    chosen: NDArray[np.int64] = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(int))]
+    return chosen
+
+
+def _nearest(
+    dataset: Dataset, rows: NDArray[np.int64], among: NDArray[np.int64], itself: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Least squared distance per pixel of images at `rows` (N,) from those at `among`, and which that is; with `itself` not from
+    themselves, nor from images with the same pixels."""
+    y = dataset.read(rows).reshape(len(rows), -1)
+    best, which = np.full(len(rows), np.inf), np.zeros(len(rows), dtype=np.int64)
+    for start in range(0, len(among), _CHUNK // 8):
+        here = among[start : start + _CHUNK // 8]
+        x = dataset.read(here).reshape(len(here), -1)
+        squared = np.maximum((y**2).sum(1)[:, None] - 2 * (y @ x.T) + (x**2).sum(1)[None], 0).astype(np.float64) / y.shape[1]
+        if itself:
+            squared[squared < _SAME] = np.inf
+        place = squared.argmin(axis=1)
+        least = squared[np.arange(len(y)), place]
+        which = np.where(least < best, here[place], which)
+        best = np.minimum(best, least)
+    return best, which
+
+
+def _pieces(dataset: Dataset) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """All images, a few at a time, and where they lie."""
+    step = max(1, min(_CHUNK, _PIXELS // int(np.prod(dataset.shape))))
+    for start in range(0, len(dataset), step):
+        rows = np.arange(start, min(start + step, len(dataset)))
+        yield dataset.read(rows), rows
+
+
+def _at_limits(dataset: Dataset, images: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
+    """Pixels of noisy images at the ends of a whole-number type, where noise is cut off."""
+    part_of, count = dataset.part_of(rows), 0
+    for number, part in enumerate(dataset.record.parts):
+        here = (part_of == number) & (dataset.sigma[rows] > 0)
+        if np.dtype(part.dtype).kind == "u" and here.any():
+            offset, scale = (part.offset, part.scale) if part.scale is not None else (dataset.record.offset, dataset.record.scale)
+            raw = images[here] * np.float32(scale) + np.float32(offset or 0.0)
+            count += int(((raw < 0.5) | (raw > np.iinfo(part.dtype).max - 0.5)).sum())
+    return float(count)

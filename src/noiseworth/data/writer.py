@@ -1,9 +1,10 @@
 """Writing a data set so that it is there whole or not at all."""
 
+import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,28 +16,75 @@ from numpy.typing import NDArray
 from noiseworth.errors import UserError
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, to_json, write_atomically
 
+Shape = tuple[int, int, int]
+_HEADER = 128  # bytes, of images.npy; room for any number of images
+
 
 @dataclass(frozen=True)
-class Part:
-    """Images of one dtype with what is known of each.
+class Columns:
+    """What is known of each image: `sigma` (N,) in model units, NaN unknown; `ids` (N,); `labels` (N,) or None."""
 
-    `images` (N, C, H, W) raw values; `sigma` (N,) in model units, NaN unknown; `ids` (N,); `labels` (N,) or None.
-    """
-
-    images: NDArray[Any]
     sigma: NDArray[np.float32]
     ids: NDArray[np.int64]
     labels: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         columns: list[NDArray[Any]] = [self.sigma, self.ids] if self.labels is None else [self.sigma, self.ids, self.labels]
-        if self.images.ndim != 4 or any(column.shape != (len(self.images),) for column in columns):
-            shapes = [column.shape for column in columns]
-            raise ValueError(f"images {self.images.shape} need (N, C, H, W) and columns of shape (N,), got {shapes}")
+        if any(column.shape != (len(self.ids),) for column in columns):
+            raise ValueError(f"columns must have one shape (N,), got {[column.shape for column in columns]}")
 
-    def select(self, rows: NDArray[Any]) -> "Part":
-        """The images at `rows`."""
-        return Part(self.images[rows], self.sigma[rows], self.ids[rows], None if self.labels is None else self.labels[rows])
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, rows: NDArray[Any]) -> "Columns":
+        """Of the images at `rows`."""
+        return Columns(self.sigma[rows], self.ids[rows], None if self.labels is None else self.labels[rows])
+
+
+class ImageWriter:
+    """`images.npy`, one batch after the other: nothing is held, and the number of images need not be known before the end."""
+
+    def __init__(self, path: Path, shape: Shape, dtype: str) -> None:
+        self.path, self.shape, self.dtype, self.count = path, shape, np.dtype(dtype), 0
+        self._file = path.open("wb")
+        self._file.write(self._header())
+
+    def _header(self) -> bytes:
+        """Version 1.0 of NumPy's format, padded to a fixed length."""
+        told = repr({"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, *self.shape)})
+        return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + told.ljust(_HEADER - 11).encode("latin1") + b"\n"
+
+    def add(self, images: NDArray[Any]) -> None:
+        """Append images (B, C, H, W) of this shape and dtype."""
+        if images.shape[1:] != self.shape or images.dtype != self.dtype:
+            raise AssertionError(f"{images.dtype} {images.shape} does not belong into {self.dtype} {self.shape}")
+        self._file.write(np.ascontiguousarray(images).data)
+        self.count += len(images)
+
+    def close(self) -> None:
+        """Write the number of images, and sync."""
+        if self._file.closed:
+            return
+        self._file.seek(0)
+        self._file.write(self._header())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Let go of the file as it is."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images (N, C, H, W) of one dtype with what is known of each, or, without `images`, those that lie in the part's folder already;
+    `view` says of which other data set they are, see `PartRecord`."""
+
+    columns: Columns
+    images: NDArray[Any] | None = None
+    view: PartRecord | None = None
+    rows: NDArray[np.int64] | None = None  # of a view
 
 
 @contextmanager
@@ -44,7 +92,7 @@ def new_directory(out: Path) -> Iterator[Path]:
     """A directory that appears under its name only when the block ends well; otherwise nothing is left.
 
     Raises:
-        UserError: `out` exists already.
+        UserError: `out` exists already, or the disk is full.
     """
     if out.exists() or out.is_symlink():
         raise UserError(f"{out}: exists already; choose another place or remove it first")
@@ -58,38 +106,67 @@ def new_directory(out: Path) -> Iterator[Path]:
             beside.rename(out)  # fails if somebody else's non-empty directory came first
         except OSError:
             raise UserError(f"{out}: was made by somebody else meanwhile; nothing was changed there") from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise UserError(f"{out}: no space left on the disk; nothing was written: make room, or choose another place") from None
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def part_folder(folder: Path, number: int) -> Path:
+    """The folder of a part of the data set in `folder`."""
+    return folder / f"part-{number:05d}"
+
+
 def write_dataset(
     folder: Path,
-    parts: list[Part],
+    parts: Sequence[Part],
     *,
     name: str,
     offset: float,
     scale: float,
     units: str,
     provenance: list[dict[str, Any]],
+    shape: Shape | None = None,
 ) -> DatasetRecord:
-    """Write parts and `dataset.json` into `folder` (an empty directory) and sync them.
+    """Write parts and `dataset.json` into `folder` and sync them.
 
-    The fingerprint is the SHA-256 over the files' own, and over what gives their values a meaning (offset and scale).
+    The fingerprint is the SHA-256 over the files' own, and over what gives their values a meaning (offset and scale); for a view,
+    over the other data set's fingerprint.
+
+    Args:
+        shape: C, H, W; needed where all parts are views.
     """
     digest = hashlib.sha256(f"{DATASET_FORMAT} {offset!r} {scale!r}".encode())
     records = []
+    found: tuple[int, ...] = shape or ()
     for i, part in enumerate(parts):
-        place = folder / f"part-{i:05d}"
-        place.mkdir()
-        columns = {"images": part.images, "sigma": part.sigma, "ids": part.ids, "labels": part.labels}
+        place = part_folder(folder, i)
+        place.mkdir(exist_ok=True)
+        columns: dict[str, NDArray[Any] | None] = {"images": part.images, "sigma": part.columns.sigma, "ids": part.columns.ids}
+        columns |= {"labels": part.columns.labels, "rows": part.rows}
+        labels = part.columns.labels is not None
+        if part.view is None:
+            stored = np.load(place / "images.npy", mmap_mode="r") if part.images is None else part.images
+            found, dtype = stored.shape[1:], str(stored.dtype)
+            if len(stored) != len(part.columns) or stored.ndim != 4:
+                raise ValueError(f"images {stored.shape} need (N, C, H, W) and {len(stored)} of everything, got {len(part.columns)}")
+            records.append(PartRecord(place.name, dtype, len(stored), labels))
+        else:
+            view = part.view
+            records.append(view)
+            digest.update(f"{place.name} {view.fingerprint} {view.images} {view.offset!r} {view.scale!r}".encode())
         for key, column in columns.items():
+            file = place / f"{key}.npy"
             if column is not None:
-                _save(place / f"{key}.npy", column)
-                with (place / f"{key}.npy").open("rb") as file:
-                    digest.update(f"{place.name}/{key}".encode() + hashlib.file_digest(file, "sha256").digest())
-        records.append(PartRecord(place.name, str(part.images.dtype), len(part.images), part.labels is not None))
-    shape = (int(parts[0].images.shape[1]), int(parts[0].images.shape[2]), int(parts[0].images.shape[3]))
-    record = DatasetRecord(DATASET_FORMAT, name, shape, offset, scale, units, records, digest.hexdigest(), provenance)
+                _save(file, column)
+            if column is not None or (key == "images" and part.view is None):
+                with file.open("rb") as opened:
+                    digest.update(f"{place.name}/{key}".encode() + hashlib.file_digest(opened, "sha256").digest())
+    channels, height, width = (int(n) for n in found)
+    size: Shape = (channels, height, width)
+    record = DatasetRecord(DATASET_FORMAT, name, size, offset, scale, units, records, digest.hexdigest(), provenance)
     write_atomically(folder / "dataset.json", to_json(record) + "\n")
     return record
 

@@ -74,6 +74,7 @@ class PairLaw:
         trained_from: the lowest level that is ever drawn; 0 if there are clean or imputed images.
         refreshed_at: images seen when the law was last computed.
         version: how often it was computed.
+        imputed_rows: (M,) positions of the images that were imputed.
     """
 
     def __init__(self, s: Tensor, levels: LogNormalLevels, v: PosteriorVariance, *, views: float = VIEWS) -> None:
@@ -82,7 +83,7 @@ class PairLaw:
         self._real = Groups(self.s)
         self.version = 0
         self._imputed: Groups | None = None
-        self._imputed_rows = torch.zeros(0, dtype=torch.int64)
+        self.imputed_rows = torch.zeros(0, dtype=torch.int64)
         self._low_share = 0.0
         self.trained_from = self._real.cleanest / (1 - MIN_A) ** 0.5 * (1 + 1e-9)  # so that rounding cannot fall below it
         self._set_range()
@@ -98,7 +99,7 @@ class PairLaw:
 
     def set_imputed(self, rows: Tensor) -> None:
         """From the next `refresh` on there are imputed versions of the images at `rows` (M,), and all levels are trained."""
-        self._imputed_rows, self._imputed = rows, Groups(self.s[rows])
+        self.imputed_rows, self._imputed = rows, Groups(self.s[rows])
         self.trained_from = 0.0
         self._set_range()
 
@@ -137,6 +138,26 @@ class PairLaw:
         chosen = (self._depth[:, None] + relative[:, 0]).clamp(min=0)
         information = (counts * torch.exp(log_worth) * _told(chosen)).sum(1)
         self._scale = (counts * _views(chosen)).sum(1) / information  # makes the mean weight 1
+
+    def table(self, s: Tensor, imputed: bool) -> Tensor:
+        """How often one image of noise `s` (G,), itself or its imputed version, is drawn in each cell of levels: (G, cells). Summed
+        over all images and cells it is 1, up to how much worth changes inside a cell."""
+        log_worth, v = self._log_worth(self._centre, "typical"), self.v(self._centre)
+        log_lambda = self._depth - log_worth.amax(dim=1)
+        views = (self._counts() * _views((log_lambda[:, None] + log_worth).clamp(min=0))).sum(1)
+        level = self._centre[:, None]
+        own = imputed_worth(level, s[None].clamp(min=1e-30)) if imputed else worth(level, s[None], v[:, None])
+        mass = torch.diff(self._cumulative) / self._cumulative[-1]
+        return (mass / views * _views((log_lambda[:, None] + torch.log(own)).clamp(min=0)).T).contiguous()
+
+    def pairs_at(self, cell: Tensor, share: Tensor, index: Tensor, imputed: Tensor) -> Pairs:
+        """Pairs of given images (B,), each at a place `share` (B,) in (0, 1) of a cell of levels."""
+        whole = (self._low_share + (1 - self._low_share) * (cell + share) / _CELLS).clamp(1e-12, 1 - 1e-12)
+        sigma = self.levels.quantile(whole)
+        log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
+        depth = (log_lambda + self._log_worth_of(sigma, index, imputed)).clamp(min=0)
+        told = torch.where(depth > 0, torch.exp(depth - log_lambda) * _told(depth) / _views(depth), torch.zeros_like(depth))
+        return Pairs(sigma, index, self._scale[cell] * told, imputed)
 
     def draw(self, seed: int, ids: Tensor) -> Pairs:
         """Pairs for training slots, a function of (seed, ids).
@@ -211,7 +232,7 @@ class PairLaw:
         is_imputed = group >= groups
         row = self._real.member(group.clamp(max=groups - 1), u)
         if self._imputed is not None:
-            row = torch.where(is_imputed, self._imputed_rows[self._imputed.member((group - groups).clamp(min=0), u)], row)
+            row = torch.where(is_imputed, self.imputed_rows[self._imputed.member((group - groups).clamp(min=0), u)], row)
         return row, is_imputed
 
     def _members(self, groups: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,7 +240,7 @@ class PairLaw:
         real = self._real.members(groups[: len(self._real.counts)])
         if self._imputed is None:
             return real, torch.zeros(len(real), dtype=torch.bool)
-        imputed = self._imputed_rows[self._imputed.members(groups[len(self._real.counts) :])]
+        imputed = self.imputed_rows[self._imputed.members(groups[len(self._real.counts) :])]
         return torch.cat([real, imputed]), torch.arange(len(real) + len(imputed)) >= len(real)
 
     def wants_imputed(self) -> bool:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.pictures import grid_png
-from noiseworth.data.writer import Part, new_directory, write_dataset
+from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.errors import UserError
@@ -103,7 +103,7 @@ def _write(
                 bar.update(len(ids))
         images = images.clip(-1, 1)
         (folder / "grid.png").write_bytes(grid_png(images[:_GRID]))
-        part = Part(images * np.float32(model.scale) + np.float32(model.offset), np.zeros(n, np.float32), np.arange(n))
+        part = Part(Columns(np.zeros(n, np.float32), np.arange(n)), images * np.float32(model.scale) + np.float32(model.offset))
         write_dataset(
             folder,
             [part],

@@ -1,7 +1,7 @@
 """What is written to disk and read back: frozen dataclasses <-> JSON. No torch here, so that readers stay light."""
 
 from noiseworth.records.datasets import DATASET_FORMAT, DatasetRecord, Inspection, PartRecord, SigmaGroup, Use
-from noiseworth.records.files import from_json, load_lines, load_record, sha256_of, to_json, to_line, write_atomically
+from noiseworth.records.files import from_json, load_lines, load_record, parse_record, sha256_of, to_json, to_line, write_atomically
 from noiseworth.records.laws import BudgetRecord, LawRecord, NextRecord, PriceRecord, PurchaseRecord, QuoteRecord, SuggestedRun
 from noiseworth.records.results import RESULTS_FORMAT, Check, Results, machine, now, versions
 from noiseworth.records.runs import (
@@ -62,6 +62,7 @@ __all__ = [
     "load_record",
     "machine",
     "now",
+    "parse_record",
     "sha256_of",
     "to_json",
     "to_line",

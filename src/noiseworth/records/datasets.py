@@ -9,12 +9,21 @@ Use = Literal["all", "clean", "noisy"]  # which images of a data set
 
 @dataclass(frozen=True)
 class PartRecord:
-    """One folder of a data set: `count` images of one dtype, with or without labels."""
+    """One folder of a data set: `count` images of one dtype, with or without labels.
+
+    Of a view the images lie elsewhere: `images` is the path of their `images.npy` (relative to this data set, or an address), of which
+    `rows.npy` in the folder says which; `fingerprint` is that of the data set that they belong to, `offset` and `scale` those of its
+    raw values where they differ from this data set's.
+    """
 
     folder: str
     dtype: str
     count: int
     labels: bool
+    images: str | None = None
+    fingerprint: str = ""
+    offset: float | None = None
+    scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,3 +71,10 @@ class Inspection:
     mean: float
     standard_deviation: float
     fingerprint: str
+    histogram: list[int]  # of the values, in equal bins from minimum to maximum
+    not_finite: int  # pixels
+    at_limits: float  # share of the noisy images' pixels at the ends of a type that clips
+    duplicates: list[list[int]]  # groups of images with the same pixels
+    duplicate_images: int  # in all such groups
+    leaks: list[list[int]]  # (noisy image, clean image): the noisy one looks like the clean one with noise added
+    leak_checked: int  # noisy images that were looked at

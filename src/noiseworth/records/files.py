@@ -98,11 +98,21 @@ def load_record(kind: type[T], path: Path) -> T:
         UserError: the file is missing, is not JSON, or is not such a record.
     """
     try:
-        return from_json(kind, json.loads(path.read_text(encoding="utf-8")), str(path))
+        return parse_record(kind, path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+
+
+def parse_record(kind: type[T], content: bytes, where: str) -> T:
+    """One record from the bytes of a JSON file.
+
+    Raises:
+        UserError: they are not JSON, or not such a record.
+    """
+    try:
+        return from_json(kind, json.loads(content.decode("utf-8")), where)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
+        raise UserError(f"{where}: not JSON ({error})") from None
 
 
 def load_lines(kind: type[T], path: Path) -> list[T]:

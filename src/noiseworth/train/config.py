@@ -13,7 +13,7 @@ class TrainConfig:
     """Train one denoiser on images of mixed noise.
 
     Args:
-        data: packed data set to train on.
+        data: packed data set to train on: a directory, or an address that fsspec knows (s3://..., hf://...).
         out: directory of the run; the same command goes on there after an interruption.
         use: train on all images, or on the clean or the noisy ones alone.
         preset: size of the network (digits, mini, small).
@@ -27,6 +27,8 @@ class TrainConfig:
         below: what noisy images teach below their own noise: "imputation", "consistency", or "none" (as with "published").
         views: views of an image, per unit of ln sigma, after which it has told half of what it can.
         labels: condition on the class labels of the data; they are hidden from a tenth of the images, so that none are needed later.
+        augment: change images at random in ways that keep white noise white: "flip" left and right, "turns" that and quarter turns,
+            "shift" flips and moves by whole pixels round the edge.
         level_mean: mean of ln sigma over the training levels; by default -1.6, and EDM's -1.2 with "published".
         level_std: standard deviation of ln sigma over the training levels.
         ema: half-life of the averaged weights, in images; shorter at the beginning.
@@ -51,6 +53,7 @@ class TrainConfig:
     below: Literal["imputation", "consistency", "none"] = "imputation"
     views: float = 3.0
     labels: bool = False
+    augment: Literal["none", "flip", "turns", "shift"] = "none"
     level_mean: float | None = None
     level_std: float = 1.2
     ema: int = 10_000

@@ -5,7 +5,6 @@ loader state, so the same command goes on after any interruption to the same wei
 same images in the same order; each takes its share of the slots.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from noiseworth.data.augment import augment
 from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.data.loader import read_ahead
+from noiseworth.data.storage import is_address
+from noiseworth.diffusion.by_image import ByImage
 from noiseworth.diffusion.levels import LogNormalLevels
 from noiseworth.diffusion.objective import Loss, ambient_pair, regression_loss
 from noiseworth.diffusion.pairs import PairLaw, Pairs
@@ -54,6 +57,8 @@ class Trainer:
         if config.batch % self.accelerator.num_processes:
             raise UserError(f"--batch {config.batch}: is not a multiple of the {self.accelerator.num_processes} processes")
         whole = open_dataset(config.data)
+        if config.augment == "turns" and whole.shape[1] != whole.shape[2]:
+            raise UserError(f"--augment turns: needs square images, {config.data} has {whole.shape[2]}x{whole.shape[1]}; use flip")
         whole.require_known_sigma()
         self.data: Dataset = whole.use(config.use)
         self.step = self.n_images = 0
@@ -75,8 +80,12 @@ class Trainer:
         self.ema.module.to(self.accelerator.device)
         optimizer = torch.optim.Adam(denoiser.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
         self.model, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
-        self._ahead: deque[Pairs] = deque()
-        self._ahead_law = self.law.version
+        # Images that lie far away are drawn part by part, the image before its level.
+        self._draw = self.law.draw
+        if is_address(config.data) and isinstance(self.law, PairLaw):
+            self._draw = ByImage(self.law, torch.from_numpy(self.data.part_of(np.arange(len(self.data))))).draw
+        self._ahead: Iterator[tuple[Pairs, Tensor]] = iter(())
+        self._ahead_law = 0
         self.below = Below(config, self.data, self.law, self.averaged, self.labels, self.accelerator.device)
 
     def _labels(self) -> Tensor | None:
@@ -109,11 +118,11 @@ class Trainer:
         self.below.prepare(self.n_images)
         first = self.n_images + self.accelerator.process_index * share
         ids = torch.arange(first, first + share)
-        pairs = self._next_pairs(ids)
+        pairs, images = self._next_pairs(ids)
         rate = config.learning_rate(self.n_images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, s = self._loss(pairs, ids)
+        loss, s = self._loss(pairs, images, ids)
         mean = loss.weighted.mean()
         self.optimizer.zero_grad()
         self.accelerator.backward(mean)
@@ -136,19 +145,26 @@ class Trainer:
             self.law.refresh(self.n_images)
         return StepRecord(self.step, self.n_images, whole, float(norm), rate, round(self.elapsed(), 3))
 
-    def _next_pairs(self, ids: Tensor) -> Pairs:
-        """The pairs of the slots `ids`. They are drawn for all steps up to the law's next change at once, which costs less."""
-        if not self._ahead or self._ahead_law != self.law.version:
-            count = min(_REFRESH_STEPS - self.step % _REFRESH_STEPS, self.config.steps - self.step)
-            many = self.law.draw(self.config.seed, torch.cat([ids + step * self.config.batch for step in range(count)]))
-            self._ahead = deque(many.split(len(ids)))
-            self._ahead_law = self.law.version
-        return self._ahead.popleft()
+    def _next_pairs(self, ids: Tensor) -> tuple[Pairs, Tensor]:
+        """The pairs of the slots `ids`, and their images. Pairs are drawn for all steps up to the law's next change at once, which
+        costs less, and their images are read while earlier steps are taken."""
+        if self._ahead_law == self.law.version:
+            found = next(self._ahead, None)
+            if found is not None:
+                return found
+        count = min(_REFRESH_STEPS - self.step % _REFRESH_STEPS, self.config.steps - self.step)
+        many = self._draw(self.config.seed, torch.cat([ids + step * self.config.batch for step in range(count)]))
+        self._ahead = read_ahead(self._with_images, many.split(len(ids)))
+        self._ahead_law = self.law.version
+        return next(self._ahead)
 
-    def _loss(self, pairs: Pairs, ids: Tensor) -> tuple[Loss, Tensor]:
+    def _with_images(self, pairs: Pairs) -> tuple[Pairs, Tensor]:
+        return pairs, torch.from_numpy(self.data.read(pairs.index.numpy()))
+
+    def _loss(self, pairs: Pairs, images: Tensor, ids: Tensor) -> tuple[Loss, Tensor]:
         """The loss of a batch, and the noise (B,) of its images; NaN where a residual says nothing about v."""
         config, device = self.config, self.accelerator.device
-        y = torch.from_numpy(self.data.read(pairs.index.numpy())).to(device)
+        y = images.to(device)
         s, sigma = self.law.s[pairs.index].to(device), pairs.sigma.to(device)
         noise = normal(config.seed, Stream.NOISE, ids.to(device), self.data.shape)
         model = self.model
@@ -156,8 +172,10 @@ class Trainer:
             hidden = uniform(config.seed, Stream.LABEL, ids, 1)[:, 0] < _HIDDEN_LABELS
             model = partial(model, labels=torch.where(hidden, self.classes, self.labels[pairs.index]).to(device))
         if config.objective == "published":
+            y = augment([y], config.augment, ids, config.seed)[0]
             return published_loss(model, y, s, sigma, noise, self.sigma_data), s
         x_sigma, target = self.below.replace(pairs, y, s, noise, ids) if bool(pairs.imputed.any()) else ambient_pair(y, s, sigma, noise)
+        x_sigma, target = augment([x_sigma, target], config.augment, ids, config.seed)
         return regression_loss(model, x_sigma, target, sigma, self.sigma_data, pairs.weight.to(device)), s
 
     def averaged(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -1,0 +1,134 @@
+"""Which reader a source wants."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.data.sources import arrays, files, hub, pictures, science
+from noiseworth.data.sources.source import Entry, Source, of_array
+from noiseworth.errors import UserError
+
+DIGITS = "sklearn:digits"
+_FILES = "a folder or archive (zip, tar) of pictures, .npy, .npz, IDX, CIFAR-10's binary version, a scientific file"
+KINDS = f"{_FILES}, {hub.PREFIX}NAME, or {DIGITS}"
+
+
+@contextmanager
+def open_source(
+    source: str, *, key: str | None = None, label_key: str | None = None, shape: tuple[int, int, int] | None = None
+) -> Iterator[Source]:
+    """Open a source for one pass over its images.
+
+    Args:
+        source: a path, `hf:NAME`, or `sklearn:digits`.
+        key: which array or column holds the images, where a file has several.
+        label_key: which holds the labels.
+        shape: C, H, W of images that are stored as rows.
+
+    Raises:
+        UserError: nothing is there, or it is of no known kind.
+    """
+    path = Path(source)
+    if source == DIGITS:
+        yield _digits()
+    elif source.startswith(hub.PREFIX) or path.suffix == ".parquet":
+        yield hub.hub_source(source, key, label_key)
+    elif science.is_science(path):
+        found = science.science_source(path, key, label_key)
+        try:
+            yield found
+        finally:
+            found.close()
+    elif path.suffix == ".npy":
+        yield arrays.npy_source(path, key)
+    elif path.suffix == ".npz":
+        yield arrays.npz_source(path, str(path), key, label_key, shape)
+    elif path.is_dir() or (path.is_file() and files.is_archive(path)):
+        with files.open_files(path) as listed:
+            yield Source(_of_files(listed, path, key, label_key, shape), str(path), folders=True)
+    elif path.is_file():
+        yield _single(path)
+    else:
+        raise UserError(f"{source}: no such file or folder (packed can be {KINDS})")
+
+
+def _digits() -> Source:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = digits.images.astype(np.uint8)[:, None]  # whole numbers 0..16, so exact
+    return of_array(images, DIGITS, labels=digits.target, value_range=(0.0, 16.0), classes=[str(i) for i in range(10)])
+
+
+def _single(path: Path) -> Source:
+    """One file: IDX, a batch of CIFAR-10, a picture or a stack of them."""
+    if arrays.is_idx(path.name):
+        return arrays.idx_source(path)
+    if arrays.is_cifar(path.name):
+        return arrays.cifar_source(path.read_bytes(), str(path))
+    if path.suffix.lower() in pictures.SUFFIXES:
+        return Source(_pages(path.name, pictures.decode(path.read_bytes(), str(path))), str(path.parent))
+    raise UserError(f"{path}: not of a kind that can be packed ({KINDS})")
+
+
+def _of_files(
+    listed: Iterator[files.File], path: Path, key: str | None, label_key: str | None, shape: tuple[int, int, int] | None
+) -> Iterator[Entry]:
+    """Images of all files that hold some; others (a README, a checksum) are left out."""
+    others: list[str] = []
+    any_image = False
+    for file in listed:
+        where = f"{path}/{file.name}"
+        suffix = Path(file.name).suffix.lower()
+        inner: Source | None = None
+        if suffix in pictures.SUFFIXES:
+            any_image = True
+            if suffix in (".tif", ".tiff"):
+                yield from _maybe_stack(file, where)
+            else:
+                yield Entry(file.name, lambda file=file, where=where: pictures.decode(file.read(), where))  # type: ignore[misc]
+        elif suffix == ".npz":
+            inner = arrays.npz_source(file.read(), where, key, label_key, shape)
+        elif arrays.is_cifar(file.name):
+            inner = arrays.cifar_source(file.read(), where)
+        elif path.is_dir() and arrays.is_idx(file.name):
+            inner = arrays.idx_source(path / file.name) if "labels-idx1" not in file.name else None
+        elif path.is_dir() and (suffix == ".npy" or science.is_science(Path(file.name))) and ".zarr/" not in file.name:
+            one = path / file.name
+            inner = arrays.npy_source(one, key) if suffix == ".npy" else science.science_source(one, key, label_key)
+        else:
+            others.append(file.name)
+        if inner is not None:
+            any_image = True
+            for entry in inner.entries:
+                yield Entry(f"{file.name}: {entry.name}", entry.load, entry.label, entry.sigma)
+            inner.close()
+    if not any_image:
+        has = f"; it has {len(others):,} other files, such as {others[0]}" if others else ""
+        raise UserError(f"{path}: no images in it ({', '.join(pictures.SUFFIXES)}, .npz, ...){has}")
+
+
+def _maybe_stack(file: files.File, where: str) -> Iterator[Entry]:
+    """A TIFF is a picture or a stack; that is known once it is decoded."""
+    try:
+        pixels = pictures.decode(file.read(), where)
+    except UserError as error:
+        yield Entry(file.name, lambda error=error: _raise(error))  # type: ignore[misc]
+        return
+    yield from _pages(file.name, pixels)
+
+
+def _pages(name: str, pixels: NDArray[Any]) -> Iterator[Entry]:
+    if pixels.ndim == 3:
+        yield Entry(name, lambda: pixels)
+        return
+    for i in range(len(pixels)):
+        yield Entry(f"{name}: page {i}", lambda i=i: pixels[i])  # type: ignore[misc]
+
+
+def _raise(error: Exception) -> NDArray[Any]:
+    raise error

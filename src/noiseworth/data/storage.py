@@ -1,0 +1,170 @@
+"""Rows of `images.npy`, wherever it lies: on this machine, or at any address that fsspec knows (s3://, hf://, https://, memory://).
+
+Local files are read with `pread`, not mapped: a mapped file counts as the process's memory once it was touched, and one that is cut
+short while it is mapped kills the process. Small ones are held in memory.
+"""
+
+import io
+import math
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from noiseworth.errors import UserError
+
+_IN_MEMORY = 64 << 20  # bytes; a larger file is read row by row
+_HEADER = 4096  # more than any header of ours
+
+
+class Rows(Protocol):
+    """An array (N, ...) of which rows can be read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]: ...
+
+
+def is_address(path: Path | str) -> bool:
+    """Whether fsspec is to be asked: the path names a protocol."""
+    return "://" in str(path)
+
+
+def join_path(folder: str, name: str) -> str:
+    """`name` inside `folder`, which may be an address."""
+    return f"{folder.rstrip('/')}/{name}" if is_address(folder) else str(Path(folder) / name)
+
+
+def read_bytes(path: str) -> bytes:
+    """A whole small file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: fsspec, or what it needs for this protocol, is not installed or does not answer.
+    """
+    if not is_address(path):
+        return Path(path).read_bytes()
+    system, inside = _filesystem(path)
+    try:
+        content: bytes = system.cat_file(inside)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # every protocol has errors of its own
+        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+    return content
+
+
+def open_rows(path: str) -> Rows:
+    """Open an array file for reading by rows.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: it is not a `.npy` file of plain numbers.
+    """
+    return _Remote(path) if is_address(path) else _Local(path)
+
+
+def read_array(path: str) -> NDArray[Any]:
+    """A whole array file."""
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a readable .npy file ({error}); pack the data set again") from None
+    return array
+
+
+class _Local:
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with Path(path).open("rb") as file:
+            self.shape, self.dtype, self._start = _header(file, path)
+            self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
+            size = os.fstat(file.fileno()).st_size - self._start
+            if size != self.shape[0] * self._row:
+                raise UserError(f"{path}: not a readable .npy file (is cut short); pack the data set again")
+            whole = size <= _IN_MEMORY
+            self._held = np.frombuffer(file.read(), self.dtype).reshape(self.shape) if whole else None
+        self._descriptor = -1 if whole else os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Local, (self._path,)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        if self._held is not None:
+            held: NDArray[Any] = self._held[rows]
+            return held
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        view = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")
+        size, begin, pread = self._row, self._start, os.preadv
+        if len(rows) > 1 and (np.diff(rows) == 1).all():
+            done = 0
+            while done < len(view):  # a single call reads 2 GiB at most
+                done += self._check(pread(self._descriptor, [view[done:]], begin + int(rows[0]) * size + done))
+            return out
+        at = 0
+        for offset in (rows * size + begin).tolist():
+            if pread(self._descriptor, [view[at : at + size]], offset) != size:
+                self._check(0)
+            at += size
+        return out
+
+    def _check(self, count: int) -> int:
+        if count <= 0:
+            raise UserError(f"{self._path}: was cut short while it was read; pack the data set again")
+        return count
+
+
+class _Remote:
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._system, self._inside = _filesystem(path)
+        head = self._system.cat_file(self._inside, start=0, end=_HEADER)
+        self.shape, self.dtype, self._start = _header(io.BytesIO(head), path)
+        self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Neighbouring rows are fetched together, and all of them at once where the protocol can."""
+        order, inverse = np.unique(rows, return_inverse=True)
+        breaks = np.flatnonzero(np.diff(order) != 1) + 1
+        runs = [run for run in np.split(order, breaks) if len(run)]
+        starts = [self._start + int(run[0]) * self._row for run in runs]
+        ends = [self._start + (int(run[-1]) + 1) * self._row for run in runs]
+        pieces = self._system.cat_ranges([self._inside] * len(runs), starts, ends, on_error="return")
+        for piece, start, end in zip(pieces, starts, ends, strict=True):
+            if not isinstance(piece, bytes) or len(piece) != end - start:
+                raise UserError(
+                    f"{self._path}: bytes {start} to {end} did not come ({piece if isinstance(piece, Exception) else 'cut short'})"
+                )
+        return np.frombuffer(b"".join(pieces), self.dtype).reshape(-1, *self.shape[1:])[inverse.reshape(-1)]
+
+
+def _header(file: Any, path: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape, dtype, and where the data begin."""
+    try:
+        version = npy.read_magic(file)
+        shape, fortran, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a readable .npy file ({error}); pack the data set again") from None
+    if fortran or dtype.hasobject:
+        raise UserError(f"{path}: not a readable .npy file (Fortran order or Python objects); pack the data set again")
+    return shape, dtype, file.tell()
+
+
+def _filesystem(path: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError:
+        raise UserError(f"{path}: addresses need fsspec: pip install 'noiseworth[hub]'") from None
+    try:
+        system, inside = fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+    return system, inside
