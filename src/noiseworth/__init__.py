@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from noiseworth.data.dataset import Dataset as Dataset
     from noiseworth.data.dataset import open_dataset as open_dataset
     from noiseworth.data.inspect import inspect as inspect
+    from noiseworth.data.loader import Loader as Loader
     from noiseworth.data.pack import pack as pack
+    from noiseworth.data.views import join as join
+    from noiseworth.data.views import split as split
+    from noiseworth.data.views import subset as subset
     from noiseworth.diffusion.below import impute as impute
     from noiseworth.diffusion.levels import LogNormalLevels as LogNormalLevels
     from noiseworth.diffusion.objective import ambient_loss as ambient_loss
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Dataset": "data.dataset",
     "DemoConfig": "experiments.config",
+    "Loader": "data.loader",
     "LogNormalLevels": "diffusion.levels",
     "Market": "laws.budget",
     "PairLaw": "diffusion.pairs",
@@ -64,6 +69,7 @@ _HOMES = {
     "fit_law": "laws.fit",
     "impute": "diffusion.below",
     "inspect": "data.inspect",
+    "join": "data.views",
     "load_run": "train.run",
     "make_backbone": "networks",
     "make_plan": "experiments.sweep.plan",
@@ -79,6 +85,8 @@ _HOMES = {
     "sample_run": "experiments.sampling",
     "save_plan": "experiments.sweep.plan",
     "spectrum": "diffusion.worth",
+    "split": "data.views",
+    "subset": "data.views",
     "worth": "diffusion.worth",
     "write_report": "report.page",
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from noiseworth.cli.words import first, print_settings, say
 from noiseworth.experiments.config import DemoConfig
-from noiseworth.records import to_json
+from noiseworth.records import DoneRecord, to_json
 from noiseworth.train.config import TrainConfig
 
 
@@ -40,11 +40,14 @@ def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
         return
     from noiseworth.train.driver import run_training
 
-    done = run_training(config, quiet=as_json)
+    _tell_training(run_training(config, quiet=as_json), config.out, as_json)
+
+
+def _tell_training(done: DoneRecord, out: str, as_json: bool) -> None:
     if as_json:
         print(to_json(done))
         return
-    print(f"{config.out}: {done.n_images:,} images seen in {done.seconds:.0f} s, {done.parameters:,} parameters")
+    print(f"{out}: {done.n_images:,} images seen in {done.seconds:.0f} s, {done.parameters:,} parameters")
     if done.trained_from:
         print(f"no clean images: trained from sigma {done.trained_from:.3g} up, and sampling will stop there")
     w = done.worth
@@ -57,6 +60,27 @@ def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
     if any(w.sigmas):
         assumed = "assuming that a level matters as often as it is trained, and that an imputed image is worth what it is trusted"
         print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
+
+
+def recipe(file: str, out: str, source: str | None = None, change: list[str] | None = None, *, dry_run: bool, as_json: bool) -> None:
+    """Go from the files of a data set to a trained model by one YAML file, see the folder recipes; the same command goes on.
+
+    Args:
+        file: the recipe.
+        out: directory of the packed data, of the mixed data, and of the run.
+        source: the files; by default those that the recipe names.
+        change: options in place of the recipe's, as train.n_images=1000 pack.sigma=0.2.
+    """
+    from noiseworth.experiments.recipe import load_recipe, run_recipe
+
+    found = load_recipe(file, change or [])
+    if dry_run:
+        import yaml
+
+        print(yaml.safe_dump(found | ({"source": source} if source else {}), sort_keys=False), end="")
+        return
+    done = run_recipe(found, source, out, quiet=as_json)
+    _tell_training(done, f"{out}/run", as_json)
 
 
 def sample(

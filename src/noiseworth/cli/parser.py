@@ -8,11 +8,12 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from noiseworth.cli.data import corrupt, inspect, join, pack, split, subset
 from noiseworth.cli.laws import fit, plan, price, theory
-from noiseworth.cli.models import demo, evaluate, features_train, report, sample, train
+from noiseworth.cli.models import demo, evaluate, features_train, recipe, report, sample, train
 from noiseworth.cli.sweeps import sweep_collect, sweep_plan, sweep_run, sweep_status
 from noiseworth.cli.words import say
 from noiseworth.errors import Stopped, UserError
-from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig, recipe, recipes
+from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig, recipes
+from noiseworth.experiments.config import recipe as sweep_recipe
 from noiseworth.train.config import TrainConfig
 
 _FLAGS = ("--json", "--dry_run", "--fresh", "--bits", "--splits", "--measured_range")
@@ -29,6 +30,7 @@ _FUNCTIONS: dict[str, Callable[..., int | None]] = {
     "split": split,
     "subset": subset,
     "inspect": inspect,
+    "recipe": recipe,
     "sample": sample,
     "evaluate": evaluate,
     "report": report,
@@ -54,6 +56,7 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
             "Noise of the others where clean values span [-1, 1]: 0.2, choice:A,B, uniform:A:B, loguniform:A:B, or a CSV file.",
         ),
     },
+    "recipe": {"out": (str, "Directory of the packed data, of the mixed data, and of the run.")},
     "split": {"held_out": (float, "Number of images to set aside or, below 1, their share.")},
     "subset": {"take": (float, "Number of images or, below 1, their share.")},
     "evaluate": {"against": (str, "A packed data set of clean images, the reference.")},
@@ -83,6 +86,7 @@ _ORDER = (
     "subset",
     "inspect",
     "train",
+    "recipe",
     "sample",
     "evaluate",
     "features",
@@ -146,10 +150,15 @@ def _add_options(sub: ArgumentParser, name: str) -> None:
         sub.add_function_arguments(_FUNCTIONS[name], as_group=False, skip=skip)
     else:
         options = _AS_OPTIONS.get(name, {})
-        skip = {"as_json", "value_range", *options}
+        skip = {"as_json", "value_range", "dry_run", "change", *options}
         sub.add_function_arguments(_FUNCTIONS[name], as_group=False, as_positional=True, skip=skip)
         for option, (kind, text) in options.items():
             sub.add_argument(f"--{option}", type=kind, required=True, help=text)
+    if name == "recipe":
+        sub.add_argument(
+            "--set", dest="change", action="append", type=str, help="An option in place of the recipe's: train.n_images=1000."
+        )
+        sub.add_argument("--dry_run", type=bool, default=False, help="Print the recipe as it would be carried out, and stop.")
     if name == "pack":
         text = "Raw values that become -1 and 1 in model units; by default the dtype's range, for floating point there is none."
         sub.add_argument("--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help=text)
@@ -212,7 +221,7 @@ def _with_recipe(words: list[str]) -> list[str]:
     for word in left:
         name, equals, value = word.partition("=")
         if name == "--recipe":
-            files.append(f"--config={recipe(value if equals else next(left, ''))}")
+            files.append(f"--config={sweep_recipe(value if equals else next(left, ''))}")
         else:
             found.append(word)
     at = next((i for i, word in enumerate(found) if word.startswith("-")), len(found))

@@ -3,17 +3,15 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from noiseworth.data.fit import Fit, parse_fit
+from noiseworth.data.gather import Gathered, gather, public_name
 from noiseworth.data.same import held_out_rows
-from noiseworth.data.sources import DIGITS, Entry, open_source
 from noiseworth.data.told import check_early, resolve_labels, resolve_sigma
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.errors import UserError
@@ -23,24 +21,6 @@ _RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 _SATURATED = 0.001  # share of pixels at the ends of the type from which a warning is due
 _CHUNK = 1024
 _log = logging.getLogger("noiseworth")
-
-
-@dataclass
-class _Packed:
-    """What one pass over the sources found."""
-
-    writer: ImageWriter | None = None
-    names: list[str] = field(default_factory=list)
-    labels: list[int | None] = field(default_factory=list)
-    sigma: list[float | None] = field(default_factory=list)
-    saturated: list[float] = field(default_factory=list)  # share of each image's pixels at the ends of its type
-    low: float = math.inf
-    high: float = -math.inf
-    dtype: str = ""  # of the source, before `fit`
-    value_range: tuple[float, float] | None = None
-    classes: list[str] = field(default_factory=list)
-    folders: bool = True
-    skipped: list[str] = field(default_factory=list)
 
 
 def pack(
@@ -101,9 +81,9 @@ def pack(
     if isinstance(value_range, tuple) and not (all(map(math.isfinite, value_range)) and value_range[0] < value_range[1]):
         raise UserError(f"--range {value_range[0]} {value_range[1]}: give two finite numbers, the lower first")
     with new_directory(Path(out)) as folder:
-        packed = _Packed()
+        packed = Gathered()
         try:
-            _read(packed, folder, sources, rule, on_error, {"key": key, "label_key": label_key, "shape": shape}, quiet)
+            gather(packed, folder, sources, rule, on_error, {"key": key, "label_key": label_key, "shape": shape}, quiet)
         finally:
             if packed.writer is not None:
                 packed.writer.abandon() if packed.writer.count == 0 else packed.writer.close()
@@ -127,8 +107,8 @@ def pack(
         if held_out:
             kept = held_out_rows(stored, held_out, seed)
             groups = {"held-out": np.flatnonzero(kept), "train": np.flatnonzero(~kept)}
-        title = name or "+".join(_public(s) for s in sources)
-        provenance: dict[str, Any] = {"command": "pack", "source": "+".join(_public(s) for s in sources), "range": [low, high]}
+        title = name or "+".join(public_name(s) for s in sources)
+        provenance: dict[str, Any] = {"command": "pack", "source": "+".join(public_name(s) for s in sources), "range": [low, high]}
         provenance |= {"classes": classes} if classes and known is not None else {}
         provenance |= {"fit": fit} if fit else {}
         provenance |= {"skipped": len(packed.skipped)} if packed.skipped else {}
@@ -154,69 +134,8 @@ def pack(
     return records
 
 
-def _read(
-    packed: _Packed, folder: Path, sources: list[str], rule: Fit | None, on_error: str, options: dict[str, Any], quiet: bool
-) -> None:
-    """Write every image of the sources into one file, and note what is known of it."""
-    first = ""
-    for source in sources:
-        with open_source(source, **options) as found:
-            packed.value_range = packed.value_range or found.value_range
-            packed.folders = packed.folders and found.folders
-            packed.classes = packed.classes or list(found.classes)
-            prefix = f"{_public(source)}/" if len(sources) > 1 else ""
-            bar = tqdm(
-                found.entries, total=found.count, unit="img", desc=f"packing {_public(source)}", disable=quiet or None, leave=False
-            )
-            for entry in bar:
-                where = f"{found.where}/{entry.name}" if found.folders else f"{found.where}: {entry.name}"
-                try:
-                    pixels = _pixels(entry, where)
-                    packed.dtype, share = str(pixels.dtype), _at_limits(pixels)
-                    pixels = pixels if rule is None else rule(pixels, where)
-                    if packed.writer is None:
-                        packed.writer = ImageWriter(folder / ".images.npy", pixels.shape, str(pixels.dtype))
-                        first = where
-                    elif pixels.shape != packed.writer.shape or pixels.dtype != packed.writer.dtype:
-                        told = f"{where}: is {_describe(pixels.shape, pixels.dtype)}"
-                        other = f"{PurePosixPath(first).name} is {_describe(packed.writer.shape, packed.writer.dtype)}"
-                        remedy = (
-                            "give --fit (crop, pad, shrink, resize)"
-                            if pixels.dtype == packed.writer.dtype
-                            else "pack them apart and join them"
-                        )
-                        raise UserError(
-                            f"{told}, {other}; all images of a data set have one size and type: {remedy}, or sort them first"
-                        )
-                except UserError as error:
-                    if on_error == "stop":
-                        raise
-                    packed.skipped.append(str(error))
-                    continue
-                packed.writer.add(pixels[None])
-                packed.names.append(prefix + entry.name)
-                packed.labels.append(entry.label)
-                packed.sigma.append(entry.sigma)
-                packed.low, packed.high = min(packed.low, float(pixels.min())), max(packed.high, float(pixels.max()))
-                packed.saturated.append(share)
-
-
-def _pixels(entry: Entry, where: str) -> NDArray[Any]:
-    pixels = entry.load()
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise UserError(f"{where}: has NaN or infinite pixels; remove or mend it first, or leave such out with --on-error skip")
-    return pixels
-
-
-def _at_limits(pixels: NDArray[Any]) -> float:
-    """Share of the pixels at the ends of a whole-number type, where noise is cut off."""
-    if pixels.dtype.kind != "u":
-        return 0.0
-    return float(np.mean((pixels == 0) | (pixels == np.iinfo(pixels.dtype).max)))
-
-
 def _range(
-    packed: _Packed, source: str, given: tuple[float, float] | Literal["measured"] | None, for_floats: tuple[float, float] | None
+    packed: Gathered, source: str, given: tuple[float, float] | Literal["measured"] | None, for_floats: tuple[float, float] | None
 ) -> tuple[float, float]:
     if given == "measured":
         if not packed.low < packed.high:
@@ -231,7 +150,7 @@ def _range(
     return found
 
 
-def _check_noise(packed: _Packed, sigma: NDArray[np.float64], rule: Fit | None, source: str) -> None:
+def _check_noise(packed: Gathered, sigma: NDArray[np.float64], rule: Fit | None, source: str) -> None:
     """What noise and pixels say of each other."""
     noisy = sigma > 0
     if rule is not None and rule.how in ("resize", "pad") and noisy.any():
@@ -251,7 +170,7 @@ def _check_noise(packed: _Packed, sigma: NDArray[np.float64], rule: Fit | None, 
             )  # fmt: skip
 
 
-def _splits(packed: _Packed, wanted: bool) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
+def _splits(packed: Gathered, wanted: bool) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
     """Rows of each split, and the images' names without it."""
     names = packed.names
     if not wanted:
@@ -293,13 +212,3 @@ def _parts(folder: Path, file: Path, stored: NDArray[Any], columns: Columns, row
             writer.close()
         parts.append(Part(columns.select(piece)))
     return parts
-
-
-def _describe(shape: tuple[int, ...], dtype: Any) -> str:
-    channels, height, width = shape
-    return f"{width}x{height}, {channels} channel{'s' * (channels > 1)}, {dtype}"
-
-
-def _public(source: str) -> str:
-    """The source's name without the folders above it, which say more of the machine than of the data."""
-    return source if source == DIGITS or source.startswith("hf:") else Path(source).resolve().name
