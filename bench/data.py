@@ -108,15 +108,15 @@ def waiting(data: Path, preset: str, batch: int, steps: int, work: Path) -> dict
     )
     trainer = Trainer(config)
     waited = [0.0]
-    inner = trainer._next_pairs
+    inner = trainer.feed.next
 
-    def timed(ids: torch.Tensor) -> Any:
+    def timed(ids: torch.Tensor, batch: int, steps: int) -> Any:
         began = time.perf_counter()
-        found = inner(ids)
+        found = inner(ids, batch, steps)
         waited[0] += time.perf_counter() - began
         return found
 
-    trainer._next_pairs = timed  # type: ignore[method-assign]
+    trainer.feed.next = timed  # type: ignore[method-assign]
     running = trainer.steps()
     for _ in range(2):  # the first steps are slower
         next(running)
@@ -180,7 +180,7 @@ def main() -> None:
             [sys.executable, __file__, "--cifar", "x", "--read", str(place)], capture_output=True, text=True, check=True
         )
         rate, slowest, fastest, count, before, after = map(float, text.stdout.split())
-        what = f"random reads of 64x64x3 float16, {count:,.0f} images of 10 GB, warm, one core ({slowest:,.0f} to {fastest:,.0f} in 5 runs)"
+        what = f"random reads of 64x64x3 float16, {count:,.0f} of 10 GB, warm, one core ({slowest:,.0f} to {fastest:,.0f} in 5 runs)"
         check(2, what, rate, "images/s", 100_000, "min")
         check(2, f"resident memory while reading ({before:.0f} MB of it before)", after, "MB", 500, "max")
         pack("sklearn:digits", work / "digits", sigma=0.0, held_out=297)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from noiseworth.cli.words import first, print_settings, say
 from noiseworth.experiments.config import DemoConfig
@@ -38,9 +39,10 @@ def train(config: TrainConfig, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         print_settings(config)
         return
+    from noiseworth.experiments.watch import watch
     from noiseworth.train.driver import run_training
 
-    _tell_training(run_training(config, quiet=as_json), config.out, as_json)
+    _tell_training(run_training(config, watch=watch, quiet=as_json), config.out, as_json)
 
 
 def _tell_training(done: DoneRecord, out: str, as_json: bool) -> None:
@@ -60,6 +62,54 @@ def _tell_training(done: DoneRecord, out: str, as_json: bool) -> None:
     if any(w.sigmas):
         assumed = "assuming that a level matters as often as it is trained, and that an imputed image is worth what it is trusted"
         print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
+
+
+def ema(run: str, out: str, sigma_rel: float, n_images: int | None = None, *, as_json: bool) -> None:
+    """Make a model of another average of a run's weights, chosen after training (it was trained with --power_ema).
+
+    Args:
+        run: a run's directory.
+        out: the new run, for sample and evaluate.
+        sigma_rel: relative width of the average.
+        n_images: where in training; by default at the end.
+    """
+    from noiseworth.experiments.averages import make_average
+
+    at = make_average(run, out, sigma_rel=sigma_rel, n_images=n_images)
+    print(json.dumps({"out": out, "n_images": at}) if as_json else f"{out}: the average of width {sigma_rel:g} at {at:,} images")
+
+
+def bench_train(
+    preset: str = "small",
+    size: int = 32,
+    channels: int = 3,
+    batch: int = 64,
+    steps: int = 12,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    compile: bool = False,
+    channels_last: bool = False,
+    *,
+    as_json: bool,
+) -> None:
+    """Time training against a bare loop of the same network, step by step in turn: images a second, overhead, arithmetic, memory.
+
+    Args:
+        preset: size of the network.
+        size: height and width of the images (made up for the purpose).
+        channels: of the images.
+        batch: images in a step.
+        steps: steps of each that are timed, after some that are not.
+        precision: arithmetic of the network.
+        compile: let torch compile both networks.
+        channels_last: store images with their channels last.
+    """
+    from noiseworth.experiments.speed import measure, speed_lines
+
+    found = measure(
+        preset=preset, size=size, channels=channels, batch=batch, steps=steps, precision=precision, compiled=compile,
+        channels_last=channels_last,
+    )  # fmt: skip
+    print(to_json(found) if as_json else "\n".join(speed_lines(found)))
 
 
 def recipe(file: str, out: str, source: str | None = None, change: list[str] | None = None, *, dry_run: bool, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from noiseworth.cli.data import corrupt, inspect, join, pack, split, subset
 from noiseworth.cli.laws import fit, plan, price, theory
-from noiseworth.cli.models import demo, evaluate, features_train, recipe, report, sample, train
+from noiseworth.cli.models import bench_train, demo, ema, evaluate, features_train, recipe, report, sample, train
 from noiseworth.cli.sweeps import sweep_collect, sweep_plan, sweep_run, sweep_status
 from noiseworth.cli.words import say
 from noiseworth.errors import Stopped, UserError
@@ -16,7 +16,7 @@ from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig,
 from noiseworth.experiments.config import recipe as sweep_recipe
 from noiseworth.train.config import TrainConfig
 
-_FLAGS = ("--json", "--dry_run", "--fresh", "--bits", "--splits", "--measured_range")
+_FLAGS = ("--json", "--dry_run", "--fresh", "--bits", "--splits", "--measured_range", "--compile", "--channels_last", "--tensorboard")
 _CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
     "demo": (demo, DemoConfig),
     "train": (train, TrainConfig),
@@ -38,12 +38,15 @@ _FUNCTIONS: dict[str, Callable[..., int | None]] = {
     "price": price,
     "plan": plan,
     "features train": features_train,
+    "ema": ema,
+    "bench train": bench_train,
     "sweep run": sweep_run,
     "sweep status": sweep_status,
     "sweep collect": sweep_collect,
 }
 # Commands of commands.
 _GROUPS = {
+    "bench": "How fast it is here.",
     "features": "Features that distances are measured in, kept for later comparisons.",
     "sweep": "Many trainings by one plan: plan it, run it on this machine or a cluster, collect what it found.",
 }
@@ -56,6 +59,7 @@ _AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
             "Noise of the others where clean values span [-1, 1]: 0.2, choice:A,B, uniform:A:B, loguniform:A:B, or a CSV file.",
         ),
     },
+    "ema": {"sigma_rel": (float, "Relative width of the average.")},
     "recipe": {"out": (str, "Directory of the packed data, of the mixed data, and of the run.")},
     "split": {"held_out": (float, "Number of images to set aside or, below 1, their share.")},
     "subset": {"take": (float, "Number of images or, below 1, their share.")},
@@ -87,6 +91,7 @@ _ORDER = (
     "inspect",
     "train",
     "recipe",
+    "ema",
     "sample",
     "evaluate",
     "features",
@@ -96,6 +101,7 @@ _ORDER = (
     "price",
     "plan",
     "theory",
+    "bench",
 )
 
 

@@ -18,6 +18,7 @@ from noiseworth.experiments.config import DemoConfig
 from noiseworth.experiments.directory import claim
 from noiseworth.experiments.evaluation import evaluate
 from noiseworth.experiments.features import make_features
+from noiseworth.experiments.watch import watch
 from noiseworth.records import (
     REGIMES,
     DemoSummary,
@@ -69,9 +70,11 @@ def run_demo(config: DemoConfig, *, quiet: bool = False) -> DemoSummary:
             use=use,
             n_images=config.n_images,
             seed=config.seed,
+            held_out=str(held_out),
+            watch_every=config.n_images // 2,
             device="cpu",  # the same numbers with and without a GPU
         )
-        done = run_training(train_config, label=f"[{number}/{len(REGIMES)}] {regime}", quiet=quiet)
+        done = run_training(train_config, watch=watch, label=f"[{number}/{len(REGIMES)}] {regime}", quiet=quiet)
         began = monotonic()
         result = _evaluate_once(run, train, held_out, features, config, quiet)
         sigma = open_dataset(data[regime]).use(use).sigma

@@ -20,6 +20,7 @@ import yaml
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
 from noiseworth.errors import UserError
+from noiseworth.experiments.watch import watch
 from noiseworth.records import DoneRecord, write_atomically
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
@@ -94,4 +95,4 @@ def run_recipe(recipe: dict[str, Any], source: str | None, out: Path | str, *, q
             corrupt(train_on, mixed, **recipe["corrupt"])
         train_on = mixed
     config = TrainConfig(data=str(train_on), out=str(place / "run"), **recipe["train"])
-    return run_training(config, quiet=quiet)
+    return run_training(config, watch=watch, quiet=quiet)

@@ -13,7 +13,9 @@ from noiseworth.records.runs import (
     FeatureRecord,
     RegimeSummary,
     RiskCurve,
+    SpeedRecord,
     StepRecord,
+    WatchRecord,
     WorthRecord,
 )
 from noiseworth.records.studies import Number, Panel, Series, TheoryStudy
@@ -47,6 +49,7 @@ __all__ = [
     "RiskCurve",
     "Series",
     "SigmaGroup",
+    "SpeedRecord",
     "StepRecord",
     "SuggestedRun",
     "SweepPlan",
@@ -56,6 +59,7 @@ __all__ = [
     "TrialRecord",
     "TrialState",
     "Use",
+    "WatchRecord",
     "WorthRecord",
     "from_json",
     "load_lines",

@@ -7,8 +7,25 @@ REGIMES = ("clean", "clean_small", "noisy", "mixed")
 
 
 @dataclass(frozen=True)
+class WatchRecord:
+    """How training goes, looked at now and then by the averaged model (`experiments/watch.py` says what each number means, and when
+    it is too much). A number is null where it cannot be measured; `warnings` says in words what is wrong, and what would help."""
+
+    risk: float | None  # over sigma^2, mean over levels, on held-out clean images
+    distinct: float  # different images that it seems to know
+    learned_noise: float | None  # in generated images, over the noise of the training images
+    sigmas: list[float]  # noise of the groups of the two lists below
+    calibration: list[float]  # the noise that the model finds in each group over the declared one
+    loss_by_level: list[float]  # mean loss in each quarter of the levels, low to high
+    gradient_share: list[float]  # of each quarter in the squared norm of the gradient
+    memorised: float | None  # risk on held-out clean images over that on the clean training images
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
 class StepRecord:
-    """One optimiser step. `loss` is the weighted loss per pixel; `seconds` is the time since the process began training."""
+    """One optimiser step. `loss` is the weighted loss per pixel; `seconds` is the time since the process began training. `spike` are
+    the ids of this process's images in a batch whose loss was far above the mean, `watch` what was found by looking at the run."""
 
     step: int
     n_images: int
@@ -16,6 +33,8 @@ class StepRecord:
     gradient_norm: float
     lr: float
     seconds: float
+    spike: list[int] | None = None
+    watch: WatchRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +69,28 @@ class DoneRecord:
     data_fingerprint: str
     weights: dict[str, str]  # file -> SHA-256
     worth: WorthRecord
+
+
+@dataclass(frozen=True)
+class SpeedRecord:
+    """What `noiseworth bench train` measured. Seconds of a step are least, median, greatest; `overhead` is of medians, over a bare loop
+    of forward, backward and optimiser's step; `utilisation` is the share of the device's bf16 arithmetic (null where unknown)."""
+
+    preset: str
+    size: int
+    batch: int
+    precision: str
+    parameters: int
+    gflop_forward: float  # of one image
+    images_per_second: float
+    bare_images_per_second: float
+    overhead: float
+    step_seconds: list[float]
+    bare_step_seconds: list[float]
+    tflops: float
+    utilisation: float | None
+    peak_gib: float
+    device: str
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ from torch import Tensor
 from noiseworth.errors import UserError
 from noiseworth.records import load_record, sha256_of, to_json
 
-_KEEP = 2  # the newest, and one to fall back on
-
 
 @dataclass(frozen=True)
 class State:
@@ -38,46 +36,96 @@ class State:
     posterior_variance: dict[str, list[float]]
     law_refreshed_at: int  # images seen when the law of the pairs was last computed
     sha256: dict[str, str]
+    loss_mean: float = 0.0  # running mean of the loss, and the losses in it
+    loss_steps: int = 0
 
 
-def save(folder: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]]) -> Path:
-    """Write a checkpoint under `folder` and remove all but the newest two.
+def save(folder: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]], *, keep: int = 2, keep_every: int = 0) -> Path:
+    """Write a checkpoint under `folder` and remove all but the newest `keep`.
 
     Args:
         folder: the run's `checkpoints` directory.
         state: its `sha256` is filled in here.
         tensors: file stem -> named tensors.
+        keep: the newest, and some to fall back on.
+        keep_every: the first checkpoint of every so many images is kept, too.
 
     Raises:
         UserError: a file could not be written (a full disk); earlier checkpoints are intact.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"step-{state.step:08d}"
     beside = folder / f".step-{state.step:08d}.partial"
     for unfinished in folder.glob(".step-*.partial"):  # of a process that died while writing
         shutil.rmtree(unfinished)
-    beside.mkdir()
-    hashes = {}
-    for stem, group in tensors.items():
-        file = beside / f"{stem}.safetensors"
-        try:
-            save_file({name: t.detach().cpu().contiguous() for name, t in group.items()}, file)
-        except SafetensorError as error:
-            shutil.rmtree(beside)
-            raise UserError(f"{file.parent.name}/{file.name}: could not be written ({error}); earlier checkpoints are intact") from None
-        _sync(file)
-        hashes[file.name] = sha256_of(file)
-    (beside / "state.json").write_text(to_json(dataclasses.replace(state, sha256=hashes)) + "\n", encoding="utf-8")
-    _sync(beside / "state.json")
+    try:
+        beside.mkdir()
+        hashes = {}
+        for stem, group in tensors.items():
+            file = beside / f"{stem}.safetensors"
+            _write_tensors(file, group)
+            hashes[file.name] = sha256_of(file)
+        (beside / "state.json").write_text(to_json(dataclasses.replace(state, sha256=hashes)) + "\n", encoding="utf-8")
+        _sync(beside / "state.json")
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise UserError(_unwritable(place, error)) from None
     shutil.rmtree(place, ignore_errors=True)  # a damaged one that was passed over
     beside.rename(place)
     _sync(folder)
-    for old in sorted(folder.glob("step-*"))[:-_KEEP]:
-        shutil.rmtree(old)
+    _thin(folder, keep, keep_every)
     return place
+
+
+def save_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """One file of tensors, whole or not at all.
+
+    Raises:
+        UserError: it could not be written.
+    """
+    beside = file.with_name(f".{file.name}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write_tensors(beside, tensors)
+        beside.replace(file)
+    except OSError as error:
+        raise UserError(_unwritable(file, error)) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raises OSError, whatever safetensors makes of it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, file)
+    except SafetensorError as error:
+        raise OSError(str(error)) from None
+    _sync(file)
+
+
+def _unwritable(place: Path, error: OSError) -> str:
+    return (
+        f"{place.parent.name}/{place.name}: could not be written ({error.strerror or error}); earlier checkpoints are intact: make room"
+    )
+
+
+def _thin(folder: Path, keep: int, keep_every: int) -> None:
+    """Remove checkpoints that are neither among the newest nor the first of a stretch of images."""
+    stretches: set[int] = set()
+    places = sorted(folder.glob("step-*"))
+    for place in places[:-keep]:
+        if keep_every:
+            try:
+                stretch = load_record(State, place / "state.json").n_images // keep_every
+            except UserError:
+                stretch = 0
+            if stretch > 0 and stretch not in stretches:
+                stretches.add(stretch)
+                continue
+        shutil.rmtree(place)
 
 
 def load(place: Path) -> tuple[State, dict[str, dict[str, Tensor]]]:

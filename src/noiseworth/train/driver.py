@@ -2,8 +2,9 @@
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -17,7 +18,7 @@ from noiseworth.data.inspect import group_sigmas
 from noiseworth.diffusion.worth import imputed_worth, worth
 from noiseworth.errors import Stopped, UserError
 from noiseworth.networks import count_parameters
-from noiseworth.records import DoneRecord, StepRecord, WorthRecord, to_json, write_atomically
+from noiseworth.records import DoneRecord, StepRecord, WatchRecord, WorthRecord, to_json, write_atomically
 from noiseworth.train import checkpoint, run
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.loop import Trainer
@@ -27,10 +28,14 @@ _WORTH_LEVELS = 41
 _WORTH_RANGE = (0.02, 20.0)
 
 
-def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool = False) -> DoneRecord:
+Watch = Callable[[Trainer], WatchRecord]
+
+
+def run_training(config: TrainConfig, *, watch: Watch | None = None, label: str | None = None, quiet: bool = False) -> DoneRecord:
     """Train until done, going on from the last checkpoint; a run that is done is returned at once.
 
     Args:
+        watch: looks at how training goes, every `config.look_every` images and at the end; `experiments.watch.watch`.
         label: shown before the progress bar; by default the run's name.
         quiet: no progress bar.
 
@@ -44,9 +49,15 @@ def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool =
         run.check_data(config, done.data_fingerprint)
         return done
     trainer = Trainer(config)
-    main = trainer.accelerator.is_main_process
+    with run.lock(place) if trainer.accelerator.is_main_process else nullcontext():
+        return _train(trainer, place, watch, label, quiet)
+
+
+def _train(trainer: Trainer, place: Path, watch: Watch | None, label: str | None, quiet: bool) -> DoneRecord:
+    config, main = trainer.config, trainer.accelerator.is_main_process
     if main:
         run.begin(config)
+    board = _board(config) if main else None
     for line in trainer.restore():
         print(f"noiseworth: passing over a damaged checkpoint: {line}", file=sys.stderr)
     if main:
@@ -66,7 +77,11 @@ def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool =
     with _signals() as received, bar:
         saved = trainer.n_images
         for record in trainer.steps():
+            if watch is not None and _due(record.n_images, config.batch, config.look_every, trainer.step == config.steps):
+                record = replace(record, watch=_look(trainer, watch, place, quiet))
             pending.append(record)
+            if board is not None:
+                board(record)
             bar.update(config.batch)
             bar.set_postfix(loss=f"{record.loss:.3f}", refresh=False)
             due = record.n_images // config.checkpoint_every > saved // config.checkpoint_every
@@ -84,6 +99,41 @@ def run_training(config: TrainConfig, *, label: str | None = None, quiet: bool =
                     received[0] if received else signal.SIGTERM,
                 )
     return _finish(trainer, place)
+
+
+def _due(n_images: int, batch: int, every: int, last: bool) -> bool:
+    return every > 0 and (last or n_images // every > (n_images - batch) // every)
+
+
+def _look(trainer: Trainer, watch: Watch, place: Path, quiet: bool) -> WatchRecord | None:
+    """Look at the run, by the main process alone; warnings are said at once."""
+    found = None
+    if trainer.accelerator.is_main_process:
+        found = watch(trainer)
+        if not quiet:
+            for warning in found.warnings:
+                tqdm.write(f"noiseworth: {place}: at {trainer.n_images:,} images: {warning}", file=sys.stderr)
+    trainer.accelerator.wait_for_everyone()
+    return found
+
+
+def _board(config: TrainConfig) -> Callable[[StepRecord], None] | None:
+    """Writes records for TensorBoard, if that is asked for."""
+    if not config.tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("--tensorboard: needs the package tensorboard: pip install tensorboard") from None
+    writer = SummaryWriter(str(Path(config.out) / "tensorboard"))
+
+    def write(record: StepRecord) -> None:
+        for name, value in (("loss", record.loss), ("gradient norm", record.gradient_norm), ("learning rate", record.lr)):
+            writer.add_scalar(name, value, record.n_images)
+        if record.watch is not None and record.watch.risk is not None:
+            writer.add_scalar("risk", record.watch.risk, record.n_images)
+
+    return write
 
 
 def _finish(trainer: Trainer, place: Path) -> DoneRecord:

@@ -6,6 +6,7 @@ same images in the same order; each takes its share of the slots.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -13,17 +14,13 @@ from time import monotonic
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from noiseworth.data.augment import augment
 from noiseworth.data.dataset import Dataset, open_dataset
-from noiseworth.data.loader import read_ahead
-from noiseworth.data.storage import is_address
-from noiseworth.diffusion.by_image import ByImage
 from noiseworth.diffusion.levels import LogNormalLevels
 from noiseworth.diffusion.objective import Loss, ambient_pair, regression_loss
 from noiseworth.diffusion.pairs import PairLaw, Pairs
-from noiseworth.diffusion.precondition import PreconditionedDenoiser
 from noiseworth.diffusion.published import PublishedLaw, published_loss
 from noiseworth.diffusion.worth import PosteriorVariance, spectrum
 from noiseworth.errors import UserError
@@ -32,7 +29,9 @@ from noiseworth.tensors import Stream, normal, uniform
 from noiseworth.train import checkpoint
 from noiseworth.train.below import Below
 from noiseworth.train.config import TrainConfig
-from noiseworth.train.ema import Ema
+from noiseworth.train.ema import SNAPSHOTS, Ema, PowerEma, snapshot_name
+from noiseworth.train.feed import Feed
+from noiseworth.train.guards import SpikeWatch, memory_advice
 from noiseworth.train.run import check_data, load_weights, make_denoiser
 
 _SPECTRUM_IMAGES = 10_000
@@ -47,15 +46,18 @@ class Trainer:
         config: the settings.
         step: optimiser steps done.
         n_images: images seen.
-        ema: the averaged denoiser.
+        ema: the averaged denoiser; `averages` are all of them, by the name that a checkpoint gives them.
         law: the law of the training pairs.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="bf16" if config.precision == "bf16" else "no")
-        if config.batch % self.accelerator.num_processes:
-            raise UserError(f"--batch {config.batch}: is not a multiple of the {self.accelerator.num_processes} processes")
+        if config.batch % (self.accelerator.num_processes * config.accumulate):
+            pieces = f"{self.accelerator.num_processes} processes" + (
+                f" times --accumulate {config.accumulate}" if config.accumulate > 1 else ""
+            )
+            raise UserError(f"--batch {config.batch}: is not a multiple of the {pieces}")
         whole = open_dataset(config.data)
         if config.augment == "turns" and whole.shape[1] != whole.shape[2]:
             raise UserError(f"--augment turns: needs square images, {config.data} has {whole.shape[2]}x{whole.shape[1]}; use flip")
@@ -75,18 +77,25 @@ class Trainer:
             self.law = PairLaw(s, levels, self.v, views=config.views)
         self.labels = self._labels()
         self.classes = 0 if self.labels is None else int(self.labels.max()) + 1
-        denoiser = make_denoiser(config, self.data.shape[0], self.classes, self.sigma_data)
-        self.ema = Ema(denoiser, config.ema)
-        self.ema.module.to(self.accelerator.device)
-        optimizer = torch.optim.Adam(denoiser.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
-        self.model, self.optimizer = self.accelerator.prepare(denoiser, optimizer)
-        # Images that lie far away are drawn part by part, the image before its level.
-        self._draw = self.law.draw
-        if is_address(config.data) and isinstance(self.law, PairLaw):
-            self._draw = ByImage(self.law, torch.from_numpy(self.data.part_of(np.arange(len(self.data))))).draw
-        self._ahead: Iterator[tuple[Pairs, Tensor]] = iter(())
-        self._ahead_law = 0
-        self.below = Below(config, self.data, self.law, self.averaged, self.labels, self.accelerator.device)
+        self.denoiser = make_denoiser(config, self.data.shape[0], self.classes, self.sigma_data)
+        if config.channels_last:
+            self.denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        device = self.accelerator.device
+        self.ema = Ema(self.denoiser, config.ema)
+        self.averages: dict[str, Ema | PowerEma] = {"ema": self.ema}
+        self.averages |= {f"ema-{half_life}": Ema(self.denoiser, half_life) for half_life in config.more_ema}
+        self.averages |= {f"power-{width:.4f}": PowerEma(self.denoiser, width) for width in config.power_ema}
+        for average in self.averages.values():
+            average.module.to(device)
+        self.denoiser.to(device)
+        optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
+        model: nn.Module = self.denoiser
+        if config.compile:
+            model = torch.compile(self.denoiser)  # type: ignore[assignment]
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.feed = Feed(self.data, self.law, config.seed, device)
+        self.spikes = SpikeWatch()
+        self.below = Below(config, self.data, self.law, self.averaged, self.labels, device)
 
     def _labels(self) -> Tensor | None:
         """The class of each image (N,), if the model is to be conditioned on it."""
@@ -95,12 +104,6 @@ class Trainer:
         if self.data.labels is None:
             raise UserError(f"{self.config.data}: has no labels; leave out --labels, or pack it again with them")
         return torch.from_numpy(self.data.labels)
-
-    @property
-    def denoiser(self) -> PreconditionedDenoiser:
-        """The denoiser being trained, as it is now (not averaged)."""
-        module: PreconditionedDenoiser = self.accelerator.unwrap_model(self.model)
-        return module
 
     def steps(self) -> Iterator[StepRecord]:
         """Train to the end, yielding a record after each step.
@@ -113,53 +116,54 @@ class Trainer:
             yield self._step()
 
     def _step(self) -> StepRecord:
-        config, device = self.config, self.accelerator.device
+        config = self.config
         share = config.batch // self.accelerator.num_processes
         self.below.prepare(self.n_images)
         first = self.n_images + self.accelerator.process_index * share
         ids = torch.arange(first, first + share)
-        pairs, images = self._next_pairs(ids)
+        left = min(_REFRESH_STEPS - self.step % _REFRESH_STEPS, config.steps - self.step)
+        pairs, images = self.feed.next(ids, config.batch, left)
         rate = config.learning_rate(self.n_images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, s = self._loss(pairs, images, ids)
-        mean = loss.weighted.mean()
         self.optimizer.zero_grad()
-        self.accelerator.backward(mean)
+        with memory_advice(config.out, config.batch, config.accumulate):
+            losses, rows = self._gradient(pairs, images, ids)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
-        whole, observed = self._over_processes(mean, torch.stack([pairs.sigma.to(device), s, loss.residual.to(torch.float64)], dim=1))
+        whole, observed = self._over_processes(losses.mean(), rows)
         if not (np.isfinite(whole) and bool(torch.isfinite(norm))):
-            worst = int(torch.nan_to_num(loss.weighted.detach(), nan=torch.inf).argmax())
+            worst = int(torch.nan_to_num(losses, nan=torch.inf).argmax())
+            image, s = self.data.ids[pairs.index[worst]], float(self.law.s[pairs.index[worst]])
             raise UserError(
-                f"{config.out}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1} (worst: image"
-                f" {self.data.ids[pairs.index[worst]]}, sigma {float(s[worst]):.4g}, level {float(pairs.sigma[worst]):.4g}); not taken:"
-                " lower --lr or look at that image"
+                f"{config.out}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1} (worst: image {image}, sigma"
+                f" {s:.4g}, level {float(pairs.sigma[worst]):.4g}); not taken: lower --lr or look at that image"
             )
         self.optimizer.step()
         self.step += 1
         self.n_images += config.batch
-        self.ema.update(self.denoiser, self.n_images, config.batch)
+        for average in self.averages.values():
+            average.update(self.denoiser, self.n_images, config.batch)
         self.v.observe(*observed.unbind(1))
         if self.step % _REFRESH_STEPS == 0:
             self.v.refresh()
             self.law.refresh(self.n_images)
-        return StepRecord(self.step, self.n_images, whole, float(norm), rate, round(self.elapsed(), 3))
+        spike = [int(i) for i in self.data.ids[pairs.index.numpy()]] if self.spikes.note(whole) else None
+        return StepRecord(self.step, self.n_images, whole, float(norm), rate, round(self.elapsed(), 3), spike)
 
-    def _next_pairs(self, ids: Tensor) -> tuple[Pairs, Tensor]:
-        """The pairs of the slots `ids`, and their images. Pairs are drawn for all steps up to the law's next change at once, which
-        costs less, and their images are read while earlier steps are taken."""
-        if self._ahead_law == self.law.version:
-            found = next(self._ahead, None)
-            if found is not None:
-                return found
-        count = min(_REFRESH_STEPS - self.step % _REFRESH_STEPS, self.config.steps - self.step)
-        many = self._draw(self.config.seed, torch.cat([ids + step * self.config.batch for step in range(count)]))
-        self._ahead = read_ahead(self._with_images, many.split(len(ids)))
-        self._ahead_law = self.law.version
-        return next(self._ahead)
-
-    def _with_images(self, pairs: Pairs) -> tuple[Pairs, Tensor]:
-        return pairs, torch.from_numpy(self.data.read(pairs.index.numpy()))
+    def _gradient(self, pairs: Pairs, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of this process's share of the batch, piece by piece; its losses (B,), and rows (B, 3) of what a residual says
+        about v: level, noise, residual."""
+        losses, rows = [], []
+        pieces = self.config.accumulate
+        size = len(ids) // pieces
+        for number, piece in enumerate(pairs.split(size)):
+            here = slice(number * size, (number + 1) * size)
+            with self.accelerator.no_sync(self.model) if number < pieces - 1 else nullcontext():
+                loss, s = self._loss(piece, images[here], ids[here])
+                self.accelerator.backward(loss.weighted.mean() / pieces)
+            losses.append(loss.weighted.detach())
+            rows.append(torch.stack([piece.sigma.to(s.device), s, loss.residual.detach().to(torch.float64)], dim=1))
+        return torch.cat(losses), torch.cat(rows)
 
     def _loss(self, pairs: Pairs, images: Tensor, ids: Tensor) -> tuple[Loss, Tensor]:
         """The loss of a batch, and the noise (B,) of its images; NaN where a residual says nothing about v."""
@@ -176,6 +180,8 @@ class Trainer:
             return published_loss(model, y, s, sigma, noise, self.sigma_data), s
         x_sigma, target = self.below.replace(pairs, y, s, noise, ids) if bool(pairs.imputed.any()) else ambient_pair(y, s, sigma, noise)
         x_sigma, target = augment([x_sigma, target], config.augment, ids, config.seed)
+        if config.channels_last:
+            x_sigma = x_sigma.contiguous(memory_format=torch.channels_last)
         return regression_loss(model, x_sigma, target, sigma, self.sigma_data, pairs.weight.to(device)), s
 
     def averaged(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -216,6 +222,8 @@ class Trainer:
             trained_from=self.law.trained_from,
             posterior_variance=self.v.state(),
             law_refreshed_at=self.law.refreshed_at,
+            loss_mean=self.spikes.mean,
+            loss_steps=self.spikes.steps,
             sha256={},
         )
 
@@ -224,11 +232,16 @@ class Trainer:
         if self.accelerator.is_main_process:
             groups = {
                 "model": self.denoiser.state_dict(),
-                "ema": self.ema.module.state_dict(),
+                **{name: average.module.state_dict() for name, average in self.averages.items()},
                 "optimizer": checkpoint.pack_optimizer(self.optimizer.optimizer),
                 "below": self.below.state(),
             }
-            checkpoint.save(Path(self.config.out) / "checkpoints", self.state(), groups)
+            config, run = self.config, Path(self.config.out)
+            for average in self.averages.values():
+                if isinstance(average, PowerEma):
+                    place = run / SNAPSHOTS / snapshot_name(self.n_images, average.sigma_rel)
+                    checkpoint.save_tensors(place, average.module.state_dict())
+            checkpoint.save(run / "checkpoints", self.state(), groups, keep=config.keep, keep_every=config.keep_every)
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> list[str]:
@@ -243,10 +256,12 @@ class Trainer:
         state, tensors, damaged = found
         check_data(self.config, state.data_fingerprint)
         load_weights(self.denoiser, tensors["model"])
-        load_weights(self.ema.module, tensors["ema"])  # type: ignore[arg-type]
+        for name, average in self.averages.items():
+            load_weights(average.module, tensors[name])
         checkpoint.unpack_optimizer(self.optimizer.optimizer, tensors["optimizer"])
         self.v.load_state(state.posterior_variance)
         self.below.load_state(tensors["below"])
+        self.spikes = SpikeWatch(state.loss_mean, state.loss_steps)
         self.step, self.n_images, self.seconds = state.step, state.n_images, state.seconds
         self.law.refresh(state.law_refreshed_at)
         self._began = monotonic()

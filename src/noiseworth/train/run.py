@@ -1,12 +1,17 @@
 """A run's directory: `config.yaml`, `env.json`, `metrics.jsonl`, `checkpoints/`, `DONE.json`, and how to open one."""
 
 import dataclasses
+import fcntl
 import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from noiseworth.data.dataset import open_dataset
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
@@ -27,7 +32,7 @@ from noiseworth.train.config import TrainConfig
 
 # What may differ between the command that began a run and the one that goes on with it. (The data may have moved; that they are
 # the same is checked by their fingerprint.)
-_FREE = ("out", "data", "resume", "device")
+_FREE = ("out", "data", "resume", "device", "held_out", "watch_every", "tensorboard", "keep", "keep_every")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,26 @@ class RunModel:
     n_images: int
     config: TrainConfig
     sha256: str  # of the weights' file
+
+
+@contextmanager
+def lock(run: Path) -> Iterator[None]:
+    """Hold the run's directory: nobody else trains there. A process that dies lets go of it.
+
+    Raises:
+        UserError: somebody else holds it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(f"{run}: is being trained by another process ({file.read().strip() or 'unknown'}); stop it first") from None
+        file.truncate(0)
+        file.write(f"{platform.node()}, process {os.getpid()}\n")
+        file.flush()
+        yield
 
 
 def check(config: TrainConfig) -> None:
@@ -155,6 +180,6 @@ def make_denoiser(config: TrainConfig, channels: int, classes: int, sigma_data: 
     return PreconditionedDenoiser(make_backbone(config.preset, channels, config.seed, classes), sigma_data)
 
 
-def load_weights(denoiser: PreconditionedDenoiser, tensors: dict[str, Tensor]) -> None:
+def load_weights(denoiser: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Put weights from a checkpoint in place; every one must be there."""
     denoiser.load_state_dict(tensors, strict=True)

@@ -1,0 +1,142 @@
+"""How fast training is, against a bare loop of the same network: forward, backward, step, and nothing else.
+
+The two take steps in turn, so that a machine whose speed drifts treats them alike; what is told is the ratio of medians.
+"""
+
+import resource
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
+from noiseworth.networks import count_parameters
+from noiseworth.records import SpeedRecord, machine
+from noiseworth.train.config import TrainConfig
+from noiseworth.train.loop import Trainer
+
+_IMAGES, _WARM_UP = 2000, 3
+_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16, by their maker's data sheets
+
+
+def measure(
+    *,
+    preset: str = "small",
+    size: int = 32,
+    channels: int = 3,
+    batch: int = 64,
+    steps: int = 12,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    compiled: bool = False,
+    channels_last: bool = False,
+) -> SpeedRecord:
+    """Train on made-up images, a tenth clean, the others with noise 0.2, and time it. Arguments as of `noiseworth bench train`."""
+    with tempfile.TemporaryDirectory(prefix="noiseworth-") as folder:
+        data = Path(folder) / "data"
+        _make_images(data, (channels, size, size))
+        config = TrainConfig(
+            data=str(data),
+            out=f"{folder}/run",
+            preset=preset,
+            batch=batch,
+            n_images=batch * (steps + _WARM_UP) * 2,
+            precision=precision,
+            compile=compiled,
+            channels_last=channels_last,
+            below="none",
+        )
+        trainer, bare = Trainer(config), _bare(Trainer(config))
+        device = trainer.accelerator.device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        running = trainer.steps()
+        times: dict[str, list[float]] = {"ours": [], "bare": []}
+        for step in range(steps + _WARM_UP):
+            for name, act in (("ours", lambda: next(running)), ("bare", bare)):
+                seconds = _timed(act, device)
+                if step >= _WARM_UP:
+                    times[name].append(seconds)
+        ours, alone = median(times["ours"]), median(times["bare"])
+        flops = 3 * batch * _forward_flops(trainer, (channels, size, size))  # backward costs twice the forward pass
+        peak = next((v for k, v in _PEAK.items() if device.type == "cuda" and k in torch.cuda.get_device_name()), None)
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else used
+        return SpeedRecord(
+            preset=preset,
+            size=size,
+            batch=batch,
+            precision=precision,
+            parameters=count_parameters(trainer.denoiser),
+            gflop_forward=flops / batch / 3e9,
+            images_per_second=batch / ours,
+            bare_images_per_second=batch / alone,
+            overhead=ours / alone - 1,
+            step_seconds=[min(times["ours"]), ours, max(times["ours"])],
+            bare_step_seconds=[min(times["bare"]), alone, max(times["bare"])],
+            tflops=flops / ours / 1e12,
+            utilisation=None if peak is None else flops / ours / peak,
+            peak_gib=memory / 2**30,
+            device=torch.cuda.get_device_name() if device.type == "cuda" else str(machine().get("processor", "CPU")),
+        )
+
+
+def _make_images(place: Path, shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+    images = (0.5 * rng.standard_normal((_IMAGES, *shape))).astype(np.float16)
+    sigma = np.where(np.arange(_IMAGES) < _IMAGES // 10, 0, 0.2).astype(np.float32)
+    with new_directory(place) as folder:
+        part = Part(Columns(sigma, np.arange(_IMAGES)), images)
+        write_dataset(folder, [part], name="made-up", offset=0.0, scale=1.0, units="raw", provenance=[])
+
+
+def _bare(other: Trainer) -> Callable[[], None]:
+    """Forward, backward and optimiser's step of the same network on one fixed batch, by plain PyTorch and accelerate's precision."""
+    model, optimizer, device = other.model, other.optimizer, other.accelerator.device
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(other.config.batch, *other.data.shape, generator=generator).to(device)
+    if other.config.channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    sigma = torch.full((len(x),), 0.5, device=device)
+
+    def step() -> None:
+        loss = (model(x, sigma) - x).square().mean()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    return step
+
+
+def _timed(act: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = perf_counter()
+    act()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return perf_counter() - began
+
+
+def _forward_flops(trainer: Trainer, shape: tuple[int, int, int]) -> float:
+    """Of one image, counted."""
+    device = trainer.accelerator.device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        trainer.ema.module(torch.zeros(1, *shape, device=device), torch.ones(1, device=device))
+    return float(counter.get_total_flops())
+
+
+def speed_lines(found: SpeedRecord) -> list[str]:
+    """What was measured, in text."""
+    return [
+        f"{found.preset}, {found.size}x{found.size}, batch {found.batch}, {found.precision}, on {found.device}",
+        f"{found.parameters:,} parameters, {found.gflop_forward:.3g} GFLOP forward an image",
+        f"{found.images_per_second:.1f} images/s; a bare loop {found.bare_images_per_second:.1f}; overhead {found.overhead:.1%}",
+        f"{found.tflops:.3g} TFLOP/s" + ("" if found.utilisation is None else f", {found.utilisation:.0%} of the device's bf16"),
+        f"peak memory {found.peak_gib:.2f} GiB",
+    ]
