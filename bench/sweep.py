@@ -7,12 +7,14 @@ minutes on two cores; the same command goes on after an interruption.
 """
 
 import argparse
+import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +27,8 @@ from noiseworth.data.pack import pack
 from noiseworth.experiments.config import SweepConfig, recipe
 from noiseworth.experiments.sweep.collect import collect
 from noiseworth.experiments.sweep.plan import load_plan, make_plan, save_plan
-from noiseworth.laws.fit import LAWS, fit_law, prediction_interval
-from noiseworth.laws.observations import Observations, predicted_worth, read_observations
+from noiseworth.laws.fit import LAWS, Law, fit_law, prediction_interval
+from noiseworth.laws.observations import Observations, RunWorth, predicted_worth, read_observations
 from noiseworth.laws.price import quote
 from noiseworth.records import Check, Panel, Results, Series, machine, now, to_json, versions, write_atomically
 
@@ -146,19 +148,8 @@ def report(work: Path) -> None:
     which = f"the 90% interval of the better law by AICc ({words[better]}; {each})"
     check(3, f"{models}, those inside {which}", inside[better], "share", 0.8, "min")
 
-    cost, predicted, quotes = seconds(work / "sweep"), predicted_worth(str(work / "sweep")), []
-    for sigma in observed.sigmas:
-        found = quote(laws[better], observed, sigma, predicted=predicted)
-        if found.predicted is None or found.predicted_by is None:
-            raise AssertionError("every noise level has trainings of its own")
-        quotes.append(found)
-        mix = f"{found.n_clean} clean + {found.n_noisy} noisy"
-        check(4, f"price predicted by one training over that of the sweep, noise {sigma:g}, {mix} "
-                 f"({found.predicted:.2f} against {found.average:.2f}, {found.average_low:.2f} to {found.average_high:.2f}): at least",
-              found.predicted / found.average, "ratio", 0.67, "min")  # fmt: skip
-        check(4, f"the same, noise {sigma:g}: at most", found.predicted / found.average, "ratio", 1.5, "max")
-        share = cost[found.predicted_by] / sum(cost.values())
-        check(4, f"time of that one training over that of the sweep, noise {sigma:g}", share, "ratio", 0.05, "max")
+    cost = seconds(work / "sweep")
+    quotes = price_checks(check, laws[better], observed, predicted_worth(str(work / "sweep")), cost)
 
     lost = json.loads((work / "ray-killed.json").read_text())
     check(
@@ -188,6 +179,66 @@ def report(work: Path) -> None:
     write_atomically(RESULTS, to_json(results) + "\n")
     rows = [*pages.check_rows(made), "", *pages.figure_rows(panels(larger, laws[better].predict(larger), intervals[better], quotes))]
     pages.put("laws.md", "results: bench/sweep.py writes them", rows)
+    pages.say(made)
+
+
+def price_checks(
+    check: Callable[..., None], law: Law, observed: Observations, predicted: list[RunWorth], cost: dict[str, float]
+) -> list[Any]:
+    """Line 4: prices by the law, and by single trainings at the same mix."""
+    quotes = []
+    for sigma in observed.sigmas:
+        found = quote(law, observed, sigma, predicted=predicted)
+        if found.predicted is None or found.predicted_by is None:
+            raise AssertionError("every noise level has trainings of its own")
+        quotes.append(found)
+        mix = f"{found.n_clean} clean + {found.n_noisy} noisy"
+        check(4, f"price predicted by one training over that of the sweep, noise {sigma:g}, {mix} "
+                 f"({found.predicted:.2f} against {found.average:.2f}, {found.average_low:.2f} to {found.average_high:.2f}): at least",
+              found.predicted / found.average, "ratio", 0.67, "min")  # fmt: skip
+        check(4, f"the same, noise {sigma:g}: at most", found.predicted / found.average, "ratio", 1.5, "max")
+        share = cost[found.predicted_by] / sum(cost.values())
+        check(4, f"time of that one training over that of the sweep, noise {sigma:g}", share, "ratio", 0.05, "max")
+    return quotes
+
+
+def prices(work: Path) -> None:
+    """Line 4 again, where what a training says of itself has changed and training has not: the trainings that are quoted are made anew,
+    must come to the same risk as in the sweep of `results/sweep.json`, and are held against that sweep's law."""
+    before = json.loads(RESULTS.read_text(encoding="utf-8"))
+    plans(work)
+    for name in ("observations", "larger"):
+        write_atomically(work / f"{name}.csv", before["data"][name])
+    rows = {row["trial"]: row for row in csv.DictReader(before["data"]["observations"].splitlines())}
+    names = {q["predicted_by"] for q in before["data"]["quotes"]}
+    if not (work / "prices").exists():
+        plan = load_plan(work / "sweep")
+        save_plan(replace(plan, trials=[trial for trial in plan.trials if trial.name in names]), work / "prices")
+    if sweep(work / "prices", "--jobs", "1").wait():
+        raise SystemExit("the trainings did not end well")
+    collect(work / "prices")
+    again = {row["trial"]: row for row in csv.DictReader((work / "prices" / "observations.csv").read_text().splitlines())}
+    off = max(abs(float(row["risk"]) / float(rows[name]["risk"]) - 1) for name, row in again.items())
+    observed, larger = (read_observations(str(work / f"{name}.csv")) for name in ("observations", "larger"))
+    larger = _same_levels(larger, observed)
+    laws = {name: fit_law(observed, name) for name in LAWS}
+    better = min(laws, key=lambda name: laws[name].aicc)
+    kept = [Check(**c) for c in before["checks"]]
+    made = [c for c in kept if c.line < 4]
+
+    def check(line: int, what: str, value: float, unit: str, bound: float, direction: Literal["max", "min"]) -> None:
+        made.append(Check(ISSUE, line, what, round(value, 4), unit, bound, direction, f"{COMMAND} --prices"))
+
+    cost = {name: float(row["seconds"]) for name, row in rows.items()}
+    quotes = price_checks(check, laws[better], observed, predicted_worth(str(work / "prices")), cost)
+    check(4, "the trainings that were made again, off the sweep's in risk", off, "ratio", 1e-3, "max")
+    made += [c for c in kept if c.line > 4]
+    data = before["data"] | {"quotes": [asdict(q) for q in quotes]}
+    results = Results("issue 8: a sweep, its law, its prices", COMMAND, now(), machine(), versions(), [0, 1], made, data)
+    write_atomically(RESULTS, to_json(results) + "\n")
+    interval = np.array(before["data"]["intervals"][better])
+    figures = pages.figure_rows(panels(larger, laws[better].predict(larger), interval, quotes))
+    pages.put("laws.md", "results: bench/sweep.py writes them", [*pages.check_rows(made), "", *figures])
     pages.say(made)
 
 
@@ -231,7 +282,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/sweep"))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--report", action="store_true", help="write the results from the trainings that are there")
+    parser.add_argument(
+        "--prices", action="store_true", help="line 4 alone, by trainings made anew, against the law of results/sweep.json"
+    )
     arguments = parser.parse_args()
+    if arguments.prices:
+        prices(arguments.work)
+        return
     if not arguments.report:
         plans(arguments.work)
         run_killed(arguments.work, arguments.jobs)

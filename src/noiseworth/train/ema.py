@@ -99,9 +99,8 @@ def combine(snapshots: Mapping[tuple[float, float], Path], sigma_rel: float, n_i
 
     keys = sorted(key for key in snapshots if key[1] <= n_images)
     if len(keys) < 2:
-        raise UserError(
-            f"only {len(keys)} averages were saved by {n_images:,.0f} images; train with --power-ema [0.05,0.1] and shorter --checkpoint-every"
-        )
+        remedy = "train with --power-ema [0.05,0.1] and a shorter --checkpoint-every"
+        raise UserError(f"only {len(keys)} averages were saved by {n_images:,.0f} images; {remedy}")
     total: dict[str, Tensor] = {}
     for weight, key in zip(coefficients(keys, (gamma_of(sigma_rel), n_images)), keys, strict=True):
         for name, value in load_file(snapshots[key]).items():
