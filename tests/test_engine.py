@@ -19,7 +19,7 @@ from noiseworth.data.corrupt import corrupt
 from noiseworth.errors import UserError
 from noiseworth.experiments.averages import make_average
 from noiseworth.experiments.sampling import sample_run
-from noiseworth.records import StepRecord, load_lines, sha256_of
+from noiseworth.records import StepRecord, WatchRecord, load_lines, sha256_of
 from noiseworth.train import checkpoint
 from noiseworth.train import run as run_module
 from noiseworth.train.config import TrainConfig
@@ -112,6 +112,51 @@ def test_several_half_lives_and_lasting_checkpoints(mixed: Path, tmp_path: Path)
     assert len({done.weights[f"ema{k}.safetensors"] for k in ("", "-10", "-30")}) == 3
     kept = [int(p.name.removeprefix("step-")) for p in sorted((tmp_path / "run" / "checkpoints").iterdir())]
     assert kept == [4, 8, 12]
+
+
+@pytest.mark.parametrize("settings", [{"channels_last": True}, {"power_ema": [0.0567], "augment": "turns", "accumulate": 2}])
+def test_unusual_settings_resume_to_the_same_bits(settings: dict[str, object], mixed: Path, tmp_path: Path) -> None:
+    config = _config(mixed, tmp_path / "whole", n_images=64 * 8, **settings)
+    expected = run_training(config, quiet=True).weights
+    first = Trainer(replace(config, out=str(tmp_path / "run")))
+    for record in first.steps():
+        if record.step == 5:
+            break
+    first.save()
+    second = Trainer(first.config)
+    assert second.restore() == []
+    for _ in second.steps():
+        pass
+    second.save()
+    for name in ("model", "ema", "optimizer"):
+        assert sha256_of(tmp_path / "run" / "checkpoints" / "step-00000008" / f"{name}.safetensors") == expected[f"{name}.safetensors"]
+
+
+def test_a_look_that_fails_does_not_stop_training(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(trainer: Trainer) -> WatchRecord:
+        raise RuntimeError("broken")
+
+    assert run_training(_config(mixed, tmp_path / "run", n_images=640), watch=fails, quiet=True).n_images == 640
+    assert "could not be looked at (RuntimeError: broken)" in capsys.readouterr().err
+    corrupt(mixed.parent / "digits" / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=1.0)
+    with pytest.raises(UserError, match="at least 2 clean ones"):  # said before training, not at the first look
+        run_training(_config(mixed, tmp_path / "no", n_images=640, held_out=str(tmp_path / "noisy")), quiet=True)
+
+
+def test_a_damaged_newer_checkpoint_does_not_outlive_a_new_one(mixed: Path, tmp_path: Path) -> None:
+    config = _config(mixed, tmp_path / "run", n_images=64 * 9, checkpoint_every=64 * 2, keep=2)
+    trainer = Trainer(config)
+    for record in trainer.steps():
+        if record.step in (2, 4):
+            trainer.save()
+        if record.step == 4:
+            break
+    (tmp_path / "run" / "checkpoints" / "step-00000004" / "model.safetensors").write_bytes(b"damaged")
+    again = Trainer(config)
+    assert len(again.restore()) == 1
+    next(again.steps())
+    again.save()
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-00000002", "step-00000003"]
 
 
 def test_two_writers_on_one_run_are_kept_apart(mixed: Path, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from noiseworth.experiments.recipe import load_recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 RNG = np.random.default_rng(2)
-TASTE = ["--set", "train.n_images=8", "--set", "train.batch=4", "--set", "train.preset=digits", "--set", "train.precision=fp32"]
+SETTINGS = ("n_images=8", "watch_every=0", "batch=4", "preset=digits", "precision=fp32")
+TASTE = [word for setting in SETTINGS for word in ("--set", f"train.{setting}")]
 
 
 def _cifar(folder: Path) -> list[str]:

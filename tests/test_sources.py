@@ -387,11 +387,68 @@ def test_bad_sources_are_one_line(
     assert not list((tmp_path / "here").iterdir())
 
 
+def test_one_odd_image_does_not_change_the_others(tmp_path: Path) -> None:
+    """A 16-bit picture among 8-bit ones is left out or refused, and the range stays that of 8 bits."""
+    source = _zip(tmp_path / "x.zip", _pictures(GREY) | {"z.png": _png(DEEP[0])})
+    record = pack(source, tmp_path / "out", sigma=0.0, on_error="skip")[0]
+    assert (record.count, record.scale) == (6, 127.5)
+    with pytest.raises(UserError, match=r"z\.png: is 2x2, 1 channel, uint16"):
+        pack(
+            _zip(tmp_path / "y.zip", _pictures(GREY[:, :, :4]) | {"z.png": _png(DEEP[0, :, :4])}),
+            tmp_path / "no",
+            sigma=0.0,
+            fit="shrink:2",
+        )
+
+
+def test_sources_side_by_side_keep_their_classes_and_names(tmp_path: Path) -> None:
+    a, b = ({f"{kind}/{i}.png": _png(GREY[i]) for kind in ("cat", "dog") for i in range(2)} for _ in range(2))
+    (tmp_path / "in").mkdir()
+    pack([_zip(tmp_path / "clean.zip", a), _zip(tmp_path / "noisy.zip", b)], tmp_path / "out", sigma="clean.zip/=0,noisy.zip/=0.1")
+    labels = open_dataset(tmp_path / "out").labels
+    assert labels is not None
+    assert labels.tolist() == [0, 0, 1, 1] * 2
+    with pytest.raises(UserError, match="two sources have the same name"):
+        pack([_zip(tmp_path / "in" / "clean.zip", a), str(tmp_path / "clean.zip")], tmp_path / "no", sigma=0.0)
+
+
+def _palette_tiff(folder: Path) -> str:
+    Image.fromarray(GREY[0, 0]).convert("P").save(folder / "x.tif")
+    return "kind PALETTE"
+
+
+def _mixed_pages(folder: Path) -> str:
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(folder / "x.tif") as writer:
+        for side in (8, 8, 6):
+            writer.write(np.zeros((side, side), np.uint8), photometric="minisblack")
+    return "different kinds or sizes"
+
+
+def _tiff_bomb(folder: Path) -> str:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(folder / "x.tif", np.zeros((20, 4000, 4000), np.uint8), photometric="minisblack", compression="zlib")
+    return "decompression bomb"
+
+
+def _npz_bomb(folder: Path) -> str:
+    np.savez_compressed(folder / "x.npz", images=np.zeros((300, 1024, 1024), np.uint8))
+    return "a decompression bomb"
+
+
+@pytest.mark.parametrize("make", [_palette_tiff, _mixed_pages, _tiff_bomb, _npz_bomb])
+def test_what_would_be_misread_is_refused(make: Callable[[Path], str], tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    words = make(tmp_path / "in")
+    with pytest.raises(UserError, match=words):
+        pack(str(tmp_path / "in"), tmp_path / "out", sigma=0.0)
+
+
 def test_what_cannot_be_read_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    files = _pictures(GREY) | {"broken.png": _png(GREY[0])[:-20], "large.png": _png(np.zeros((1, 9, 9), np.uint8))}
+    files = _pictures(GREY) | {"broken.npz": b"PK", "broken.png": _png(GREY[0])[:-20], "large.png": _png(np.zeros((1, 9, 9), np.uint8))}
     record = pack(_zip(tmp_path / "x.zip", files), tmp_path / "out", sigma=0.0, on_error="skip")[0]
     assert record.count == 6
-    assert record.provenance[0]["skipped"] == 2
+    assert record.provenance[0]["skipped"] == 3
     assert "broken.png" in caplog.text
     assert "large.png: is 9x9" in caplog.text
     with pytest.raises(UserError, match="every one of its 1 images was skipped"):

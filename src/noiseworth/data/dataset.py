@@ -6,13 +6,14 @@ image got when it was first packed; it keeps that number when it is corrupted or
 set's images (`join`, `split`, `subset`), and a data set can lie at any address that fsspec knows.
 """
 
+import posixpath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.data.storage import Rows, is_address, join_path, open_rows, read_array, read_bytes
+from noiseworth.data.storage import IN_MEMORY, Rows, is_address, join_path, open_rows, read_array, read_bytes
 from noiseworth.errors import UserError
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, Use, parse_record
 
@@ -137,10 +138,10 @@ class _Part:
         if view is None:
             self.images_path, self._view = join_path(folder, "images.npy"), None
         else:
-            self.images_path = view if is_address(view) else str((Path(path) / view).resolve())
+            self.images_path = view if is_address(view) else _beside(path, view)
             self._view = _column(join_path(folder, "rows.npy"), part, "int64")
             _check_base(self.images_path, part, path)
-        self._images: Rows = _or_damaged(self.images_path, lambda: open_rows(self.images_path))
+        self._images: Rows = _or_damaged(self.images_path, lambda: open_rows(self.images_path, IN_MEMORY // len(record.parts)))
         stored = (part.count if view is None else self._images.shape[0], *record.shape)
         _check(self.images_path, self._images.shape, self._images.dtype, stored, part.dtype)
 
@@ -157,6 +158,14 @@ class _Part:
             images -= np.float32(offset)
             images /= np.float32(scale)
         return images
+
+
+def _beside(path: str, view: str) -> str:
+    """Where a view's images lie, from where the view lies."""
+    if not is_address(path):
+        return str((Path(path) / view).resolve())
+    protocol, _, place = path.partition("://")
+    return f"{protocol}://{posixpath.normpath(posixpath.join(place, view))}"
 
 
 def _or_damaged(path: str, load: Any) -> Any:

@@ -21,6 +21,7 @@ class Gathered:
 
     writer: ImageWriter | None = None
     names: list[str] = field(default_factory=list)
+    inner: list[str] = field(default_factory=list)  # names without that of their source, where there are several
     labels: list[int | None] = field(default_factory=list)
     sigma: list[float | None] = field(default_factory=list)
     saturated: list[float] = field(default_factory=list)  # share of each image's pixels at the ends of its type
@@ -38,11 +39,17 @@ def gather(
 ) -> None:
     """Write every image of the sources into one file, and note what is known of it."""
     first = ""
+    shown = [public_name(source) for source in sources]
+    if len(set(shown)) < len(shown):
+        raise UserError(f"{sources[0]}: two sources have the same name, so that their images could not be told apart; rename one")
     for source in sources:
         with open_source(source, **options) as found:
-            packed.value_range = packed.value_range or found.value_range
+            if source != sources[0] and (found.value_range, list(found.classes)) != (packed.value_range, packed.classes):
+                raise UserError(
+                    f"{source}: has another range of values, or other classes, than {sources[0]}; pack them apart and join them"
+                )
+            packed.value_range, packed.classes = found.value_range, list(found.classes)
             packed.folders = packed.folders and found.folders
-            packed.classes = packed.classes or list(found.classes)
             prefix = f"{public_name(source)}/" if len(sources) > 1 else ""
             bar = tqdm(
                 found.entries, total=found.count, unit="img", desc=f"packing {public_name(source)}", disable=quiet or None, leave=False
@@ -51,19 +58,16 @@ def gather(
                 where = f"{found.where}/{entry.name}" if found.folders else f"{found.where}: {entry.name}"
                 try:
                     pixels = _pixels(entry, where)
-                    packed.dtype, share = str(pixels.dtype), _at_limits(pixels)
+                    kind, share = str(pixels.dtype), _at_limits(pixels)
                     pixels = pixels if rule is None else rule(pixels, where)
                     if packed.writer is None:
                         packed.writer = ImageWriter(folder / ".images.npy", pixels.shape, str(pixels.dtype))
                         first = where
-                    elif pixels.shape != packed.writer.shape or pixels.dtype != packed.writer.dtype:
-                        told = f"{where}: is {_describe(pixels.shape, pixels.dtype)}"
-                        other = f"{PurePosixPath(first).name} is {_describe(packed.writer.shape, packed.writer.dtype)}"
-                        remedy = (
-                            "give --fit (crop, pad, shrink, resize)"
-                            if pixels.dtype == packed.writer.dtype
-                            else "pack them apart and join them"
-                        )
+                        packed.dtype = kind
+                    elif pixels.shape != packed.writer.shape or kind != packed.dtype:
+                        told = f"{where}: is {_describe(pixels.shape, kind)}"
+                        other = f"{PurePosixPath(first).name} is {_describe(packed.writer.shape, packed.dtype)}"
+                        remedy = "give --fit (crop, pad, shrink, resize)" if kind == packed.dtype else "pack them apart and join them"
                         raise UserError(
                             f"{told}, {other}; all images of a data set have one size and type: {remedy}, or sort them first"
                         )
@@ -74,6 +78,7 @@ def gather(
                     continue
                 packed.writer.add(pixels[None])
                 packed.names.append(prefix + entry.name)
+                packed.inner.append(entry.name)
                 packed.labels.append(entry.label)
                 packed.sigma.append(entry.sigma)
                 packed.low, packed.high = min(packed.low, float(pixels.min())), max(packed.high, float(pixels.max()))

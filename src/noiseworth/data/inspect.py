@@ -100,21 +100,23 @@ def find_leaks(dataset: Dataset) -> tuple[list[list[int]], int]:
     images can tell, and of many such some are looked at.
     """
     clean, noisy = np.flatnonzero(dataset.sigma == 0), np.flatnonzero(dataset.sigma > 0)
-    spread = np.sqrt(2 / int(np.prod(dataset.shape)))
+    pixels = int(np.prod(dataset.shape))
+    spread = np.sqrt(2 / pixels)
     if len(clean) > 1 and len(noisy):
-        some = _some(clean)
+        some = _some(clean, pixels)
         apart = np.quantile(_nearest(dataset, some, clean, itself=True)[0], _CLOSE)
         noisy = noisy[4 * spread * dataset.sigma[noisy].astype(np.float64) ** 2 < apart]
     if len(clean) < 2 or not len(noisy):
         return [], 0
-    noisy = _some(noisy)
+    noisy = _some(noisy, pixels)
     squared, nearest = _nearest(dataset, noisy, clean)
     is_leak = squared < dataset.sigma[noisy].astype(np.float64) ** 2 * (1 + 2 * spread)
     return [[int(noisy[i]), int(nearest[i])] for i in np.flatnonzero(is_leak)], len(noisy)
 
 
-def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    chosen: NDArray[np.int64] = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(int))]
+def _some(rows: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
+    most = max(2, min(_LOOKED_AT, _PIXELS // pixels))
+    chosen: NDArray[np.int64] = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))]
     return chosen
 
 
@@ -125,8 +127,9 @@ def _nearest(
     themselves, nor from images with the same pixels."""
     y = dataset.read(rows).reshape(len(rows), -1)
     best, which = np.full(len(rows), np.inf), np.zeros(len(rows), dtype=np.int64)
-    for start in range(0, len(among), _CHUNK // 8):
-        here = among[start : start + _CHUNK // 8]
+    step = max(1, min(_CHUNK // 8, _PIXELS // y.shape[1]))
+    for start in range(0, len(among), step):
+        here = among[start : start + step]
         x = dataset.read(here).reshape(len(here), -1)
         squared = np.maximum((y**2).sum(1)[:, None] - 2 * (y @ x.T) + (x**2).sum(1)[None], 0).astype(np.float64) / y.shape[1]
         if itself:

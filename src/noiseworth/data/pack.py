@@ -96,7 +96,7 @@ def pack(
         _check_noise(packed, levels, rule, sources[0])
         groups, inner = _splits(packed, splits)
         classes = packed.classes
-        known, found = resolve_labels(labels, inner, packed.labels, packed.folders)
+        known, found = resolve_labels(labels, packed.names if labels else inner, packed.labels, packed.folders)
         classes = found or classes
         if not 0 <= held_out < count:
             raise UserError(f"--held-out {held_out}: {sources[0]} has {count} images; hold out between 0 and {count - 1}")
@@ -172,7 +172,7 @@ def _check_noise(packed: Gathered, sigma: NDArray[np.float64], rule: Fit | None,
 
 def _splits(packed: Gathered, wanted: bool) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
     """Rows of each split, and the images' names without it."""
-    names = packed.names
+    names = packed.inner
     if not wanted:
         return {"": np.arange(len(names))}, names
     tops, inner = [], []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 
-_IN_MEMORY = 64 << 20  # bytes; a larger file is read row by row
+IN_MEMORY = 64 << 20  # bytes, of a data set; a larger one is read row by row
 _HEADER = 4096  # more than any header of ours
 
 
@@ -58,14 +58,17 @@ def read_bytes(path: str) -> bytes:
     return content
 
 
-def open_rows(path: str) -> Rows:
+def open_rows(path: str, in_memory: int = IN_MEMORY) -> Rows:
     """Open an array file for reading by rows.
+
+    Args:
+        in_memory: bytes up to which a local file is held in memory.
 
     Raises:
         FileNotFoundError: there is none.
         UserError: it is not a `.npy` file of plain numbers.
     """
-    return _Remote(path) if is_address(path) else _Local(path)
+    return _Remote(path) if is_address(path) else _Local(path, in_memory)
 
 
 def read_array(path: str) -> NDArray[Any]:
@@ -78,15 +81,15 @@ def read_array(path: str) -> NDArray[Any]:
 
 
 class _Local:
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, in_memory: int) -> None:
+        self._path, self._in_memory = path, in_memory
         with Path(path).open("rb") as file:
             self.shape, self.dtype, self._start = _header(file, path)
             self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
             size = os.fstat(file.fileno()).st_size - self._start
             if size != self.shape[0] * self._row:
                 raise UserError(f"{path}: not a readable .npy file (is cut short); pack the data set again")
-            whole = size <= _IN_MEMORY
+            whole = size <= in_memory
             self._held = np.frombuffer(file.read(), self.dtype).reshape(self.shape) if whole else None
         self._descriptor = -1 if whole else os.open(path, os.O_RDONLY)
 
@@ -95,7 +98,7 @@ class _Local:
             os.close(self._descriptor)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Local, (self._path,)
+        return _Local, (self._path, self._in_memory)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         if self._held is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 
+_DIGITS = 7  # a label has fewer; others (dates, serial numbers) are names of classes
 _TABLES = (".csv", ".tsv", ".parquet")
 
 
@@ -36,7 +37,9 @@ class Table:
                     f"{self.path}: has {len(self.values):,} rows for {len(names):,} images, and no column 'file' to tell which"
                 )
             return list(self.values)
-        place = {name: i for i, name in enumerate(names)}
+        place: dict[str, int] = {}
+        for i, name in enumerate(names):
+            place[name] = -1 if name in place else i
         short: dict[str, int] = {}
         for i, name in enumerate(names):
             base = PurePosixPath(name).name
@@ -151,12 +154,12 @@ def resolve_labels(
         if missing:
             raise UserError(f"{path}: has no label for {missing[0]} ({len(missing):,} images); list all, or leave out --labels")
         values = [str(value) for value in found]
-        if all(value.isdigit() for value in values):
+        if all(value.isdigit() and len(value) < _DIGITS for value in values):
             return np.array([int(value) for value in values], dtype=np.int64), []
         classes = sorted(set(values))
         return np.array([classes.index(value) for value in values], dtype=np.int64), classes
-    if all(t is not None for t in told):
-        return np.array(told, dtype=np.int64), []
+    if told and all(t is not None for t in told):
+        return _checked([str(t) for t in told], names, "its source"), []
     if not folders:
         return None, []
     tops = [parts[0] if len(parts) > 1 else "" for parts in (PurePosixPath(name).parts for name in names)]
@@ -165,6 +168,16 @@ def resolve_labels(
         return None, []
     number = {name: i for i, name in enumerate(classes)}
     return np.array([number[top] for top in tops], dtype=np.int64), classes
+
+
+def _checked(values: Sequence[str], names: Sequence[str], where: str) -> NDArray[np.int64]:
+    """Whole numbers from 0 up, and not so large that counting them would fill the memory."""
+    for name, value in zip(names, values, strict=True):
+        if not value.isdigit() or len(value) >= _DIGITS:
+            raise UserError(
+                f"{name}: {where} gives it the label {value}; labels are whole numbers from 0 up: give a table with --labels"
+            )
+    return np.array([int(value) for value in values], dtype=np.int64)
 
 
 def _rules(text: str) -> list[tuple[str, float]]:
@@ -193,7 +206,7 @@ def _by_rules(text: str, names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _is_level(value: float) -> bool:
-    return math.isfinite(value) and value >= 0
+    return value < 1e38 and value >= 0  # sigma is stored in float32
 
 
 def _number(value: str | float) -> float | None:
@@ -210,14 +223,21 @@ def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
                 import pyarrow.parquet as parquet
             except ImportError:
                 raise UserError(f"{option} {path}: needs pyarrow: pip install 'noiseworth[hub]'") from None
-            table = parquet.read_table(path)
+            try:
+                table = parquet.read_table(path)
+            except Exception as error:  # whatever a damaged file makes of it
+                if isinstance(error, FileNotFoundError):
+                    raise
+                raise UserError(f"{option} {path}: not a table ({str(error).splitlines()[0]})") from None
             return list(table.column_names), [{k: str(v) for k, v in row.items()} for row in table.to_pylist()]
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
             return list(reader.fieldnames or []), [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{option} {path}: no such file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise UserError(f"{option} {path}: not a table ({error})") from None
     except OSError as error:
         raise UserError(f"{option} {path}: cannot be read ({error})") from None

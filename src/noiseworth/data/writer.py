@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,9 +98,8 @@ def new_directory(out: Path) -> Iterator[Path]:
     if out.exists() or out.is_symlink():
         raise UserError(f"{out}: exists already; choose another place or remove it first")
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
+    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    beside.chmod(0o777 & ~_umask())
     try:
         yield beside
         try:
@@ -112,6 +112,13 @@ def new_directory(out: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _umask() -> int:
+    """Temporary directories are for their owner alone; data sets are as other files of the user."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def part_folder(folder: Path, number: int) -> Path:

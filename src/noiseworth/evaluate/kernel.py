@@ -34,7 +34,8 @@ def kernel_distance(x: NDArray[np.floating], y: NDArray[np.floating], *, subset_
         seed: of the random order in which pieces are cut.
 
     Returns:
-        The estimate, and the interval of a normal law with the standard deviation of the jackknife over 20 blocks.
+        The estimate, and the interval of a normal law with the standard deviation of the jackknife over 20 blocks. Where one set is
+        cut into fewer pieces than the other, these come again and again, and only they count as independent.
 
     Raises:
         UserError: fewer than 4 samples, different dimensions, or values that are not finite.
@@ -45,7 +46,7 @@ def kernel_distance(x: NDArray[np.floating], y: NDArray[np.floating], *, subset_
     rounds = max(len(a), len(b))
     found = [_with_variance(x[a[r % len(a)]], y[b[r % len(b)]]) for r in range(rounds)]
     distance = float(np.mean([value for value, _ in found]))
-    half = 1.96 * float(np.mean([variance for _, variance in found]) / rounds) ** 0.5
+    half = 1.96 * float(np.mean([variance for _, variance in found]) / min(len(a), len(b))) ** 0.5
     return KernelEstimate(distance, distance - half, distance + half)
 
 

@@ -1,6 +1,7 @@
 """A run's weights averaged in another way, after training, as a run of its own that can be sampled and evaluated."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from noiseworth.data.writer import new_directory
@@ -36,5 +37,5 @@ def make_average(run: Path | str, out: Path | str, *, sigma_rel: float, n_images
     fixed = {name: value for name, value in tensors["ema"].items() if name not in weights}  # buffers, which are not averaged
     with new_directory(Path(out)) as folder:
         shutil.copy(run / "config.yaml", folder / "config.yaml")
-        checkpoint.save(folder / "checkpoints", state, {"ema": weights | fixed})
+        checkpoint.save(folder / "checkpoints", replace(state, n_images=at), {"ema": weights | fixed})
     return at

@@ -51,15 +51,25 @@ def load_recipe(path: Path | str, changes: list[str]) -> dict[str, Any]:
         step, dot, key = name.partition(".")
         if not (equals and dot and step in _STEPS):
             raise UserError(f"--set {change}: must be pack.KEY=VALUE, corrupt.KEY=VALUE or train.KEY=VALUE")
-        recipe.setdefault(step, {})[key] = value if "=" in value else yaml.safe_load(value)
+        recipe[step] = (recipe.get(step) or {}) | {key: value if "=" in value else _number_or(yaml.safe_load(value))}
     for step in recipe:
         if step not in (*_STEPS, "source", "use"):
             raise UserError(f"{path}: unknown key {step!r}; there are source, pack, use, corrupt, train")
+    if recipe.get("corrupt") and not {"sigma", "clean_fraction"} <= set(recipe["corrupt"]):
+        raise UserError(f"{path}: corrupt needs clean_fraction and sigma")
     for step, function in _STEPS.items():
         known = set(inspect.signature(function).parameters) - _OWN | ({"measured_range"} if step == "pack" else set())
         if unknown := sorted(set(recipe.get(step) or {}) - known):
             raise UserError(f"{path}: {step} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
     return recipe
+
+
+def _number_or(value: Any) -> Any:
+    """YAML takes 1e-3 for text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def run_recipe(recipe: dict[str, Any], source: str | None, out: Path | str, *, quiet: bool = False) -> DoneRecord:
@@ -73,26 +83,32 @@ def run_recipe(recipe: dict[str, Any], source: str | None, out: Path | str, *, q
     Raises:
         UserError: anything that `pack`, `corrupt` and `train` refuse, or `out` holds what other settings made.
     """
-    place, told = Path(out), {"recipe": recipe, "source": source or recipe.get("source")}
+    files = source or recipe.get("source")
+    place, told = Path(out), {"recipe": recipe, "source": str(Path(files).resolve()) if files and Path(files).exists() else files}
     if not told["source"]:
         raise UserError("--source: the recipe names no files; say where they are")
     note = place / "recipe.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["recipe"] != json.loads(json.dumps(recipe)):
-        raise UserError(f"{place}: was made by other settings; choose another --out or remove it")
+    if note.is_file():
+        if json.loads(note.read_text(encoding="utf-8")) != json.loads(json.dumps(told)):
+            raise UserError(f"{place}: was made by other settings, or of other files; choose another --out or remove it")
+    elif place.exists():
+        raise UserError(f"{place}: exists and was made by no recipe; choose another --out")
+    else:
+        place.mkdir(parents=True)
+        write_atomically(note, json.dumps(told, indent=1) + "\n")
     data, mixed = place / "data", place / "mixed"
     if not data.exists():
-        options = dict(recipe["pack"])
+        options = dict(recipe["pack"] or {})
         if options.pop("measured_range", False):
             options["value_range"] = "measured"
         for key in ("shape", "value_range"):
             if isinstance(options.get(key), list):
                 options[key] = tuple(options[key])
         pack(str(told["source"]), data, **options, quiet=quiet)
-        write_atomically(note, json.dumps(told, indent=1) + "\n")
     train_on = data / (recipe.get("use") or "")
     if recipe.get("corrupt"):
         if not mixed.exists():
             corrupt(train_on, mixed, **recipe["corrupt"])
         train_on = mixed
-    config = TrainConfig(data=str(train_on), out=str(place / "run"), **recipe["train"])
+    config = TrainConfig(data=str(train_on), out=str(place / "run"), **(recipe["train"] or {}))
     return run_training(config, watch=watch, quiet=quiet)

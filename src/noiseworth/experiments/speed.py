@@ -45,17 +45,19 @@ def measure(
             out=f"{folder}/run",
             preset=preset,
             batch=batch,
-            n_images=batch * (steps + _WARM_UP) * 2,
+            n_images=batch * (steps + 2 * _WARM_UP) * 2,
             precision=precision,
             compile=compiled,
             channels_last=channels_last,
             below="none",
         )
-        trainer, bare = Trainer(config), _bare(Trainer(config))
-        device = trainer.accelerator.device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        running = trainer.steps()
+        trainer = Trainer(config)
+        device, running = trainer.accelerator.device, trainer.steps()
+        for _ in range(_WARM_UP):
+            next(running)
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else used  # before there is a second network
+        bare = _bare(Trainer(config))
         times: dict[str, list[float]] = {"ours": [], "bare": []}
         for step in range(steps + _WARM_UP):
             for name, act in (("ours", lambda: next(running)), ("bare", bare)):
@@ -65,8 +67,6 @@ def measure(
         ours, alone = median(times["ours"]), median(times["bare"])
         flops = 3 * batch * _forward_flops(trainer, (channels, size, size))  # backward costs twice the forward pass
         peak = next((v for k, v in _PEAK.items() if device.type == "cuda" and k in torch.cuda.get_device_name()), None)
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else used
         return SpeedRecord(
             preset=preset,
             size=size,

@@ -22,14 +22,16 @@ preconditioning makes them alike; where one has over 95%, the others are hardly 
 what chance does, and more training makes it worse.
 """
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.data.dataset import Dataset
 from noiseworth.data.inspect import group_sigmas
 from noiseworth.data.pictures import grid_png
 from noiseworth.diffusion.objective import ambient_pair, regression_loss
@@ -42,7 +44,7 @@ from noiseworth.tensors import Stream, normal
 from noiseworth.train.loop import Trainer
 
 FEWEST, LEARNED, APART, LARGEST_SHARE, MEMORISED = 30.0, 0.5, 1.25, 0.95, 2.0
-_GENERATED, _IMAGES, _STEPS, _SEED = 128, 128, 10, 7
+_GENERATED, _IMAGES, _STEPS, _SEED = 64, 128, 10, 7
 _SAME = 0.1  # of the mean squared distance of pairs
 _LOW_LEVELS = (0.05, 0.1, 0.2)  # where clean images are remembered first
 _GROUPS = 4
@@ -51,10 +53,11 @@ _SHEET = 64
 
 def watch(trainer: Trainer) -> WatchRecord:
     """Look at a run, and leave a sheet of what it makes under `looks/`; training does not notice."""
-    held_out = None if trainer.config.held_out is None else open_dataset(trainer.config.held_out)
-    held = None if held_out is None else _some(held_out.select(held_out.sigma == 0), _IMAGES)
+    held = None if trainer.held_out is None else _some(trainer.held_out, _IMAGES)
     clean = _some(trainer.data.select(trainer.data.sigma == 0), _IMAGES)
     made = _generate(trainer)
+    broken = not np.isfinite(made).all()
+    made = np.nan_to_num(made, nan=0.0, posinf=1.0, neginf=-1.0)
     looks = Path(trainer.config.out) / "looks"
     looks.mkdir(exist_ok=True)
     write_atomically(looks / f"{trainer.n_images:012d}.png", grid_png(made[:_SHEET].clip(-1, 1)))
@@ -79,7 +82,15 @@ def watch(trainer: Trainer) -> WatchRecord:
         warnings=[],
     )
     sure = leak is not None and leak.low > 0
-    return WatchRecord(**{**found.__dict__, "warnings": _warnings(found, sure)})
+    said = [*(["the averaged model makes NaN or infinite pixels: lower --lr, or go back to an earlier checkpoint"] * broken)]
+    return WatchRecord(**{**{k: _finite(v) for k, v in found.__dict__.items()}, "warnings": said + _warnings(found, sure)})
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: a number that is none is told as null, in a list as -1."""
+    if isinstance(value, list):
+        return [v if isinstance(v, str) or math.isfinite(v) else -1.0 for v in value]
+    return value if value is None or math.isfinite(value) else None
 
 
 def _warnings(found: WatchRecord, leak_is_sure: bool) -> list[str]:
@@ -164,8 +175,9 @@ def _by_level(trainer: Trainer) -> tuple[list[float], list[float]]:
     order = torch.argsort(pairs.sigma)
     parameters = [p for p in trainer.denoiser.parameters() if p.requires_grad]
     losses, squares = [], []
+    most = max(1, trainer.config.batch // trainer.accelerator.num_processes // trainer.config.accumulate)  # what memory holds
     for quarter in order.tensor_split(4):
-        rows = quarter[~pairs.imputed[quarter]]  # what is imputed has no pixels here
+        rows = quarter[~pairs.imputed[quarter]][:most]  # what is imputed has no pixels here
         if not len(rows):
             losses.append(0.0)
             squares.append(0.0)
@@ -173,12 +185,15 @@ def _by_level(trainer: Trainer) -> tuple[list[float], list[float]]:
         y = torch.from_numpy(trainer.data.read(pairs.index[rows].numpy())).to(device)
         s, sigma = law.s[pairs.index[rows]].to(device), pairs.sigma[rows].to(device)
         noise = normal(trainer.config.seed, Stream.NOISE, ids[rows].to(device), trainer.data.shape)
-        if trainer.config.objective == "published":
-            loss = published_loss(trainer.denoiser, y, s, sigma, noise, trainer.sigma_data).weighted
-        else:
-            x_sigma, target = ambient_pair(y, s, sigma, noise)
-            loss = regression_loss(trainer.denoiser, x_sigma, target, sigma, trainer.sigma_data, pairs.weight[rows].to(device)).weighted
-        gradients: tuple[Tensor, ...] = torch.autograd.grad(loss.mean() * len(rows) / len(quarter), parameters, allow_unused=True)
+        with trainer.accelerator.autocast():
+            if trainer.config.objective == "published":
+                loss = published_loss(trainer.denoiser, y, s, sigma, noise, trainer.sigma_data).weighted
+            else:
+                x_sigma, target = ambient_pair(y, s, sigma, noise)
+                weight = pairs.weight[rows].to(device)
+                loss = regression_loss(trainer.denoiser, x_sigma, target, sigma, trainer.sigma_data, weight).weighted
+        scaled = loss.mean() * float((~pairs.imputed[quarter]).double().mean())  # imputed pairs are there, but not looked at
+        gradients: tuple[Tensor, ...] = torch.autograd.grad(scaled, parameters, allow_unused=True)
         losses.append(float(loss.detach().mean()))
         squares.append(sum(float(g.double().square().sum()) for g in gradients if g is not None))
     total = sum(squares)

@@ -70,7 +70,10 @@ def save(folder: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]]
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise UserError(_unwritable(place, error)) from None
-    shutil.rmtree(place, ignore_errors=True)  # a damaged one that was passed over
+    _sync(beside)
+    for damaged in folder.glob("step-*"):  # passed over when the run went on: they would count as the newest
+        if int(damaged.name.removeprefix("step-")) >= state.step:
+            shutil.rmtree(damaged)
     beside.rename(place)
     _sync(folder)
     _thin(folder, keep, keep_every)
@@ -88,6 +91,7 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         _write_tensors(beside, tensors)
         beside.replace(file)
+        _sync(file.parent)
     except OSError as error:
         raise UserError(_unwritable(file, error)) from None
     finally:
@@ -176,6 +180,10 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
         number, key = name.split(".", 1)
         state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, own in optimizer.state.items():  # the fused step walks through memory: moments must lie as their weights do
+        for key, value in own.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                own[key] = torch.empty_like(parameter).copy_(value)
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Literal
 from noiseworth.errors import UserError
 from noiseworth.records import Use
 
+_LOOK_EVERY = 20_000  # images, at least: a look costs as much as some hundred images
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -40,7 +42,8 @@ class TrainConfig:
         keep: the newest checkpoints that are kept.
         keep_every: images between checkpoints that are kept for good; 0: none.
         held_out: packed data set of clean images that are not trained on, for the risk that is reported on the way.
-        watch_every: images between looks at how training goes (risk, what could go wrong); by default a quarter of the run; 0: none.
+        watch_every: images between looks at how training goes (risk, what could go wrong); by default a quarter of the run, 20,000 at
+            least, and at its end; 0: none.
         tensorboard: write metrics for TensorBoard, too (needs the package tensorboard).
         seed: of every random draw.
         precision: arithmetic of the network.
@@ -104,8 +107,8 @@ class TrainConfig:
             or len(set(self.more_ema)) < len(self.more_ema)
         ):
             raise UserError(f"--more_ema {self.more_ema}: half-lives of at least 1 image, each different, and not that of --ema")
-        if any(not 0 < width <= 12**-0.5 for width in self.power_ema):
-            raise UserError(f"--power_ema {self.power_ema}: relative widths above 0, at most {12**-0.5:.3f}")
+        if any(not 1e-3 <= width <= 12**-0.5 for width in self.power_ema) or len(set(self.power_ema)) < len(self.power_ema):
+            raise UserError(f"--power_ema {self.power_ema}: different relative widths from 0.001 to {12**-0.5:.3f}")
         if self.warmup < 0 or not 0 <= self.seed < 2**63:
             raise UserError(f"--warmup {self.warmup} --seed {self.seed}: must be 0 or more")
 
@@ -118,7 +121,7 @@ class TrainConfig:
     @property
     def look_every(self) -> int:
         """Images between looks at how training goes; 0: none."""
-        return max(self.batch, self.n_images // 4) if self.watch_every is None else self.watch_every
+        return max(_LOOK_EVERY, self.n_images // 4) if self.watch_every is None else self.watch_every
 
     @property
     def steps(self) -> int:

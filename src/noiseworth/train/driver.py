@@ -50,6 +50,7 @@ def run_training(config: TrainConfig, *, watch: Watch | None = None, label: str 
         return done
     trainer = Trainer(config)
     with run.lock(place) if trainer.accelerator.is_main_process else nullcontext():
+        run.check(config)  # somebody else may have begun, and ended, while this process was starting
         return _train(trainer, place, watch, label, quiet)
 
 
@@ -109,8 +110,11 @@ def _look(trainer: Trainer, watch: Watch, place: Path, quiet: bool) -> WatchReco
     """Look at the run, by the main process alone; warnings are said at once."""
     found = None
     if trainer.accelerator.is_main_process:
-        found = watch(trainer)
-        if not quiet:
+        try:
+            found = watch(trainer)
+        except Exception as error:  # whatever it is, training goes on, and the other processes are waiting
+            print(f"noiseworth: {place}: could not be looked at ({type(error).__name__}: {error})", file=sys.stderr)
+        if found is not None and not quiet:
             for warning in found.warnings:
                 tqdm.write(f"noiseworth: {place}: at {trainer.n_images:,} images: {warning}", file=sys.stderr)
     trainer.accelerator.wait_for_everyone()

@@ -111,14 +111,14 @@ def combine(snapshots: Mapping[tuple[float, float], Path], sigma_rel: float, n_i
 
 def snapshot_name(n_images: int, sigma_rel: float) -> str:
     """File of an average in a run's folder of snapshots."""
-    return f"{n_images:012d}-{sigma_rel:.4f}.safetensors"
+    return f"{n_images:012d}-{sigma_rel!r}.safetensors"
 
 
 def find_snapshots(run: Path) -> dict[tuple[float, float], Path]:
     """(gamma, images seen) -> file."""
     found = {}
     for path in sorted((run / SNAPSHOTS).glob("*-*.safetensors")):
-        images, width = path.stem.split("-")
+        images, width = path.stem.split("-", 1)
         found[gamma_of(float(width)), float(images)] = path
     return found
 

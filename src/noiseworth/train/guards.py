@@ -1,5 +1,6 @@
 """What stops a run before harm is done, or notes what was odd."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,3 +55,10 @@ def memory_advice(out: str, batch: int, accumulate: int) -> Iterator[None]:
 def _advice(out: str, batch: int, accumulate: int) -> str:
     settings = f"raise --accumulate to {2 * accumulate} (the same training, in smaller pieces), or lower --batch {batch}"
     return f"{out}: out of memory; {settings}, or take --precision bf16 or a smaller --preset; the last checkpoint is intact"
+
+
+def be_deterministic() -> None:
+    """The same command gives the same weights on a GPU, too: no algorithm whose sums depend on timing, where torch has another."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)

@@ -14,6 +14,7 @@ from time import monotonic
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from noiseworth.data.augment import augment
@@ -31,7 +32,7 @@ from noiseworth.train.below import Below
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.ema import SNAPSHOTS, Ema, PowerEma, snapshot_name
 from noiseworth.train.feed import Feed
-from noiseworth.train.guards import SpikeWatch, memory_advice
+from noiseworth.train.guards import SpikeWatch, be_deterministic, memory_advice
 from noiseworth.train.run import check_data, load_weights, make_denoiser
 
 _SPECTRUM_IMAGES = 10_000
@@ -52,17 +53,24 @@ class Trainer:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        if (
+            AcceleratorState._shared_state and AcceleratorState().num_processes == 1
+        ):  # it remembers an earlier run's device and precision
+            AcceleratorState._reset_state(reset_partial_state=True)
         self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="bf16" if config.precision == "bf16" else "no")
         if config.batch % (self.accelerator.num_processes * config.accumulate):
             pieces = f"{self.accelerator.num_processes} processes" + (
                 f" times --accumulate {config.accumulate}" if config.accumulate > 1 else ""
             )
             raise UserError(f"--batch {config.batch}: is not a multiple of the {pieces}")
+        if self.accelerator.device.type == "cuda":
+            be_deterministic()
         whole = open_dataset(config.data)
         if config.augment == "turns" and whole.shape[1] != whole.shape[2]:
             raise UserError(f"--augment turns: needs square images, {config.data} has {whole.shape[2]}x{whole.shape[1]}; use flip")
         whole.require_known_sigma()
         self.data: Dataset = whole.use(config.use)
+        self.held_out = self._held_out()
         self.step = self.n_images = 0
         self.seconds = 0.0
         self._began = monotonic()
@@ -84,7 +92,7 @@ class Trainer:
         self.ema = Ema(self.denoiser, config.ema)
         self.averages: dict[str, Ema | PowerEma] = {"ema": self.ema}
         self.averages |= {f"ema-{half_life}": Ema(self.denoiser, half_life) for half_life in config.more_ema}
-        self.averages |= {f"power-{width:.4f}": PowerEma(self.denoiser, width) for width in config.power_ema}
+        self.averages |= {f"power-{width!r}": PowerEma(self.denoiser, width) for width in config.power_ema}
         for average in self.averages.values():
             average.module.to(device)
         self.denoiser.to(device)
@@ -96,6 +104,17 @@ class Trainer:
         self.feed = Feed(self.data, self.law, config.seed, device)
         self.spikes = SpikeWatch()
         self.below = Below(config, self.data, self.law, self.averaged, self.labels, device)
+
+    def _held_out(self) -> Dataset | None:
+        """Clean images of `config.held_out`, looked at now: a mistake in it should not wait for the first look at the run."""
+        if self.config.held_out is None:
+            return None
+        found = open_dataset(self.config.held_out)
+        clean = found.select(found.sigma == 0)
+        if found.shape != self.data.shape or len(clean) < 2:
+            what = f"images of {found.shape}, {len(clean)} of them clean"
+            raise UserError(f"--held_out {self.config.held_out}: has {what}; at least 2 clean ones of {self.data.shape} are needed")
+        return clean
 
     def _labels(self) -> Tensor | None:
         """The class of each image (N,), if the model is to be conditioned on it."""
@@ -202,6 +221,15 @@ class Trainer:
             return flag
         return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum") > 0)
 
+    def _agree(self, step: int) -> None:
+        """Raises UserError, in all processes, if they found different checkpoints: the run's directory must be one for all of them."""
+        if self.accelerator.num_processes > 1:
+            steps = self.accelerator.gather(torch.tensor([step], device=self.accelerator.device)).tolist()
+            if len(set(steps)) > 1:
+                raise UserError(
+                    f"{self.config.out}: processes found different checkpoints (steps {steps}); it must be on a disk that all share"
+                )
+
     def elapsed(self) -> float:
         """Seconds of training, those before interruptions included."""
         return self.seconds + monotonic() - self._began
@@ -251,6 +279,7 @@ class Trainer:
             UserError: no checkpoint is whole, or the data set is not the one that the run began with.
         """
         found = checkpoint.load_newest(Path(self.config.out) / "checkpoints")
+        self._agree(-1 if found is None else found[0].step)
         if found is None:
             return []
         state, tensors, damaged = found

@@ -139,6 +139,8 @@ def append_metrics(run: Path, records: list[StepRecord]) -> None:
     """Add records to `metrics.jsonl`."""
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write("".join(to_line(record) for record in records))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_done(run: Path) -> DoneRecord | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from noiseworth.data.sources.source import Source, channels_first, of_array
 from noiseworth.errors import UserError
 
+_MOST_BYTES, _RATIO = 1 << 28, 50  # of an array; more must not come from a small file
 _CIFAR_ROW = 1 + 3 * 32 * 32
 _IDX = {0x08: ">u1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 IDX_SUFFIXES = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
@@ -84,6 +85,8 @@ def _npz(content: bytes | Path, where: str) -> dict[str, NDArray[Any]]:
                         raise ValueError("Object arrays cannot be loaded")
                     if int(np.prod(shape)) * dtype.itemsize > info.file_size:
                         raise ValueError(f"{info.filename} promises {shape} {dtype}, which its {info.file_size:,} bytes do not hold")
+                    if info.file_size > max(_MOST_BYTES, _RATIO * info.compress_size):
+                        raise ValueError(f"{info.filename}: {info.file_size:,} bytes from {info.compress_size:,}, a decompression bomb")
         loaded = np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False)
         return {k: loaded[k] for k in loaded.files}
     except FileNotFoundError:
@@ -141,7 +144,7 @@ def _idx(path: Path) -> NDArray[Any]:
                 head = file.read(4)
                 sizes = file.read(4 * head[3]) if len(head) == 4 else b""
                 most = int(np.prod(np.frombuffer(sizes, ">u4").astype(np.float64))) * 8
-                body = file.read(min(most, 1 << 34) + 1)
+                body = file.read(min(most, max(_MOST_BYTES, _RATIO * len(content))) + 1)
         else:
             head, sizes, body = content[:4], content[4 : 4 + 4 * content[3]] if len(content) > 3 else b"", content[4 + 4 * content[3] :]
     except FileNotFoundError:

@@ -85,31 +85,48 @@ def _of_files(
         where = f"{path}/{file.name}"
         suffix = Path(file.name).suffix.lower()
         inner: Source | None = None
-        if suffix in pictures.SUFFIXES:
-            any_image = True
+        try:
             if suffix in (".tif", ".tiff"):
+                any_image = True
                 yield from _maybe_stack(file, where)
-            else:
+            elif suffix in pictures.SUFFIXES:
+                any_image = True
                 yield Entry(file.name, lambda file=file, where=where: pictures.decode(file.read(), where))  # type: ignore[misc]
-        elif suffix == ".npz":
-            inner = arrays.npz_source(file.read(), where, key, label_key, shape)
-        elif arrays.is_cifar(file.name):
-            inner = arrays.cifar_source(file.read(), where)
-        elif path.is_dir() and arrays.is_idx(file.name):
-            inner = arrays.idx_source(path / file.name) if "labels-idx1" not in file.name else None
-        elif path.is_dir() and (suffix == ".npy" or science.is_science(Path(file.name))) and ".zarr/" not in file.name:
-            one = path / file.name
-            inner = arrays.npy_source(one, key) if suffix == ".npy" else science.science_source(one, key, label_key)
-        else:
-            others.append(file.name)
+            else:
+                inner = _arrays_of(file, path, key, label_key, shape)
+                if inner is None:
+                    others.append(file.name)
+        except UserError as error:  # of one file of several: it may be left out
+            any_image = True
+            yield Entry(file.name, lambda error=error: _raise(error))  # type: ignore[misc]
         if inner is not None:
             any_image = True
-            for entry in inner.entries:
-                yield Entry(f"{file.name}: {entry.name}", entry.load, entry.label, entry.sigma)
-            inner.close()
+            try:
+                for entry in inner.entries:
+                    yield Entry(f"{file.name}: {entry.name}", entry.load, entry.label, entry.sigma)
+            finally:
+                inner.close()
     if not any_image:
         has = f"; it has {len(others):,} other files, such as {others[0]}" if others else ""
         raise UserError(f"{path}: no images in it ({', '.join(pictures.SUFFIXES)}, .npz, ...){has}")
+
+
+def _arrays_of(
+    file: files.File, path: Path, key: str | None, label_key: str | None, shape: tuple[int, int, int] | None
+) -> Source | None:
+    """Images of a file that holds arrays; None if it is of no such kind."""
+    suffix, where, one = Path(file.name).suffix.lower(), f"{path}/{file.name}", path / file.name
+    if suffix == ".npz":
+        return arrays.npz_source(file.read(), where, key, label_key, shape)
+    if arrays.is_cifar(file.name):
+        return arrays.cifar_source(file.read(), where)
+    if not path.is_dir() or ".zarr/" in file.name:
+        return None
+    if arrays.is_idx(file.name) and "labels-idx1" not in file.name:
+        return arrays.idx_source(one)
+    if suffix == ".npy":
+        return arrays.npy_source(one, key)
+    return science.science_source(one, key, label_key) if science.is_science(one) else None
 
 
 def _maybe_stack(file: files.File, where: str) -> Iterator[Entry]:

@@ -59,6 +59,10 @@ def _source(datasets: Any, rows: Any, where: str, key: str | None, label_key: st
     def entries() -> Iterator[Entry]:
         for i, row in enumerate(rows):
             told = row[label] if label else None
+            if label and not (isinstance(told, int) and told >= 0):
+                raise UserError(
+                    f"{where}: row {i} has the label {told!r}; labels are whole numbers from 0 up: give a table with --labels"
+                )
             yield Entry(f"row {i}", lambda value=row[column], i=i: _pixels(value, f"{where}: row {i}"), told)  # type: ignore[misc]
 
     return Source(entries(), where, len(rows), classes=classes)
@@ -81,4 +85,6 @@ def _pixels(value: Any, where: str) -> Any:
     pixels = np.asarray(value)
     if pixels.ndim not in (2, 3):
         raise UserError(f"{where}: not an image")
+    if pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4) and pixels.shape[0] not in (1, 3, 4):
+        pixels = pixels.transpose(2, 0, 1)
     return stored(pixels[None] if pixels.ndim == 2 else pixels, where)

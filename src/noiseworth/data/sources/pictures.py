@@ -26,6 +26,7 @@ _MODES = {
     "F": "float32",
 }
 _BITS_PER_SAMPLE, _SAMPLES = 258, 277
+_MOST_BYTES, _RATIO = 1 << 27, 20  # of all pages together; more must not come from a small file
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -91,7 +92,16 @@ def _tiff(content: bytes, where: str) -> NDArray[Any] | None:
             if not file.series:
                 raise UserError(f"{where}: a TIFF without pictures")
             series = file.series[0]
+            kind = str(getattr(file.pages[0].photometric, "name", "?"))
+            if kind not in ("MINISBLACK", "RGB"):
+                raise UserError(f"{where}: a TIFF with pixels of the kind {kind}; convert it to grey (MINISBLACK) or RGB first")
+            if len(file.series) > 1:
+                raise UserError(
+                    f"{where}: a TIFF with pictures of different kinds or sizes ({len(file.series)} series); take it apart first"
+                )
             check_size(series.shape[-2:] if "S" not in series.axes else series.shape[-3:], where)
+            if series.nbytes > max(_MOST_BYTES, _RATIO * len(content)):
+                raise UserError(f"{where}: {series.nbytes:,} bytes from {len(content):,}; taken for a decompression bomb: cut it first")
             pixels, axes = series.asarray(), series.axes
     except UserError:
         raise

@@ -18,6 +18,7 @@ _HDF5 = (".h5", ".hdf5", ".hdf")
 _FITS = (".fits", ".fit", ".fts", ".fits.gz")
 _MRC = (".mrc", ".mrcs", ".rec", ".st", ".map")
 _NIFTI = (".nii", ".nii.gz")
+_DEPTH = 8  # of groups in groups: links can lead round in circles
 _DICOM = (".dcm", ".dicom")
 SUFFIXES = (*_HDF5, *_FITS, *_MRC, *_NIFTI, *_DICOM, ".zarr")
 
@@ -80,7 +81,7 @@ def _keyed(path: Path, key: str | None, label_key: str | None) -> Source:
     if hasattr(root, "shape"):  # a Zarr array by itself
         images: Any = root
     else:
-        found = _arrays(root)
+        found: dict[str, Any] = _guarded(path, lambda: _arrays(root))
         stacks = [n for n, a in found.items() if len(a.shape) >= 3]
         name = key or ("images" if "images" in found else stacks[0] if len(stacks) == 1 else "")
         if name not in found:
@@ -116,14 +117,16 @@ class _Lazy:
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1) if self._last else pixels
 
 
-def _arrays(group: Any, prefix: str = "") -> dict[str, Any]:
+def _arrays(group: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in group:
-        inside = group[name]
+        inside = group.get(name) if hasattr(group, "get") else group[name]  # None for a link that leads nowhere
+        if depth > _DEPTH or inside is None:
+            continue
         if hasattr(inside, "shape"):
-            found[prefix + name] = inside
-        else:
-            found |= _arrays(inside, f"{prefix}{name}/")
+            found |= {prefix + name: inside} if inside.shape is not None else {}
+        elif hasattr(inside, "keys"):
+            found |= _arrays(inside, f"{prefix}{name}/", depth + 1)
     return found
 
 
@@ -154,7 +157,14 @@ def _nifti(path: Path, key: str | None) -> NDArray[Any]:
 
 def _dicom(path: Path, key: str | None) -> NDArray[Any]:
     _no_key(path, key)
-    return np.asarray(_library("pydicom", path).dcmread(path).pixel_array)
+    found = _library("pydicom", path).dcmread(path)
+    kind, pixels = str(found.PhotometricInterpretation), np.asarray(found.pixel_array)
+    if kind not in ("MONOCHROME1", "MONOCHROME2", "RGB"):
+        raise UserError(f"{path}: DICOM with pixels of the kind {kind}; convert it to RGB or MONOCHROME2 first")
+    if kind == "MONOCHROME1":
+        raise UserError(f"{path}: DICOM whose large values are dark (MONOCHROME1); convert it to MONOCHROME2 first")
+    frames = pixels.reshape(int(getattr(found, "NumberOfFrames", 1) or 1), found.Rows, found.Columns, int(found.SamplesPerPixel))
+    return frames.transpose(0, 3, 1, 2)
 
 
 def _no_key(path: Path, key: str | None) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from noiseworth.errors import UserError
 
 MOST_PIXELS = 100_000_000  # of one picture; more is taken for a decompression bomb
+_LEAST_COLOUR = 8  # sides from which (H, W, 3) is taken for one colour image, and not for a stack
 STORED = ("uint8", "uint16", "float16", "float32")
 
 
@@ -52,7 +53,7 @@ def stored(pixels: NDArray[Any], where: str) -> NDArray[Any]:
     if str(pixels.dtype) in STORED:
         return pixels
     if pixels.dtype.kind == "b":
-        return pixels.astype(np.uint8)
+        return pixels.astype(np.uint8) * np.uint8(255)  # false is black, true is white, as in pictures of one bit
     if pixels.dtype.kind not in "iuf":
         raise UserError(f"{where}: pixels of type {pixels.dtype} cannot be packed ({', '.join(STORED)} can)")
     smaller = pixels.astype(np.float32)
@@ -69,6 +70,10 @@ def channels_first(images: NDArray[Any], where: str) -> NDArray[Any]:
     Raises:
         UserError: another shape, or no pixels.
     """
+    if images.ndim == 3 and images.shape[2] in (3, 4) and min(images.shape[:2]) >= _LEAST_COLOUR:
+        raise UserError(
+            f"{where}: {images.shape} can be one colour image or many narrow grey ones; store (1, H, W, C), or (N, 1, H, W)"
+        )
     if images.ndim == 3:
         images = images[:, None]
     elif images.ndim == 4 and images.shape[3] in (1, 2, 3, 4) and images.shape[1] not in (1, 2, 3, 4):
