@@ -11,12 +11,12 @@ import json
 import math
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -248,11 +248,18 @@ def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device-only", type=Path, metavar="OUT", help="time the presets on a GPU, and write this file")
+    parser.add_argument(
+        "--lines", default="1,2,3,4,5,6", help="measure these lines alone; the others stay as results/engine.json has them"
+    )
+    parser.add_argument("--tests", type=Path, help="what `make test` printed, in place of running the tests of lines 1 and 6 again")
     arguments = parser.parse_args()
     if arguments.device_only:
         write_atomically(arguments.device_only, json.dumps([asdict(s) for s in on_gpu()], indent=1) + "\n")
         return
-    made: list[Check] = []
+    lines = {int(n) for n in arguments.lines.split(",")}
+    before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() and len(lines) < 6 else {"checks": [], "data": {}}
+    made = [Check(**c) for c in before["checks"] if c["line"] not in lines]
+    data: dict[str, Any] = before["data"]
 
     def check(line: int, what: str, value: float, unit: str, bound: float, way: Literal["max", "min"], command: str = COMMAND) -> None:
         made.append(Check(ISSUE, line, what, round(value, 9), unit, bound, way, command))
@@ -260,107 +267,84 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="noiseworth-bench-") as folder:
         work = Path(folder)
-        speeds = [speed("--preset", "small", "--batch", "64", "--steps", "12")]
-        speeds += [speed("--preset", name, "--size", str(size), "--channels", str(c), "--batch", str(b), "--steps", str(n))
-                   for name, size, c, b, n in (("digits", 8, 1, 128, 40), ("mini", 28, 1, 64, 12), ("cifar", 32, 3, 4, 2))]  # fmt: skip
-        check(
-            4,
-            f"overhead over a bare loop, small, 32x32, batch 64, CPU ({speeds[0].images_per_second:.1f} images/s)",
-            speeds[0].overhead,
-            "ratio",
-            0.05,
-            "max",
-            "noiseworth bench train --preset small --batch 64",
-        )
-        gpu = ROOT / "results" / "engine-gpu.json"
-        on = [from_json(SpeedRecord, record, str(gpu)) for record in json.loads(gpu.read_text())] if gpu.is_file() else []
-        for record in on:
-            if record.preset == "cifar":
-                check(4, f"overhead, cifar, bf16, {record.device}", record.overhead, "ratio", 0.03, "max", "bench/device.sh")
-                check(
-                    4,
-                    f"model FLOP utilisation, cifar, bf16, {record.device}",
-                    record.utilisation or 0.0,
-                    "ratio",
-                    0.4,
-                    "min",
-                    "bench/device.sh",
-                )
-        if not on:
-            check(4, "measured on a GPU (none was to be had; bench/device.sh does it)", 0.0, "yes", 1, "min", "bench/device.sh")
-
+        mixed = work / "mixed"
         pack("sklearn:digits", work / "digits", sigma=0.0, held_out=297)
-        data = work / "mixed"
-        corrupt(work / "digits" / "train", data, clean_fraction=0.1, sigma=0.5)
-        found = killed(data, work)
-        places = found["places"]
-        inside = sum(p["in_save"] for p in places)
-        check(
-            1,
-            f"{KILLS} kills by SIGKILL ({inside} of them in a save), resumed: weights, average and optimiser of the same SHA-256",
-            float(found["same"]),
-            "yes",
-            1,
-            "min",
-        )
-        check(
-            1,
-            "metrics.jsonl has each step once, with the values of the run that nobody touched",
-            float(found["once"] and found["metrics_same"]),
-            "yes",
-            1,
-            "min",
-        )
-        tests = "tests/test_engine.py tests/test_train.py"
-        passed = subprocess.run([sys.executable, "-m", "pytest", *tests.split()], cwd=ROOT, check=False).returncode == 0
-        check(1, "two interruptions within one epoch; launchers; guards", float(passed), "yes", 1, "min", f"pytest {tests}")
-        for name, fine in damaged(data, work).items():
-            check(
-                2,
-                f"a {name} byte in the newest checkpoint: said, the one before is used, the same weights at the end",
-                float(fine),
-                "yes",
-                1,
-                "min",
-            )
-        if said := full_disk(data, work):
-            check(
-                2,
-                f"a full disk while saving: exit code 2, the checkpoint before is whole ({said})",
-                float("FAILED" not in said),
-                "yes",
-                1,
-                "min",
-            )
-        for name, value in ranks(data, work).items():
-            check(
-                3,
-                f"relative difference after 50 steps, {name}"
-                if "loss" not in name
-                else "relative difference of the first step's loss (the same samples), 1, 2 and 4 processes",
-                value,
-                "ratio",
-                1e-5,
-                "max",
-            )
-        check(
-            5,
-            "an average made afterwards, off the tracked one, over that one's distance from the raw weights (60 saved pairs)",
-            averages(data, work),
-            "ratio",
-            0.01,
-            "max",
-        )
-        healthy, few = demo(work)
-        check(6, "warnings in the demo's mixed run", float(len(healthy)), "warnings", 0, "max", "make demo")
-        passed = subprocess.run([sys.executable, "-m", "pytest", "tests/test_watch.py"], cwd=ROOT, check=False).returncode == 0
-        check(6, "each monitor fires on its provoked failure", float(passed), "yes", 1, "min", "pytest tests/test_watch.py")
-        shutil.rmtree(work / "demo", ignore_errors=True)
-    data_of = {"speed": [asdict(s) for s in [*speeds, *on]], "kills": places, "demo": {"mixed": healthy, "clean_small": few}}
-    results = Results("issue 4: the engine", COMMAND, now(), machine(), versions(), 0, made, data_of)
+        corrupt(work / "digits" / "train", mixed, clean_fraction=0.1, sigma=0.5)
+        if 4 in lines:
+            data["speed"] = line_4(check)
+        if 1 in lines:
+            data["kills"] = line_1(check, mixed, work, arguments.tests)
+        if 2 in lines:
+            for name, fine in damaged(mixed, work).items():
+                what = f"a {name} byte in the newest checkpoint: said, the one before is used, the same weights at the end"
+                check(2, what, float(fine), "yes", 1, "min")
+            if said := full_disk(mixed, work):
+                what = f"a full disk while saving: exit code 2, the checkpoint before is whole ({said})"
+                check(2, what, float("FAILED" not in said), "yes", 1, "min")
+        if 3 in lines:
+            for name, value in ranks(mixed, work).items():
+                what = "relative difference of the first step's loss (the same samples), 1, 2 and 4 processes"
+                check(3, what if "loss" in name else f"relative difference after 50 steps, {name}", value, "ratio", 1e-5, "max")
+        if 5 in lines:
+            what = "an average made afterwards, off the tracked one, over that one's distance from the raw weights (60 saved pairs)"
+            check(5, what, averages(mixed, work), "ratio", 0.01, "max")
+        if 6 in lines:
+            healthy, few = demo(work)
+            check(6, "warnings in the demo's mixed run", float(len(healthy)), "warnings", 0, "max", "make demo")
+            fires = tests_pass(arguments.tests, "tests/test_watch.py")
+            check(6, "each monitor fires on its provoked failure", float(fires), "yes", 1, "min", "pytest tests/test_watch.py")
+            data["demo"] = {"mixed": healthy, "clean_small": few}
+    made.sort(key=lambda c: c.line)
+    results = Results("issue 4: the engine", COMMAND, now(), machine(), versions(), 0, made, data)
     write_atomically(RESULTS, to_json(results) + "\n")
     pages.put("training.md", "results: bench/engine.py writes them", pages.check_rows(made))
-    pages.put("training.md", "speed: bench/engine.py writes it", speed_rows([*speeds, *on]))
+    pages.put(
+        "training.md",
+        "speed: bench/engine.py writes it",
+        speed_rows([from_json(SpeedRecord, s, "speed") for s in data.get("speed", [])]),
+    )
+
+
+def line_1(check: Callable[..., None], mixed: Path, work: Path, tests: Path | None) -> list[dict[str, Any]]:
+    """Kills, and what the tests hold."""
+    found = killed(mixed, work)
+    inside = sum(p["in_save"] for p in found["places"])
+    what = f"{KILLS} kills by SIGKILL ({inside} of them in a save), resumed: weights, average and optimiser of the same SHA-256"
+    check(1, what, float(found["same"]), "yes", 1, "min")
+    once = float(found["once"] and found["metrics_same"])
+    check(1, "metrics.jsonl has each step once, with the values of the run that nobody touched", once, "yes", 1, "min")
+    which = "tests/test_engine.py tests/test_train.py"
+    passed = tests_pass(tests, which)
+    check(1, "two interruptions within one epoch; launchers; guards", float(passed), "yes", 1, "min", f"pytest {which}")
+    places: list[dict[str, Any]] = found["places"]
+    return places
+
+
+def line_4(check: Callable[..., None]) -> list[dict[str, Any]]:
+    """Speed here, and on a GPU if it was measured."""
+    speeds = [speed("--preset", "small", "--batch", "64", "--steps", "12")]
+    for name, size, channels, batch, steps in (("digits", 8, 1, 128, 40), ("mini", 28, 1, 64, 12), ("cifar", 32, 3, 4, 2)):
+        words = ("--preset", name, "--size", size, "--channels", channels, "--batch", batch, "--steps", steps)
+        speeds.append(speed(*(str(word) for word in words)))
+    what = f"overhead over a bare loop, small, 32x32, batch 64, CPU ({speeds[0].images_per_second:.1f} images/s)"
+    check(4, what, speeds[0].overhead, "ratio", 0.05, "max", "noiseworth bench train --preset small --batch 64")
+    file = ROOT / "results" / "engine-gpu.json"
+    on = [from_json(SpeedRecord, record, str(file)) for record in json.loads(file.read_text())] if file.is_file() else []
+    for record in (r for r in on if r.preset == "cifar"):
+        check(4, f"overhead, cifar, bf16, {record.device}", record.overhead, "ratio", 0.03, "max", "bench/device.sh")
+        what = f"model FLOP utilisation, cifar, bf16, {record.device}"
+        check(4, what, record.utilisation or 0.0, "ratio", 0.4, "min", "bench/device.sh")
+    if not on:
+        check(4, "overhead and utilisation measured on a GPU (none was to be had)", 0.0, "yes", 1, "min", "bench/device.sh")
+    return [asdict(s) for s in [*speeds, *on]]
+
+
+def tests_pass(log: Path | None, tests: str) -> bool:
+    """By running them, or by what `make test` printed."""
+    if log is None:
+        return subprocess.run([sys.executable, "-m", "pytest", *tests.split()], cwd=ROOT, check=False).returncode == 0
+    last = log.read_text(encoding="utf-8").strip().splitlines()
+    return any(" passed" in line and "failed" not in line and "error" not in line for line in last[-5:])
 
 
 def speed_rows(records: list[SpeedRecord]) -> list[str]:
