@@ -1,9 +1,14 @@
-"""The training engine: exact, and how fast: `python bench/engine.py`.
+"""The training engine: whether it is exact, and how fast it is: `python bench/engine.py`.
 
-Line 1 kills a training 20 times with SIGKILL at random moments; line 2 damages checkpoints and fills a real small disk (as root);
-line 3 trains on 1, 2 and 4 processes, and in pieces; line 4 times training against a bare loop of the same network; line 5 makes an
-average afterwards; line 6 looks at the demo's runs. Writes `results/engine.json` and the tables of `docs/training.md`. About 12 minutes
-on two cores. With `--device-only`, line 4 alone, for a GPU.
+- Resumes bit for bit: a training is killed 20 times with SIGKILL at random moments.
+- Damage and full disks: checkpoints are damaged, and a real small disk runs full (as root).
+- Processes and pieces: training on 1, 2 and 4 processes, and in pieces.
+- Overhead: training is timed against a bare loop of the same network.
+- Average made afterwards: against one that was tracked.
+- Monitors: their warnings in the demo's runs.
+
+Writes `results/engine.json` and the tables of `docs/training.md`; `--page` rewrites the tables from the
+results that are there. About 12 minutes on two cores. `--device-only` times the presets on a GPU alone.
 """
 
 import argparse
@@ -17,134 +22,192 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pages
+from checks import RESULTS, Checklist, Results, table_rows
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
 from noiseworth.networks import PRESETS
+from noiseworth.process import holder
 from noiseworth.records import (
-    Check,
-    Results,
     SpeedRecord,
     StepRecord,
     from_json,
     load_lines,
-    machine,
-    now,
+    load_record,
     sha256_of,
-    to_json,
-    versions,
     write_atomically,
 )
+from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.ema import PowerEma, combine, find_snapshots
-from noiseworth.train.loop import Trainer
+from noiseworth.train.trainer import Trainer
+from processes import command_line, noiseworth, small_disk, tests_pass
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "results" / "engine.json"
-ISSUE, COMMAND = 4, "python bench/engine.py"
-KILLS, KILLED_STEPS = 20, 120
-
-
-def train(data: Path, out: Path, *options: str, launcher: tuple[str, ...] = (), threads: int = 1) -> list[str]:
-    words = [
-        "-m",
-        "noiseworth.cli",
-        "train",
-        f"--data={data}",
-        f"--out={out}",
-        "--batch=64",
-        "--device=cpu",
-        "--watch-every=0",
-        *options,
-    ]
-    return [*launcher, *words] if launcher else [sys.executable, *words]
+FILE = "engine.json"
+GPU_FILE = "engine-gpu.json"  # what bench/device.sh brings back
+KILLS = 20
+KILLED_STEPS = 120
+ON_ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def run(words: list[str], threads: int = 1) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+@dataclass(frozen=True)
+class Inputs:
+    """What is measured on.
+
+    Attributes:
+        mixed: a data set, a tenth of it clean.
+        work: directory for everything that is made.
+        tests: what `make test` printed, or None to run the tests that are needed.
+    """
+
+    mixed: Path
+    work: Path
+    tests: Path | None
+
+
+def train_words(data: Path, out: Path, *options: str) -> list[str]:
+    """`noiseworth train` without monitors."""
+    common = (f"--data={data}", f"--out={out}", "--batch=64", "--device=cpu", "--monitor-every=0")
+    return command_line("train", *common, *options)
+
+
+def train(data: Path, out: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Train on one thread, to the end."""
+    words = train_words(data, out, *options)
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=ON_ONE_THREAD)
 
 
 def newest(out: Path) -> Path:
+    """The newest checkpoint of a run."""
     return sorted((out / "checkpoints").glob("step-*"))[-1]
 
 
-def killed(data: Path, work: Path) -> dict[str, Any]:
-    """Kill at random moments (of which the seed is fixed, the machine is not), and compare with a run that nobody touched."""
-    options = [f"--n-images={64 * KILLED_STEPS}", "--checkpoint-every=128"]  # a save every second step: many kills fall into one
-    whole, out = work / "whole", work / "killed"
+def saved_steps(out: Path) -> int:
+    """Steps in the newest checkpoint of a run; 0 if there is none."""
+    checkpoints = sorted((out / "checkpoints").glob("step-*"))
+    return int(checkpoints[-1].name.removeprefix("step-")) if checkpoints else 0
+
+
+def kill_once(data: Path, out: Path, options: list[str], wait: float) -> dict[str, Any]:
+    """Train, and kill the process `wait` seconds after it has begun to work on the run."""
+    process = subprocess.Popen(
+        train_words(data, out, *options),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ON_ONE_THREAD,
+    )
+    before = saved_steps(out)
+    limit = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < limit:
+        held = holder(out / ".lock")
+        if (out / "metrics.jsonl").is_file() and held is not None and held[1] == process.pid:
+            break
+        time.sleep(0.01)
+    time.sleep(wait)
+    in_save = any((out / "checkpoints").glob(".step-*.partial"))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return {"from": before, "to": saved_steps(out), "in_save": in_save}
+
+
+def kill_and_resume(data: Path, work: Path) -> dict[str, Any]:
+    """Kill at random moments (with a fixed seed), and compare with a run that nobody touched."""
+    options = [f"--n-images={64 * KILLED_STEPS}", "--checkpoint-every=128"]  # saved every second step
+    whole = work / "whole"
+    out = work / "killed"
     began = time.perf_counter()
-    if run(train(data, whole, *options)).returncode:
+    if train(data, whole, *options).returncode:
         raise SystemExit("the run that nobody touched failed")
     seconds = time.perf_counter() - began
-    rng, places = random.Random(0), []
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            train(data, out, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
-        before = len(list((out / "checkpoints").glob("step-*"))) and int(newest(out).name[5:])
-        limit = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < limit:  # until it works on the run, then a random moment of its work
-            if (out / "metrics.jsonl").is_file() and (out / ".lock").read_text().strip().endswith(f"process {process.pid}"):
-                break
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0.0, 0.06 * seconds))
-        in_save = any((out / "checkpoints").glob(".step-*.partial"))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        after = int(newest(out).name[5:]) if list((out / "checkpoints").glob("step-*")) else 0
-        places.append({"from": before, "to": after, "in_save": in_save})
-    if run(train(data, out, *options)).returncode:
+    rng = random.Random(0)
+    kills = [kill_once(data, out, options, rng.uniform(0.0, 0.06 * seconds)) for _ in range(KILLS)]
+    if train(data, out, *options).returncode:
         raise SystemExit("the killed run does not end")
-    files = ("model", "ema", "optimizer")
-    same = all(sha256_of(newest(out) / f"{f}.safetensors") == sha256_of(newest(whole) / f"{f}.safetensors") for f in files)
-    steps = [record.step for record in load_lines(StepRecord, out / "metrics.jsonl")]
-    lines = [replace(r, seconds=0) for r in load_lines(StepRecord, out / "metrics.jsonl")]
+    files = [f"{name}.safetensors" for name in ("model", "ema", "optimizer")]
+    records = [replace(r, seconds=0) for r in load_lines(StepRecord, out / "metrics.jsonl")]
     expected = [replace(r, seconds=0) for r in load_lines(StepRecord, whole / "metrics.jsonl")]
-    return {"same": same, "once": steps == list(range(1, KILLED_STEPS + 1)), "metrics_same": lines == expected, "places": places}
+    return {
+        "same": all(sha256_of(newest(out) / file) == sha256_of(newest(whole) / file) for file in files),
+        "once": [record.step for record in records] == list(range(1, KILLED_STEPS + 1)),
+        "metrics_same": records == expected,
+        "kills": kills,
+    }
 
 
-def damaged(data: Path, work: Path) -> dict[str, bool]:
-    """A flipped byte, and a missing one, in the newest checkpoint."""
-    found = {}
+def check_resuming(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Kills, and what the tests hold."""
+    claim = "engine/resumes-bit-for-bit"
+    result = kill_and_resume(inputs.mixed, inputs.work)
+    inside = sum(kill["in_save"] for kill in result["kills"])
+    same = "weights, average and optimiser of the same SHA-256"
+    what = f"{KILLS} kills by SIGKILL ({inside} of them in a save), resumed: {same}"
+    checklist.yes(claim, what, result["same"])
+    what = "metrics.jsonl has each step once, with the values of the run that nobody touched"
+    checklist.yes(claim, what, result["once"] and result["metrics_same"])
+    tests = "tests/test_engine.py tests/test_train.py"
+    what = "two interruptions within one epoch; launchers; guards"
+    checklist.yes(claim, what, tests_passed(inputs.tests, tests), f"pytest {tests}")
+    return {"kills": result["kills"]}
+
+
+def damage(data: Path, work: Path) -> dict[str, bool]:
+    """A flipped byte, and a missing one, in the newest checkpoint: whether the run goes on as it should."""
+    options = ("--n-images=640", "--checkpoint-every=192")
+    is_right = {}
     for name in ("flipped", "missing"):
         out = work / name
-        run(train(data, out, "--n-images=640", "--checkpoint-every=192"))
+        train(data, out, *options)
+        expected = sha256_of(newest(out) / "model.safetensors")
         (out / "DONE.json").unlink()
         file = newest(out) / "optimizer.safetensors"
-        content = file.read_bytes()
-        middle = len(content) // 2
-        file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :] if name == "flipped" else content[:-1])
-        done = run(train(data, out, "--n-images=640", "--checkpoint-every=192"))
-        said = "passing over a damaged checkpoint" in done.stderr and file.parent.name in done.stderr
-        whole = sha256_of(newest(out) / "model.safetensors") == sha256_of(newest(work / "flipped") / "model.safetensors")
-        found[name] = done.returncode == 0 and said and whole
-    return found
+        content = bytearray(file.read_bytes())
+        if name == "flipped":
+            content[len(content) // 2] ^= 1
+        else:
+            content.pop()
+        file.write_bytes(content)
+        done = train(data, out, *options)
+        is_reported = "passing over a damaged checkpoint" in done.stderr and file.parent.name in done.stderr
+        is_same = sha256_of(newest(out) / "model.safetensors") == expected
+        is_right[name] = done.returncode == 0 and is_reported and is_same
+    return is_right
 
 
-def full_disk(data: Path, work: Path) -> str:
-    """What training says on a disk that holds one checkpoint; empty if none can be mounted."""
+def fill_disk(data: Path, work: Path) -> tuple[bool, str] | None:
+    """Train on a disk that holds one checkpoint: whether it ends as it should, and its message.
+
+    None if no disk can be mounted.
+    """
     disk = work / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True, check=False).returncode:
-        return ""
-    try:
-        done = run(train(data, disk / "run", "--n-images=1280", "--checkpoint-every=192"))
-        said = [line for line in done.stderr.replace("\r", "\n").splitlines() if "error" in line]
-        left = list((disk / "run" / "checkpoints").iterdir())
-        from noiseworth.train import checkpoint
-
-        fine = done.returncode == 2 and len(said) == 1 and checkpoint.load_newest(disk / "run" / "checkpoints") is not None
-        return said[0] if fine else f"FAILED {done.returncode} {said} {left}"
-    finally:
-        subprocess.run(["umount", str(disk)], check=False)
+    with small_disk(disk, "12m") as is_mounted:
+        if not is_mounted:
+            return None
+        done = train(data, disk / "run", "--n-images=1280", "--checkpoint-every=192")
+        errors = [line for line in done.stderr.replace("\r", "\n").splitlines() if "error" in line]
+        is_whole = checkpoint.load_newest(disk / "run" / "checkpoints") is not None
+        return done.returncode == 2 and len(errors) == 1 and is_whole, " ".join(errors)
 
 
-def apart(a: Path, b: Path) -> float:
-    """Norm of the weights' difference over their norm."""
+def check_damage(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Damaged checkpoints, and a full disk."""
+    claim = "engine/damage-and-full-disks"
+    for name, is_right in damage(inputs.mixed, inputs.work).items():
+        answer = "reported, the one before is used, the same weights at the end"
+        checklist.yes(claim, f"a {name} byte in the newest checkpoint: {answer}", is_right)
+    filled = fill_disk(inputs.mixed, inputs.work)
+    if filled is not None:
+        is_right, message = filled
+        what = f"a full disk while saving: exit code 2, the checkpoint before is whole ({message})"
+        checklist.yes(claim, what, is_right)
+    return {}
+
+
+def relative_difference(a: Path, b: Path) -> float:
+    """Norm of the difference of two runs' weights, over the norm of the first one's."""
     from safetensors.torch import load_file
 
     x, y = (load_file(newest(out) / "model.safetensors") for out in (a, b))
@@ -152,28 +215,45 @@ def apart(a: Path, b: Path) -> float:
     return math.sqrt(squares / sum(float(v.double().square().sum()) for v in x.values()))
 
 
-def ranks(data: Path, work: Path) -> dict[str, float]:
-    """50 steps on 1, 2 and 4 processes (gloo), and in 4 pieces."""
+def train_on_processes(data: Path, out: Path, n: int, *options: str) -> None:
+    """Train on `n` processes (gloo), by torchrun."""
     torchrun = str(Path(sys.executable).parent / "torchrun")
-    options = ["--n-images=3200"]
-    for n in (1, 2, 4):
-        launcher = () if n == 1 else (torchrun, f"--nproc-per-node={n}", f"--master-port={29000 + n}")
-        done = run(train(data, work / f"ranks-{n}", *options, launcher=launcher))
-        if done.returncode:
-            raise SystemExit(done.stderr[-2000:])
-    run(train(data, work / "pieces", *options, "--accumulate=4"))
-    one = work / "ranks-1"
-    found = {f"{n} processes": apart(one, work / f"ranks-{n}") for n in (2, 4)} | {"4 pieces": apart(one, work / "pieces")}
-    losses = [[r.loss for r in load_lines(StepRecord, out / "metrics.jsonl")] for out in (one, work / "ranks-2", work / "ranks-4")]
-    found["loss of the first step"] = max(abs(other[0] / losses[0][0] - 1) for other in losses[1:])
-    return found
+    launcher = [torchrun, f"--nproc-per-node={n}", f"--master-port={29000 + n}"]
+    words = launcher + train_words(data, out, *options)[1:]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=ON_ONE_THREAD)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
 
 
-def averages(data: Path, work: Path) -> float:
-    """Distance of an average made afterwards from one that was tracked, over the distance of that from the raw weights."""
+def check_processes(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """50 steps on 1, 2 and 4 processes, and in 4 pieces."""
+    claim = "engine/processes-and-pieces"
+    options = ("--n-images=3200",)
+    one, two, four, pieces = (inputs.work / name for name in ("ranks-1", "ranks-2", "ranks-4", "pieces"))
+    done = train(inputs.mixed, one, *options)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    train_on_processes(inputs.mixed, two, 2, *options)
+    train_on_processes(inputs.mixed, four, 4, *options)
+    train(inputs.mixed, pieces, *options, "--accumulate=4")
+    for name, out in (("2 processes", two), ("4 processes", four), ("4 pieces", pieces)):
+        what = f"relative difference after 50 steps, {name}"
+        checklist.add(claim, what, relative_difference(one, out), 1e-5, "max", "ratio")
+    first_losses = [load_lines(StepRecord, out / "metrics.jsonl")[0].loss for out in (one, two, four)]
+    largest = max(abs(loss / first_losses[0] - 1) for loss in first_losses[1:])
+    what = "relative difference of the first step's loss (the same samples), 1, 2 and 4 processes"
+    checklist.add(claim, what, largest, 1e-5, "max", "ratio")
+    return {}
+
+
+def check_average(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """An average made afterwards against one that was tracked.
+
+    The unit is the distance of the tracked average from the raw weights.
+    """
     config = TrainConfig(
-        data=str(data),
-        out=str(work / "averages"),
+        data=str(inputs.mixed),
+        out=str(inputs.work / "averages"),
         batch=64,
         n_images=64 * 480,
         power_ema=[0.05, 0.1],
@@ -186,172 +266,145 @@ def averages(data: Path, work: Path) -> float:
         direct.update(trainer.denoiser, trainer.n_images, config.batch)
         if record.step % 8 == 0:
             trainer.save()
-    made = combine(find_snapshots(work / "averages"), 0.075, trainer.n_images)
+    afterwards = combine(find_snapshots(inputs.work / "averages"), 0.075, trainer.n_images)
     tracked, raw = direct.module.state_dict(), trainer.denoiser.state_dict()
-    off, scale = (math.sqrt(sum(float((tracked[k] - o[k]).double().square().sum()) for k in made)) for o in (made, raw))
-    return off / scale
+    error, scale = (
+        math.sqrt(sum(float((tracked[k] - other[k]).double().square().sum()) for k in afterwards))
+        for other in (afterwards, raw)
+    )
+    distances = "off the tracked one, over that one's distance from the raw weights (60 saved pairs)"
+    what = f"an average made afterwards, {distances}"
+    checklist.add("engine/average-made-afterwards", what, error / scale, 0.01, "max", "ratio")
+    return {}
 
 
-def speed(*options: str) -> SpeedRecord:
-    words = [sys.executable, "-m", "noiseworth.cli", "bench", "train", "--json", *options]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+def measure_speed(*options: str) -> SpeedRecord:
+    """`noiseworth bench train`, in a process of its own."""
+    done = noiseworth("bench", "train", "--json", *options)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
     return from_json(SpeedRecord, json.loads(done.stdout), "bench train")
 
 
-def on_gpu() -> list[SpeedRecord]:
+def measure_on_gpu() -> list[SpeedRecord]:
     """The presets on a GPU, in bf16."""
-    found = []
-    for preset, size, batch, more in (
-        ("small", 32, 256, ()),
-        ("cifar", 32, 256, ()),
-        ("cifar", 32, 256, ("--compile",)),
-        ("imagenet64", 64, 128, ()),
+    common = ("--precision", "bf16", "--channels-last", "--steps", "20")
+    records = []
+    for options in (
+        ("--preset", "small", "--size", "32", "--batch", "256"),
+        ("--preset", "cifar", "--size", "32", "--batch", "256"),
+        ("--preset", "cifar", "--size", "32", "--batch", "256", "--compile"),
+        ("--preset", "imagenet64", "--size", "64", "--batch", "128"),
     ):
-        found.append(
-            speed(
-                "--preset",
-                preset,
-                "--size",
-                str(size),
-                "--batch",
-                str(batch),
-                "--precision",
-                "bf16",
-                "--channels-last",
-                "--steps",
-                "20",
-                *more,
-            )
+        records.append(measure_speed(*options, *common))
+        print(records[-1], flush=True)
+    return records
+
+
+def measure_on_cpu() -> list[SpeedRecord]:
+    """The presets that two cores can train."""
+    return [
+        measure_speed(*words.split())
+        for words in (
+            "--preset small --batch 64 --steps 6",
+            "--preset digits --size 8 --channels 1 --batch 128 --steps 40",
+            "--preset mini --size 28 --channels 1 --batch 64 --steps 12",
         )
-        print(found[-1], flush=True)
-    return found
+    ]
 
 
-def demo(work: Path) -> tuple[list[str], list[str]]:
-    """Warnings of the demo's mixed run, and of its few clean images alone."""
-    done = subprocess.run(
-        [sys.executable, "-m", "noiseworth.cli", "demo", "--out", str(work / "demo"), "--json"], check=False, capture_output=True
-    )
+def check_overhead(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Speed on this machine, and on a GPU if it was measured there."""
+    claim = "engine/overhead"
+    on_cpu = measure_on_cpu()
+    small = on_cpu[0]
+    what = f"overhead over a bare loop, small, 32x32, batch 64, CPU ({small.images_per_second:.1f} images/s)"
+    command = "noiseworth bench train --preset small --batch 64"
+    checklist.add(claim, what, small.overhead, 0.05, "max", "ratio", command)
+    file = RESULTS / GPU_FILE
+    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    on_gpu = [from_json(SpeedRecord, record, str(file)) for record in stored]
+    command = "bench/device.sh"
+    for record in on_gpu:
+        if record.preset == "cifar":
+            what = f"overhead, cifar, bf16, {record.device}"
+            checklist.add(claim, what, record.overhead, 0.03, "max", "ratio", command)
+            what = f"model FLOP utilisation, cifar, bf16, {record.device}"
+            checklist.add(claim, what, record.utilisation or 0.0, 0.4, "min", "ratio", command)
+    if not on_gpu:
+        what = "overhead and utilisation measured on a GPU (none was to be had)"
+        checklist.yes(claim, what, False, command)
+    return {"speed": [asdict(record) for record in [*on_cpu, *on_gpu]]}
+
+
+def run_demo(out: Path) -> dict[str, list[str]]:
+    """The monitors' warnings in the demo's mixed run, and in that of its few clean images alone."""
+    done = noiseworth("demo", "--out", str(out), "--json")
     if done.returncode:
-        raise SystemExit(done.stderr.decode()[-2000:])
-
-    def said(regime: str) -> list[str]:
-        looks = [r.watch for r in load_lines(StepRecord, work / "demo" / regime / "metrics.jsonl") if r.watch is not None]
-        return [warning for look in looks for warning in look.warnings]
-
-    return said("mixed"), said("clean_small")
-
-
-def main() -> None:
-    """See the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device-only", type=Path, metavar="OUT", help="time the presets on a GPU, and write this file")
-    parser.add_argument(
-        "--lines", default="1,2,3,4,5,6", help="measure these lines alone; the others stay as results/engine.json has them"
-    )
-    parser.add_argument("--tests", type=Path, help="what `make test` printed, in place of running the tests of lines 1 and 6 again")
-    arguments = parser.parse_args()
-    if arguments.device_only:
-        write_atomically(arguments.device_only, json.dumps([asdict(s) for s in on_gpu()], indent=1) + "\n")
-        return
-    lines = {int(n) for n in arguments.lines.split(",")}
-    made: list[Check] = []
-    data: dict[str, Any] = {}
-
-    def check(line: int, what: str, value: float, unit: str, bound: float, way: Literal["max", "min"], command: str = COMMAND) -> None:
-        made.append(Check(ISSUE, line, what, round(value, 9), unit, bound, way, command))
-        print(f"line {line}: {what}: {value:.6g} ({way} {bound:g}) {'' if made[-1].holds else 'FELL SHORT'}", flush=True)
-
-    with tempfile.TemporaryDirectory(prefix="noiseworth-bench-") as folder:
-        work = Path(folder)
-        mixed = work / "mixed"
-        pack("sklearn:digits", work / "digits", sigma=0.0, held_out=297)
-        corrupt(work / "digits" / "train", mixed, clean_fraction=0.1, sigma=0.5)
-        if 4 in lines:
-            data["speed"] = line_4(check)
-        if 1 in lines:
-            data["kills"] = line_1(check, mixed, work, arguments.tests)
-        if 2 in lines:
-            for name, fine in damaged(mixed, work).items():
-                what = f"a {name} byte in the newest checkpoint: said, the one before is used, the same weights at the end"
-                check(2, what, float(fine), "yes", 1, "min")
-            if said := full_disk(mixed, work):
-                what = f"a full disk while saving: exit code 2, the checkpoint before is whole ({said})"
-                check(2, what, float("FAILED" not in said), "yes", 1, "min")
-        if 3 in lines:
-            for name, value in ranks(mixed, work).items():
-                what = "relative difference of the first step's loss (the same samples), 1, 2 and 4 processes"
-                check(3, what if "loss" in name else f"relative difference after 50 steps, {name}", value, "ratio", 1e-5, "max")
-        if 5 in lines:
-            what = "an average made afterwards, off the tracked one, over that one's distance from the raw weights (60 saved pairs)"
-            check(5, what, averages(mixed, work), "ratio", 0.01, "max")
-        if 6 in lines:
-            healthy, few = demo(work)
-            check(6, "warnings in the demo's mixed run", float(len(healthy)), "warnings", 0, "max", "make demo")
-            fires = tests_pass(arguments.tests, "tests/test_watch.py")
-            check(6, "each monitor fires on its provoked failure", float(fires), "yes", 1, "min", "pytest tests/test_watch.py")
-            data["demo"] = {"mixed": healthy, "clean_small": few}
-    if RESULTS.is_file() and len(lines) < 6:  # read as late as can be: other lines may have been measured meanwhile
-        before = json.loads(RESULTS.read_text(encoding="utf-8"))
-        made += [Check(**c) for c in before["checks"] if c["line"] not in lines]
-        data = before["data"] | data
-    made.sort(key=lambda c: c.line)
-    results = Results("issue 4: the engine", COMMAND, now(), machine(), versions(), 0, made, data)
-    write_atomically(RESULTS, to_json(results) + "\n")
-    pages.put("training.md", "results: bench/engine.py writes them", pages.check_rows(made))
-    pages.put(
-        "training.md",
-        "speed: bench/engine.py writes it",
-        speed_rows([from_json(SpeedRecord, s, "speed") for s in data.get("speed", [])]),
-    )
+        raise SystemExit(done.stderr[-2000:])
+    warnings: dict[str, list[str]] = {}
+    for regime in ("mixed", "clean_small"):
+        steps = load_lines(StepRecord, out / regime / "metrics.jsonl")
+        monitored = [step.monitor for step in steps if step.monitor is not None]
+        warnings[regime] = [warning for record in monitored for warning in record.warnings]
+    return warnings
 
 
-def line_1(check: Callable[..., None], mixed: Path, work: Path, tests: Path | None) -> list[dict[str, Any]]:
-    """Kills, and what the tests hold."""
-    found = killed(mixed, work)
-    inside = sum(p["in_save"] for p in found["places"])
-    what = f"{KILLS} kills by SIGKILL ({inside} of them in a save), resumed: weights, average and optimiser of the same SHA-256"
-    check(1, what, float(found["same"]), "yes", 1, "min")
-    once = float(found["once"] and found["metrics_same"])
-    check(1, "metrics.jsonl has each step once, with the values of the run that nobody touched", once, "yes", 1, "min")
-    which = "tests/test_engine.py tests/test_train.py"
-    passed = tests_pass(tests, which)
-    check(1, "two interruptions within one epoch; launchers; guards", float(passed), "yes", 1, "min", f"pytest {which}")
-    places: list[dict[str, Any]] = found["places"]
-    return places
+def check_monitors(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """No false alarm in the demo's mixed run, and an alarm at every provoked failure."""
+    claim = "engine/monitors"
+    warnings = run_demo(inputs.work / "demo")
+    what = "warnings in the demo's mixed run"
+    checklist.add(claim, what, len(warnings["mixed"]), 0, "max", "warnings", "make demo")
+    tests = "tests/test_monitors.py"
+    what = "each monitor fires on its provoked failure"
+    checklist.yes(claim, what, tests_passed(inputs.tests, tests), f"pytest {tests}")
+    return {"demo": warnings}
 
 
-def line_4(check: Callable[..., None]) -> list[dict[str, Any]]:
-    """Speed here, and on a GPU if it was measured."""
-    speeds = [speed("--preset", "small", "--batch", "64", "--steps", "6")]
-    for name, size, channels, batch, steps in (("digits", 8, 1, 128, 40), ("mini", 28, 1, 64, 12)):
-        words = ("--preset", name, "--size", size, "--channels", channels, "--batch", batch, "--steps", steps)
-        speeds.append(speed(*(str(word) for word in words)))
-    what = f"overhead over a bare loop, small, 32x32, batch 64, CPU ({speeds[0].images_per_second:.1f} images/s)"
-    check(4, what, speeds[0].overhead, "ratio", 0.05, "max", "noiseworth bench train --preset small --batch 64")
-    file = ROOT / "results" / "engine-gpu.json"
-    on = [from_json(SpeedRecord, record, str(file)) for record in json.loads(file.read_text())] if file.is_file() else []
-    for record in (r for r in on if r.preset == "cifar"):
-        check(4, f"overhead, cifar, bf16, {record.device}", record.overhead, "ratio", 0.03, "max", "bench/device.sh")
-        what = f"model FLOP utilisation, cifar, bf16, {record.device}"
-        check(4, what, record.utilisation or 0.0, "ratio", 0.4, "min", "bench/device.sh")
-    if not on:
-        check(4, "overhead and utilisation measured on a GPU (none was to be had)", 0.0, "yes", 1, "min", "bench/device.sh")
-    return [asdict(s) for s in [*speeds, *on]]
-
-
-def tests_pass(log: Path | None, tests: str) -> bool:
+def tests_passed(log: Path | None, tests: str) -> bool:
     """By running them, or by what `make test` printed."""
     if log is None:
-        return subprocess.run([sys.executable, "-m", "pytest", *tests.split()], cwd=ROOT, check=False).returncode == 0
+        return tests_pass(tests)
     for _ in range(900):  # it may still be running
         last = log.read_text(encoding="utf-8").strip().splitlines()[-5:]
         if any(" passed" in line or " failed" in line for line in last):
             return not any("failed" in line or "error" in line for line in last)
         time.sleep(1)
     return False
+
+
+# Claim -> what checks it, in the order of the table.
+CHECKS: dict[str, Callable[[Checklist, Inputs], dict[str, Any]]] = {
+    "engine/resumes-bit-for-bit": check_resuming,
+    "engine/damage-and-full-disks": check_damage,
+    "engine/processes-and-pieces": check_processes,
+    "engine/overhead": check_overhead,
+    "engine/average-made-afterwards": check_average,
+    "engine/monitors": check_monitors,
+}
+
+
+def measure(claims: list[str], tests: Path | None) -> None:
+    """Check some claims, and write the results; the other claims stay as `results/engine.json` has them."""
+    checklist = Checklist("python bench/engine.py")
+    data: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="noiseworth-bench-") as folder:
+        work = Path(folder)
+        mixed = work / "mixed"
+        pack("sklearn:digits", work / "digits", sigma=0.0, held_out=297)
+        corrupt(work / "digits" / "train", mixed, clean_fraction=0.1, sigma=0.5)
+        inputs = Inputs(mixed, work, tests)
+        for claim in sorted(claims, key=lambda claim: claim != "engine/overhead"):  # speed first
+            data |= CHECKS[claim](checklist, inputs)
+    # The file is read as late as possible: other claims may have been measured meanwhile.
+    if (RESULTS / FILE).is_file() and len(claims) < len(CHECKS):
+        before = load_record(Results, RESULTS / FILE)
+        checklist.checks += [check for check in before.checks if check.claim not in claims]
+        data = before.data | data
+    order = list(CHECKS)
+    checklist.checks.sort(key=lambda check: order.index(check.claim))
+    write_page(checklist.write(FILE, "the training engine", 0, data))
 
 
 def speed_rows(records: list[SpeedRecord]) -> list[str]:
@@ -361,12 +414,59 @@ def speed_rows(records: list[SpeedRecord]) -> list[str]:
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for r in records:
-        size = (f"{r.size}x{r.size}", f"{r.parameters / 1e6:.1f} M", f"{r.gflop_forward:.3g}", str(r.batch))
-        speed = (f"{r.images_per_second:.1f}", f"{r.overhead:.1%}", f"{r.peak_gib:.1f} GiB", f"{r.device}, {r.precision}")
-        cells = (r.preset, *size, *speed)
+        cells = (
+            r.preset,
+            f"{r.size}x{r.size}",
+            f"{r.parameters / 1e6:.1f} M",
+            f"{r.gflop_forward:.3g}",
+            str(r.batch),
+            f"{r.images_per_second:.1f}",
+            f"{r.overhead:.1%}",
+            f"{r.peak_gib:.1f} GiB",
+            f"{r.device}, {r.precision}",
+        )
         rows.append(f"| {' | '.join(cells)} |")
     missing = [name for name in PRESETS if name not in {r.preset for r in records}]
     return [*rows, *(f"| {name} | | | | | | | | not timed here |" for name in missing)]
+
+
+def write_page(results: Results) -> None:
+    """The tables of `docs/training.md`."""
+    pages.put("training.md", "results: bench/engine.py writes them", table_rows(results.checks))
+    records = [from_json(SpeedRecord, record, "speed") for record in results.data.get("speed", [])]
+    pages.put("training.md", "speed: bench/engine.py writes it", speed_rows(records))
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--device-only", type=Path, metavar="OUT", help="time the presets on a GPU, and write this file"
+    )
+    names = [claim.partition("/")[2] for claim in CHECKS]
+    parser.add_argument(
+        "--claims",
+        nargs="+",
+        choices=names,
+        default=names,
+        metavar="CLAIM",
+        help=f"measure these claims alone, of:\n{', '.join(names)};\nthe results of the others stay",
+    )
+    parser.add_argument(
+        "--tests",
+        type=Path,
+        metavar="LOG",
+        help="what `make test` printed, in place of running tests\nof resumes-bit-for-bit and monitors again",
+    )
+    parser.add_argument("--page", action="store_true", help="rewrite the page from the results, and stop")
+    arguments = parser.parse_args()
+    if arguments.page:
+        write_page(load_record(Results, RESULTS / FILE))
+    elif arguments.device_only:
+        speeds = [asdict(record) for record in measure_on_gpu()]
+        write_atomically(arguments.device_only, json.dumps(speeds, indent=1) + "\n")
+    else:
+        measure([f"engine/{name}" for name in dict.fromkeys(arguments.claims)], arguments.tests)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""Our objective against the published one, on real images: `python bench/objective.py --fashion DIR --cifar FILE.tar.xz`.
+"""Our objective against the published one, on real images: `python bench/objective.py --cifar ARCHIVE`.
 
-The same network, optimiser, seeds, data, batch and images seen; only the objective differs. Fashion-MNIST at 16x16 (averaged 2x2 and
-padded) and CIFAR-10-JPEG at 16x16 (averaged 2x2), a tenth of the images clean, the rest with noise 0.2 or 0.5, N = 50,000 (compute is
-short) and N = 5,000 (clean images are short); and all images noisy. Writes `results/objective.json` and the figures of
-`docs/objective.md`. About 2.5 hours on two cores; the same command goes on after an interruption, `--report` writes what is there.
+The same network, optimiser, seeds, data, batch and images seen; only the objective differs. The data are
+Fashion-MNIST (padded) and CIFAR-10-JPEG (ARCHIVE), both at 16x16 (averaged 2x2). A tenth of the images is
+clean, the rest has noise 0.2 or 0.5; N = 50,000 (compute is short) and N = 5,000 (clean images are short).
+Other trainings have noisy images alone.
+
+Writes `results/objective.json` and the figures of `docs/objective.md`. About 2.5 hours on two cores; the same
+command goes on after an interruption. `--report` writes the results from the trainings that are there,
+`--page` rewrites the page from the results that are there.
 
 Results on CIFAR-10 encoded as JPEG compare with each other, not with published CIFAR-10 numbers.
 """
@@ -19,24 +23,32 @@ import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from noiseworth.records import write_atomically
 
+if TYPE_CHECKING:
+    from noiseworth.train.trainer import Trainer
+
 DATA = ("fashion", "cifar")
 SIGMAS = (0.2, 0.5)
-POINTS = (16, 24, 32, 40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200, 250, 300, 350, 400, 500, 600, 800)  # thousand images
+# Thousands of images seen at which a training is measured.
+POINTS = (16, 24, 32, 40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200, 250, 300, 350, 400, 500, 600, 800)
 HELD_OUT = 1000
-# The learning rate is the best of 2e-3, 4e-3 and 8e-3 for the published objective (Fashion-MNIST, N = 50,000, sigma 0.2).
+# The learning rate is the best of 2e-3, 4e-3 and 8e-3 for the published objective (Fashion-MNIST, N = 50,000,
+# sigma 0.2).
 BASE: dict[str, Any] = {"lr": 4e-3, "precision": "bf16", "decay": "none", "ema": 20_000}
-BY_SIZE: dict[int, dict[str, Any]] = {16: {"preset": "mini", "device": "cpu"}, 32: {"preset": "small", "device": "auto"}}
+BY_SIZE: dict[int, dict[str, Any]] = {
+    16: {"preset": "mini", "device": "cpu"},
+    32: {"preset": "small", "device": "auto"},
+}
 ARMS: dict[str, dict[str, Any]] = {
     "published": {"objective": "published"},
     "worth": {},
-    "worth-none": {"below": "none"},
-    "worth-consistency": {"below": "consistency"},
+    "worth-none": {"below_noise": "none"},
+    "worth-consistency": {"below_noise": "consistency"},
     "published-our-levels": {"objective": "published", "level_mean": -1.6},
     "published-long": {"objective": "published"},
     "worth-long": {},
@@ -57,18 +69,21 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """Of its directory."""
         return f"{self.data}-{self.count}-s{self.sigma:g}-c{self.clean:g}-{self.arm}-{self.seed}"
 
 
 def plan() -> list[Cell]:
-    """All trainings, those first that the first lines need; seeds 1 and 2 of ours go as far as line 1 needs."""
-    mixed = [(d, s) for s in SIGMAS for d in DATA]
+    """All trainings, in the order of the claims; those of ours with seeds 1 and 2 are as long as needed."""
+    mixed = [(data, sigma) for sigma in SIGMAS for data in DATA]
     both = ("published", "worth")
     cells = [Cell(d, 50_000, s, 0.1, arm, 0, 400_000) for d, s in mixed for arm in both]
     cells += [Cell(d, 5_000, s, 0.1, arm, 0, 400_000) for d, s in reversed(mixed) for arm in both]
     cells += [Cell(d, 5_000, 0.0, 1.0, "worth", 0, 400_000) for d in DATA]
     for seed in (1, 2):
-        cells += [Cell(d, 50_000, s, 0.1, arm, seed, n) for d, s in mixed for arm, n in zip(both, (400_000, 160_000), strict=True)]
+        for d, s in mixed:
+            cells.append(Cell(d, 50_000, s, 0.1, "published", seed, 400_000))
+            cells.append(Cell(d, 50_000, s, 0.1, "worth", seed, 160_000))
     cells += [Cell(d, 50_000, s, 0.0, arm, 0, 120_000) for d, s in mixed for arm in both]
     long = (("published-long", 0.5, 0.1), ("worth-long", 0.5, 0.1), ("worth-long", 0.0, 1.0))
     cells += [Cell("fashion", 5_000, s, clean, arm, 0, 800_000) for arm, s, clean in long]
@@ -84,11 +99,12 @@ def read_fashion(folder: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndar
     def values(name: str, skip: int) -> np.ndarray:
         return np.frombuffer(gzip.open(folder / name).read(), np.uint8, offset=skip)
 
-    found = {}
+    splits = {}
     for split, stem in (("train", "train"), ("held-out", "t10k")):
-        images = averaged(np.pad(values(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28), ((0, 0), (2, 2), (2, 2))), size)
-        found[split] = images[:, None], values(f"{stem}-labels-idx1-ubyte.gz", 8)
-    return found
+        pixels = values(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+        images = averaged(np.pad(pixels, ((0, 0), (2, 2), (2, 2))), size)
+        splits[split] = images[:, None], values(f"{stem}-labels-idx1-ubyte.gz", 8)
+    return splits
 
 
 def averaged(images: np.ndarray, size: int) -> np.ndarray:
@@ -103,72 +119,83 @@ def read_cifar(archive: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarr
     """CIFAR-10 as JPEG: split -> images (N, 3, size, size), labels."""
     from PIL import Image
 
-    images: dict[str, list[Any]] = {"train": [], "test": []}
+    images: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.isfile() and member.name.endswith(".jpg"):
                 split, label = member.name.split("/")[-3:-1]
-                images[split].append((label, member.name, np.asarray(Image.open(tar.extractfile(member)))))  # type: ignore[arg-type]
-    found = {}
+                file = tar.extractfile(member)
+                assert file is not None
+                images[split].append((label, member.name, np.asarray(Image.open(file))))
+    splits = {}
     for split, stem in (("train", "train"), ("held-out", "test")):
         rows = sorted(images[stem], key=lambda row: row[:2])
-        names = sorted({row[0] for row in rows})
+        classes = sorted({row[0] for row in rows})
         pixels = averaged(np.stack([row[2] for row in rows]), size).transpose(0, 3, 1, 2)
-        found[split] = pixels, np.array([names.index(row[0]) for row in rows])
-    return found
+        splits[split] = pixels, np.array([classes.index(row[0]) for row in rows])
+    return splits
 
 
 def prepare(work: Path, sources: dict[str, Path], size: int) -> None:
     """Pack both data sets, and corrupt them as the cells want."""
     from noiseworth.data.corrupt import corrupt
-    from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
-    from noiseworth.tensors import Stream, permutation
 
     readers = {"fashion": read_fashion, "cifar": read_cifar}
     for data, reader in readers.items():
-        if not (work / "data" / data / "held-out").exists():
+        directory = work / "data" / data
+        if not (directory / "held-out").exists():
             for split, (images, labels) in reader(sources[data], size).items():
-                order = permutation(0, Stream.HELD_OUT, len(images)).numpy()
-                for count in (5_000, 50_000) if split == "train" else (HELD_OUT,):
-                    out = work / "data" / data / (split if split == "held-out" else str(count))
-                    if out.exists():
-                        continue
-                    rows = order[:count]
-                    part = Part(Columns(np.zeros(count, np.float32), rows, labels[rows].astype(np.int64)), images[rows])
-                    with new_directory(out) as folder:
-                        write_dataset(
-                            folder, [part], name=f"{data} {size}x{size}", offset=127.5, scale=127.5, units="8-bit", provenance=[]
-                        )
+                counts = {"held-out": HELD_OUT} if split == "held-out" else {"5000": 5_000, "50000": 50_000}
+                for name, count in counts.items():
+                    write_first(directory / name, f"{data} {size}x{size}", images, labels, count)
     for cell in plan():
-        place = dataset_of(work, cell)
-        if not place.exists():
-            corrupt(work / "data" / cell.data / str(cell.count), place, clean_fraction=cell.clean, sigma=cell.sigma, seed=0)
+        out = dataset_of(work, cell)
+        if not out.exists():
+            source = work / "data" / cell.data / str(cell.count)
+            corrupt(source, out, clean_fraction=cell.clean, sigma=cell.sigma, seed=0)
+
+
+def write_first(out: Path, name: str, images: np.ndarray, labels: np.ndarray, count: int) -> None:
+    """A data set of the first `count` images, in an order drawn at random, unless it is there."""
+    from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
+    from noiseworth.rng import Stream, permutation
+
+    if out.exists():
+        return
+    rows = permutation(0, Stream.HELD_OUT, len(images)).numpy()[:count]
+    columns = Columns(np.zeros(count, np.float32), rows, labels[rows].astype(np.int64))
+    part = Part(columns, images[rows])
+    with new_directory(out) as folder:
+        write_dataset(folder, [part], name=name, offset=127.5, scale=127.5, units="8-bit", provenance=[])
 
 
 def dataset_of(work: Path, cell: Cell) -> Path:
+    """Directory of the images that a cell trains on."""
     base = work / "data" / cell.data
-    return base / str(cell.count) if cell.clean == 1 else base / f"{cell.count}-s{cell.sigma:g}-c{cell.clean:g}"
+    if cell.clean == 1:
+        return base / str(cell.count)
+    return base / f"{cell.count}-s{cell.sigma:g}-c{cell.clean:g}"
 
 
 def train(work: Path, cell: Cell, size: int) -> None:
     """One training, measured on the way; goes on from its last measurement."""
     import torch
-    from safetensors.torch import save_file
 
-    from noiseworth.data.dataset import open_dataset
-    from noiseworth.evaluate.risk import denoising_risk
+    from noiseworth.data.dataset import open_dataset, read_all
+    from noiseworth.evaluate.risk import DEFAULT_LEVELS
     from noiseworth.train.config import TrainConfig
-    from noiseworth.train.loop import Trainer
+    from noiseworth.train.trainer import Trainer
 
     run = work / "cells" / cell.name
     run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     settings = BASE | BY_SIZE[size] | ARMS[cell.arm]
-    config = TrainConfig(data=str(dataset_of(work, cell)), out=str(run), n_images=cell.n_images, seed=cell.seed, **settings)
-    trainer = Trainer(config)
+    data = str(dataset_of(work, cell))
+    trainer = Trainer(
+        TrainConfig(data=data, out=str(run), n_images=cell.n_images, seed=cell.seed, **settings)
+    )
     trainer.restore()
-    held_out = open_dataset(work / "data" / cell.data / "held-out")
-    images = held_out.read(np.arange(len(held_out)))
+    held_out = read_all(open_dataset(work / "data" / cell.data / "held-out"))
     curve_file = run / "curve.json"
     curve = json.loads(curve_file.read_text()) if curve_file.is_file() else []
     curve = [row for row in curve if row["n_images"] <= trainer.n_images]
@@ -177,20 +204,45 @@ def train(work: Path, cell: Cell, size: int) -> None:
         if not points or record.n_images < points[0]:
             continue
         points.pop(0)
-        seconds = trainer.elapsed()
-        risk = denoising_risk(trainer.averaged, images, device=trainer.accelerator.device)
-        curve.append({"n_images": record.n_images, "risk": risk.risk, "error": risk.standard_error, "relative": risk.relative,
-                      "seconds": seconds, "loss": record.loss})  # fmt: skip
-        trainer.seconds -= trainer.elapsed() - seconds  # measuring is not training
-        if risk.relative <= min(row["relative"] for row in curve):
-            save_file(trainer.ema.module.state_dict(), run / "best.safetensors")
-            known = {"trained_from": trainer.law.trained_from, "sigma_data": trainer.sigma_data, "preset": config.preset}
-            (run / "best.json").write_text(json.dumps(known))
+        row = measure(trainer, held_out) | {"loss": record.loss}
+        curve.append(row)
+        if row["relative"] <= min(other["relative"] for other in curve):
+            keep_best(trainer, run)
         trainer.save()
         write_atomically(curve_file, json.dumps(curve))
-        levels = " ".join(f"{r / s**2:.3f}" for r, s in zip(risk.risk, risk.levels, strict=True))
-        print(f"{cell.name} {record.n_images} {risk.relative:.4f} | {levels} | {seconds:.0f} s", flush=True)
+        levels = " ".join(f"{r / s**2:.3f}" for r, s in zip(row["risk"], DEFAULT_LEVELS, strict=True))
+        summary = f"{row['relative']:.4f} | {levels} | {row['seconds']:.0f} s"
+        print(f"{cell.name} {record.n_images} {summary}", flush=True)
     (run / "done").touch()
+
+
+def measure(trainer: "Trainer", held_out: np.ndarray) -> dict[str, Any]:
+    """The risk of the averaged network. The time of measuring is not counted as training."""
+    from noiseworth.evaluate.risk import denoising_risk
+
+    seconds = trainer.elapsed()
+    risk = denoising_risk(trainer.averaged, held_out, device=trainer.device)
+    trainer.seconds -= trainer.elapsed() - seconds
+    return {
+        "n_images": trainer.n_images,
+        "risk": risk.risk,
+        "error": risk.standard_error,
+        "relative": risk.relative,
+        "seconds": seconds,
+    }
+
+
+def keep_best(trainer: "Trainer", run: Path) -> None:
+    """Keep the averaged weights, and what is needed to use them."""
+    from safetensors.torch import save_file
+
+    save_file(trainer.ema.module.state_dict(), run / "best.safetensors")
+    facts = {
+        "trained_from": trainer.pair_sampler.trained_from,
+        "sigma_data": trainer.sigma_data,
+        "preset": trainer.config.preset,
+    }
+    (run / "best.json").write_text(json.dumps(facts))
 
 
 def run_all(work: Path, jobs: int, only: str, size: int) -> None:
@@ -199,33 +251,46 @@ def run_all(work: Path, jobs: int, only: str, size: int) -> None:
     Raises:
         SystemExit: one failed; the others are done first.
     """
-    waiting = [cell for cell in plan() if re.search(only, cell.name) and not (work / "cells" / cell.name / "done").exists()]
-    running: list[subprocess.Popen[bytes]] = []
+    waiting = [cell.name for cell in plan() if re.search(only, cell.name)]
+    waiting = [name for name in waiting if not (work / "cells" / name / "done").exists()]
+    running: dict[str, subprocess.Popen[bytes]] = {}
     failed: list[str] = []
     print(f"{len(waiting)} trainings to do", flush=True)
     while waiting or running:
-        failed += [str(process.args[-1]) for process in running if process.poll()]  # type: ignore[index]
-        running = [process for process in running if process.poll() is None]
+        failed += [name for name, process in running.items() if process.poll()]
+        running = {name: process for name, process in running.items() if process.poll() is None}
         while waiting and len(running) < jobs:
-            cell = waiting.pop(0)
-            command = [sys.executable, __file__, "--work", str(work), "--size", str(size), "--cell", cell.name]
-            running.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}))
+            name = waiting.pop(0)
+            command = [sys.executable, __file__, "--work", str(work), "--size", str(size), "--cell", name]
+            running[name] = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
         time.sleep(1)
     if failed:
-        raise SystemExit(f"failed: {', '.join(failed)}; what it printed says why, the same command tries again")
+        names = ", ".join(failed)
+        raise SystemExit(f"failed: {names}; what it printed says why, the same command tries again")
 
 
 def main() -> None:
     """See the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/objective"))
-    parser.add_argument("--size", type=int, choices=sorted(BY_SIZE), default=16, help="32 is for a GPU, in a --work of its own")
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=sorted(BY_SIZE),
+        default=16,
+        help="32 is for a GPU, in a --work of its own",
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--no-report", action="store_true", help="train, and leave the results as they are")
-    parser.add_argument("--report", action="store_true", help="write the results from the trainings that are there")
-    parser.add_argument("--only", default="", help="train only the cells whose name this regular expression finds")
+    parser.add_argument(
+        "--report", action="store_true", help="write the results from the trainings that are there"
+    )
+    parser.add_argument("--page", action="store_true", help="rewrite the page from the results, and stop")
+    parser.add_argument(
+        "--only", default="", help="train only the cells whose name this regular expression matches"
+    )
     parser.add_argument("--cell", help="train this cell alone")
     arguments = parser.parse_args()
     if arguments.cell:
@@ -233,11 +298,15 @@ def main() -> None:
         return
     import objective_report
 
+    if arguments.page:
+        objective_report.rewrite_page(plan())
+        return
     if not arguments.report:
         prepare(arguments.work, {"fashion": arguments.fashion, "cifar": arguments.cifar}, arguments.size)
         run_all(arguments.work, arguments.jobs, arguments.only, arguments.size)
     if not (arguments.report or arguments.no_report):
-        objective_report.measure_distances(arguments.work, [cell for cell in plan() if cell.count == 5_000 or cell.clean == 0])
+        cells = [cell for cell in plan() if cell.count == 5_000 or cell.clean == 0]
+        objective_report.measure_distances(arguments.work, cells)
     if not arguments.no_report:
         objective_report.write(arguments.work, plan())
 

@@ -1,11 +1,17 @@
-"""Write the README's table from `results/demo.json`: `python bench/readme_table.py`. A test holds the two together."""
+"""Write the README's table from `results/demo.json`: `python bench/readme_table.py`.
 
+A test holds the two together.
+"""
+
+import argparse
 import json
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-START, END = "<!-- demo table: bench/readme_table.py writes it from results/demo.json -->", "<!-- end of demo table -->"
+README = ROOT / "README.md"
+START = "<!-- demo table: bench/readme_table.py writes it from results/demo.json -->"
+END = "<!-- end of demo table -->"
 TITLES = {
     "clean": "all clean",
     "clean_small": "a tenth, clean, alone",
@@ -20,26 +26,28 @@ def table() -> str:
     if not path.is_file():
         return ""
     seeds = json.loads(path.read_text(encoding="utf-8"))["data"]["seeds"]
-    lines = ["| training images | clean | noisy | Frechet distance | denoising risk / sigma² |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        "| training images | clean | noisy | Frechet distance | denoising risk / sigma² |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name, title in TITLES.items():
         rows = [seed["regimes"][name] for seed in seeds.values()]
-        cells = []
+        cells = [title, f"{rows[0]['n_clean']:,}", f"{rows[0]['n_noisy']:,}"]
         for key in ("frechet_distance", "denoising_risk"):
             values = [row[key] for row in rows]
             cells.append(f"{sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f})")
-        lines.append(f"| {title} | {rows[0]['n_clean']:,} | {rows[0]['n_noisy']:,} | {cells[0]} | {cells[1]} |")
-    lines += [
-        "",
-        f"Mean and range over {len(seeds)} seeds, lower is better; [`results/demo.json`](results/demo.json) has every number.",
-    ]
+        lines.append(f"| {' | '.join(cells)} |")
+    source = "[`results/demo.json`](results/demo.json) has every number"
+    lines += ["", f"Mean and range over {len(seeds)} seeds, lower is better; {source}."]
     return "\n".join(lines) + "\n"
 
 
 def updated(readme: str) -> str:
-    """The README with the table put in its place."""
-    return re.sub(f"{re.escape(START)}\n.*?{re.escape(END)}", lambda _: f"{START}\n{table()}{END}", readme, flags=re.DOTALL)
+    """The README with this table."""
+    pattern = f"{re.escape(START)}\n.*?{re.escape(END)}"
+    return re.sub(pattern, lambda _: f"{START}\n{table()}{END}", readme, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    README = ROOT / "README.md"
+    argparse.ArgumentParser(description=__doc__).parse_args()
     README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -27,16 +27,21 @@ def main(steps: int = 500) -> Callable[[Tensor, Tensor], Tensor]:
         down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"), add_attention=False,
     )  # fmt: skip
     alpha_bar = DDPMScheduler(num_train_timesteps=1000).alphas_cumprod.double()
-    alpha, levels = alpha_bar.sqrt(), (1 / alpha_bar - 1).sqrt()  # of each time step; the level is sigma_t / alpha_t
+    alpha, levels = (
+        alpha_bar.sqrt(),
+        (1 / alpha_bar - 1).sqrt(),
+    )  # of each time step; the level is sigma_t / alpha_t
 
     v = nw.PosteriorVariance(nw.spectrum(y, s)[0])
-    law = nw.PairLaw(s, nw.LogNormalLevels(), v)
+    sampler = nw.PairSampler(s, nw.LogNormalLevels(), v)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for step in range(steps):
-        pairs = law.draw(SEED, torch.arange(step * BATCH, (step + 1) * BATCH))
+        pairs = sampler.draw(SEED, torch.arange(step * BATCH, (step + 1) * BATCH))
         time = torch.searchsorted(levels, pairs.sigma).clamp(max=len(levels) - 1)  # the next level above
         sigma = levels[time]
-        x_sigma, target = nw.ambient_pair(y[pairs.index], s[pairs.index], sigma, torch.randn(BATCH, *y.shape[1:]))
+        x_sigma, target = nw.ambient_pair(
+            y[pairs.index], s[pairs.index], sigma, torch.randn(BATCH, *y.shape[1:])
+        )
         noise = (x_sigma - target) / sigma.float()[:, None, None, None]  # unbiased, as the target is
         predicted = model(x_sigma * alpha[time].float()[:, None, None, None], time).sample
         loss = (pairs.weight.float() * (predicted - noise).square().flatten(1).mean(1)).mean()
@@ -44,11 +49,13 @@ def main(steps: int = 500) -> Callable[[Tensor, Tensor], Tensor]:
         loss.backward()
         optimizer.step()
         if step % 64 == 63:
-            law.refresh((step + 1) * BATCH)
+            sampler.refresh((step + 1) * BATCH)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         time = torch.searchsorted(levels, sigma.double()).clamp(max=len(levels) - 1)
-        return x - sigma[:, None, None, None] * model(x * alpha[time].float()[:, None, None, None], time).sample
+        return (
+            x - sigma[:, None, None, None] * model(x * alpha[time].float()[:, None, None, None], time).sample
+        )
 
     return denoise
 

@@ -20,22 +20,31 @@ def main(steps: int = 500) -> Callable[[Tensor, Tensor], Tensor]:
     s = 0.5 * (torch.arange(len(y)) >= len(y) // 10)  # the noise of each image
     y = y + s[:, None, None, None] * torch.randn(y.shape, generator=torch.Generator().manual_seed(SEED))
 
-    velocity = nw.make_backbone("digits", channels=1, seed=SEED)  # maps (x_t, one number per image) to an image
+    velocity = nw.make_backbone(
+        "digits", channels=1, seed=SEED
+    )  # maps (x_t, one number per image) to an image
     v = nw.PosteriorVariance(nw.spectrum(y, s)[0])
-    law = nw.PairLaw(s, nw.LogNormalLevels(mean=0.0, std=1.0), v)  # sigma log-normal is t logit-normal
+    sampler = nw.PairSampler(
+        s, nw.LogNormalLevels(mean=0.0, std=1.0), v
+    )  # sigma log-normal is t logit-normal
     optimizer = torch.optim.Adam(velocity.parameters(), lr=2e-3)
     for step in range(steps):
-        pairs = law.draw(SEED, torch.arange(step * BATCH, (step + 1) * BATCH))
-        x_sigma, target = nw.ambient_pair(y[pairs.index], s[pairs.index], pairs.sigma, torch.randn(BATCH, *y.shape[1:]))
+        pairs = sampler.draw(SEED, torch.arange(step * BATCH, (step + 1) * BATCH))
+        x_sigma, target = nw.ambient_pair(
+            y[pairs.index], s[pairs.index], pairs.sigma, torch.randn(BATCH, *y.shape[1:])
+        )
         sigma = pairs.sigma.float()[:, None, None, None]
         t = sigma / (1 + sigma)
         wanted = (x_sigma - target) / sigma - target  # z - x, unbiased
-        loss = (pairs.weight.float() * (velocity((1 - t) * x_sigma, t.flatten()) - wanted).square().flatten(1).mean(1)).mean()
+        loss = (
+            pairs.weight.float()
+            * (velocity((1 - t) * x_sigma, t.flatten()) - wanted).square().flatten(1).mean(1)
+        ).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if step % 64 == 63:
-            law.refresh((step + 1) * BATCH)
+            sampler.refresh((step + 1) * BATCH)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         t = (sigma / (1 + sigma))[:, None, None, None]

@@ -1,4 +1,4 @@
-"""noiseworth's objective in a plain PyTorch loop: any images (N, C, H, W), each with its own noise. `python examples/own_loop.py`"""
+"""noiseworth's objective in a plain PyTorch loop, for images (N, C, H, W) of any noise: `python examples/own_loop.py`."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -16,21 +16,23 @@ def main(steps: int = 500) -> nw.PreconditionedDenoiser:
 
     variances, sigma_data = nw.spectrum(y, s)
     v = nw.PosteriorVariance(variances)
-    law = nw.PairLaw(s, nw.LogNormalLevels(), v)
-    denoiser = nw.PreconditionedDenoiser(nw.make_backbone("digits", channels=1, seed=SEED), sigma_data)  # or any network of yours
+    sampler = nw.PairSampler(s, nw.LogNormalLevels(), v)
+    network = nw.make_backbone("digits", channels=1, seed=SEED)  # or any network of yours
+    denoiser = nw.PreconditionedDenoiser(network, sigma_data)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=2e-3)
     for step in range(steps):
         ids = torch.arange(step * BATCH, (step + 1) * BATCH)
-        pairs = law.draw(SEED, ids)
+        pairs = sampler.draw(SEED, ids)
         noise = torch.randn(BATCH, *y.shape[1:])
-        loss = nw.ambient_loss(denoiser, y[pairs.index], s[pairs.index], pairs.sigma, noise, sigma_data, pairs.weight)
+        batch = (y[pairs.index], s[pairs.index], pairs.sigma, noise)
+        loss = nw.ambient_loss(denoiser, *batch, sigma_data, pairs.weight)
         optimizer.zero_grad()
         loss.weighted.mean().backward()
         optimizer.step()
         v.observe(pairs.sigma, s[pairs.index], loss.residual)
-        if step % 64 == 63:  # what was learnt so far decides what is drawn next
+        if step % 64 == 63:  # what was learned so far decides what is drawn next
             v.refresh()
-            law.refresh((step + 1) * BATCH)
+            sampler.refresh((step + 1) * BATCH)
     return denoiser  # maps (x_sigma, sigma) to E[x | x_sigma]
 
 

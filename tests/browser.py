@@ -1,4 +1,4 @@
-"""Headless Chromium by its own protocol over a pipe: nothing to install beside the browser."""
+"""Headless Chromium, controlled by the DevTools protocol over a pipe; no other package is needed."""
 
 import json
 import os
@@ -10,36 +10,63 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-_QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))),
+    None,
+)
+_QUIET = (
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+)
 
 
 class Page:
-    """One page in a window of some size."""
+    """A page in a window of a given size, in pixels."""
 
     def __init__(self, file: Path, width: int, height: int) -> None:
         self._profile = tempfile.TemporaryDirectory()
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
 
-        def connect() -> None:  # the browser reads commands on 3 and answers on 4
+        def connect() -> None:  # the browser reads commands on descriptor 3 and answers on 4
             low = [os.dup(to_read), os.dup(to_write)]
             os.dup2(low[0], 3)
             os.dup2(low[1], 4)
 
         assert CHROMIUM is not None
-        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", *_QUIET]
+        command = [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            *_QUIET,
+        ]
         command += [f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}", "about:blank"]
         null = subprocess.DEVNULL
         self._process = subprocess.Popen(
-            command, stdin=null, stdout=null, stderr=null, pass_fds=(3, 4, to_read, to_write), preexec_fn=connect
+            command,
+            stdin=null,
+            stdout=null,
+            stderr=null,
+            pass_fds=(3, 4, to_read, to_write),
+            preexec_fn=connect,
         )
         os.close(to_read)
         os.close(to_write)
         self._number, self._buffer, self._session = 0, b"", ""
         target = self.call("Target.createTarget", url=file.resolve().as_uri())["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         while not self.evaluate("location.protocol === 'file:' && document.readyState === 'complete'"):
             time.sleep(0.05)
@@ -47,7 +74,9 @@ class Page:
     def __enter__(self) -> "Page":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._write)
         self._process.terminate()
         self._process.wait(20)
@@ -55,7 +84,7 @@ class Page:
         self._profile.cleanup()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command of the protocol, and its answer."""
+        """Send a command of the protocol, and return its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -64,7 +93,7 @@ class Page:
         while True:
             while b"\0" not in self._buffer:
                 piece = os.read(self._read, 1 << 16)
-                assert piece, "the browser has gone"
+                assert piece, "the browser has ended"
                 self._buffer += piece
             line, self._buffer = self._buffer.split(b"\0", 1)
             answer = json.loads(line)
@@ -79,8 +108,10 @@ class Page:
         return answer["result"].get("value")
 
     def press(self, key: str, times: int = 1) -> None:
-        """Press a key, as a person would."""
+        """Press and release a key, several times."""
         codes = {"Tab": 9, "ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35}
         for _ in range(times):
             for kind in ("rawKeyDown", "keyUp"):
-                self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key])
+                self.call(
+                    "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key]
+                )

@@ -10,7 +10,9 @@ from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
 from noiseworth.theory.mixtures import GaussianMixture
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: two processes of two threads on two cores are many times slower
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # a core each: two processes of two threads on two cores are many times slower
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 
@@ -39,5 +41,7 @@ def mixed(digits: Path) -> Path:
 @pytest.fixture(scope="session")
 def mixture() -> GaussianMixture:
     """Three components in four dimensions, i.e. 1x2x2 images."""
-    means = torch.tensor([[1.0, 0.5, -0.5, 0.0], [-1.0, 0.3, 0.6, 0.2], [0.0, -0.9, 0.1, 0.8]], dtype=torch.float64)
+    means = torch.tensor(
+        [[1.0, 0.5, -0.5, 0.0], [-1.0, 0.3, 0.6, 0.2], [0.0, -0.9, 0.1, 0.8]], dtype=torch.float64
+    )
     return GaussianMixture(torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), means, tau=0.2)

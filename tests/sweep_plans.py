@@ -11,5 +11,9 @@ TRIALS = [Trial(40), Trial(20, [NoisyPart(0.5, 60)]), Trial(20, [NoisyPart(0.2, 
 
 def plan(digits: Path, trials: list[Trial] = TRIALS, **changes: Any) -> SweepPlan:
     """Three short trainings on digits, with changes."""
-    settings: dict[str, Any] = {"data": str(digits / "train"), "held_out": str(digits / "held-out"), "train": TRAIN}
+    settings: dict[str, Any] = {
+        "data": str(digits / "train"),
+        "held_out": str(digits / "held-out"),
+        "train": TRAIN,
+    }
     return SweepPlan(trials=trials, **(settings | changes))

@@ -1,7 +1,7 @@
 """Training with every form of the objective converges to the exact denoiser of a Gaussian mixture, for any mix of noise levels.
 
 The tolerance: over the levels 0.1 to 2, the mean excess of the risk over the exact denoiser's is at most 4% of it where clean images
-teach all levels (a few parts in a thousand of that are the sample's own deviation from its law, the rest the network's).
+teach all levels (a few parts in a thousand of that are the sample's own deviation from its sampler, the rest the network's).
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from noiseworth.diffusion.below import consistent_pair, impute
-from noiseworth.diffusion.levels import LogNormalLevels
+from noiseworth.diffusion.imputation import consistent_pair, impute
+from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.objective import ambient_pair, regression_loss
-from noiseworth.diffusion.pairs import PairLaw
+from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
-from noiseworth.diffusion.published import PublishedLaw, published_loss
+from noiseworth.diffusion.published import PublishedPairSampler, published_loss
 from noiseworth.diffusion.worth import PosteriorVariance, spectrum
-from noiseworth.tensors import Stream, normal
+from noiseworth.rng import Stream, normal
 from noiseworth.theory.mixtures import GaussianMixture
 
 COUNT, BATCH, STEPS = 20_000, 256, 1500
@@ -35,7 +35,9 @@ class _Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(7, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 4))
+        self.layers = nn.Sequential(
+            nn.Linear(7, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 4)
+        )
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         c = 4 * condition[:, None]
@@ -50,18 +52,18 @@ def _train(y: Tensor, s: Tensor, how: str) -> PreconditionedDenoiser:
         torch.manual_seed(0)
         denoiser = PreconditionedDenoiser(_Network(), sigma_data)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=4e-3, betas=(0.9, 0.99))
-    law = PublishedLaw(s, LEVELS) if how == "published" else PairLaw(s, LEVELS, v)
+    sampler = PublishedPairSampler(s, LEVELS) if how == "published" else PairSampler(s, LEVELS, v)
     noisy, imputed = torch.nonzero(s > 0)[:, 0], y.clone()
     for step in range(STEPS):
-        if step in (500, 1000) and isinstance(law, PairLaw) and how != "none":
-            law.set_imputed(noisy)
+        if step in (500, 1000) and isinstance(sampler, PairSampler) and how != "none":
+            sampler.set_imputed(noisy)
             if how == "imputation":
                 imputed[noisy] = impute(denoiser, y[noisy], s[noisy], noisy + step * COUNT, seed=0)
         if step % 50 == 0 and step:
             v.refresh()
-            law.refresh(step * BATCH)
+            sampler.refresh(step * BATCH)
         ids = torch.arange(step * BATCH, (step + 1) * BATCH)
-        pairs = law.draw(0, ids)
+        pairs = sampler.draw(0, ids)
         mine, noise, sigma = s[pairs.index], normal(0, Stream.NOISE, ids, (1, 2, 2)), pairs.sigma
         if how == "published":
             loss = published_loss(denoiser, y[pairs.index], mine, sigma, noise, sigma_data)
@@ -91,8 +93,8 @@ def _excess(denoiser: PreconditionedDenoiser, mixture: GaussianMixture) -> float
     for number, level in enumerate(RISK_LEVELS):
         noisy = x + level * normal(9, Stream.RISK, torch.arange(len(x)) + (number << 40), (4,)).double()
         sigma = torch.full((len(x),), level).double()
-        found = denoiser(noisy.float().reshape(-1, 1, 2, 2), sigma).flatten(1).double()
-        distance = (found - mixture.posterior_mean(noisy, sigma)).square().mean()
+        estimate = denoiser(noisy.float().reshape(-1, 1, 2, 2), sigma).flatten(1).double()
+        distance = (estimate - mixture.posterior_mean(noisy, sigma)).square().mean()
         shares.append(float(distance / mixture.posterior_variance(noisy, sigma).mean()))
     return sum(shares) / len(shares)
 

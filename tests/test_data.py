@@ -17,7 +17,7 @@ from noiseworth.data.dataset import open_dataset
 from noiseworth.data.inspect import inspect, snr_db
 from noiseworth.data.pack import pack
 from noiseworth.errors import UserError
-from noiseworth.tensors import Stream, normal
+from noiseworth.rng import Stream, normal
 
 RNG = np.random.default_rng(0)
 ARRAYS: dict[str, np.ndarray] = {
@@ -42,9 +42,13 @@ def test_every_image_comes_through_with_its_bits_and_its_sigma(
     folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
     folder.mkdir()
     rng = np.random.default_rng(seed)
-    array = rng.integers(0, 2000, (count, *shape)).astype(dtype) if "int" in dtype else rng.normal(size=(count, *shape)).astype(dtype)
+    array = (
+        rng.integers(0, 2000, (count, *shape)).astype(dtype)
+        if "int" in dtype
+        else rng.normal(size=(count, *shape)).astype(dtype)
+    )
     np.save(folder / "in.npy", array)
-    pack(str(folder / "in.npy"), folder / "clean", sigma=0.0, value_range=(0.0, 8.0))
+    pack(str(folder / "in.npy"), folder / "clean", sigma=0.0, range=(0.0, 8.0))
     corrupt(folder / "clean", folder / "out", clean_fraction=clean, sigma=0.25, seed=seed)
     dataset = open_dataset(folder / "out")
     stored = array.transpose(0, 3, 1, 2) if shape[2] <= 4 and shape[0] > 4 else array
@@ -60,9 +64,11 @@ def test_every_image_comes_through_with_its_bits_and_its_sigma(
 def test_packing_an_array_keeps_every_bit(tmp_path: Path, kind: str) -> None:
     array = ARRAYS[kind]
     np.savez(tmp_path / "in.npz", images=array, labels=np.arange(7))
-    pack(str(tmp_path / "in.npz"), tmp_path / "out", sigma=0.25, value_range=(-3.0, 5.0))
+    pack(str(tmp_path / "in.npz"), tmp_path / "out", sigma=0.25, range=(-3.0, 5.0))
     dataset = open_dataset(tmp_path / "out")
-    channels_first = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2) if array.shape[3] == 3 else array
+    channels_first = (
+        array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2) if array.shape[3] == 3 else array
+    )
     raw = dataset.read_raw(np.arange(7), kind)
     assert raw.dtype == array.dtype
     assert raw.tobytes() == np.ascontiguousarray(channels_first).tobytes()
@@ -73,19 +79,23 @@ def test_packing_an_array_keeps_every_bit(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(dataset.read(np.array([6, 0, 6])), model[[6, 0, 6]])
 
 
-@pytest.mark.parametrize(("mode", "dtype"), [("L", np.uint8), ("RGB", np.uint8), ("I;16", np.uint16), ("F", np.float32)])
+@pytest.mark.parametrize(
+    ("mode", "dtype"), [("L", np.uint8), ("RGB", np.uint8), ("I;16", np.uint16), ("F", np.float32)]
+)
 def test_packing_files_keeps_every_bit(tmp_path: Path, mode: str, dtype: type) -> None:
     pictures = []
     for i in range(4):
         shape = (6, 5, 3) if mode == "RGB" else (6, 5)
         pixels: np.ndarray = (
-            RNG.normal(size=shape).astype(dtype) if mode == "F" else RNG.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+            RNG.normal(size=shape).astype(dtype)
+            if mode == "F"
+            else RNG.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
         )
         folder = tmp_path / "in" / ("a" if i < 2 else "b")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / f"{i}.{'tiff' if mode == 'F' else 'png'}")
         pictures.append(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
-    pack(str(tmp_path / "in"), tmp_path / "out", sigma=0.0, value_range=(0.0, 1.0))
+    pack(str(tmp_path / "in"), tmp_path / "out", sigma=0.0, range=(0.0, 1.0))
     dataset = open_dataset(tmp_path / "out")
     raw = dataset.read_raw(np.arange(4), np.dtype(dtype).name)
     np.testing.assert_array_equal(raw, np.stack(pictures))
@@ -110,13 +120,13 @@ def test_corruption_is_a_function_of_seed_and_id(tmp_path: Path, digits: Path, m
     clean, noisy = dataset.use("clean"), dataset.use("noisy")
     assert (len(clean), len(noisy)) == (150, 1350)
     source = open_dataset(digits / "train")
-    place = {int(i): row for row, i in enumerate(source.ids)}
-    rows = np.array([place[int(i)] for i in noisy.ids])
+    row_of = {int(i): row for row, i in enumerate(source.ids)}
+    rows = np.array([row_of[int(i)] for i in noisy.ids])
     noise = normal(0, Stream.CORRUPT, torch.from_numpy(noisy.ids), (1, 8, 8)).numpy()
     expected = (source.read_raw(rows) + np.float32(4.0) * noise).astype(np.float16)
     assert noisy.read_raw(np.arange(1350), "float16").tobytes() == expected.tobytes()
     # The clean part is the source's own, bit for bit; the noisy images' clean pixels are nowhere.
-    kept = np.array([place[int(i)] for i in clean.ids])
+    kept = np.array([row_of[int(i)] for i in clean.ids])
     np.testing.assert_array_equal(clean.read_raw(np.arange(150)), source.read_raw(kept))
     assert not set(clean.ids) & set(noisy.ids)
     assert noisy.labels is not None
@@ -132,8 +142,8 @@ def test_corruption_is_a_function_of_seed_and_id(tmp_path: Path, digits: Path, m
 
 def test_the_noise_is_white_gaussian_of_the_stated_size(digits: Path, mixed: Path) -> None:
     noisy, source = open_dataset(mixed).use("noisy"), open_dataset(digits / "train")
-    place = {int(i): row for row, i in enumerate(source.ids)}
-    clean = source.read(np.array([place[int(i)] for i in noisy.ids]))
+    row_of = {int(i): row for row, i in enumerate(source.ids)}
+    clean = source.read(np.array([row_of[int(i)] for i in noisy.ids]))
     noise = (noisy.read(np.arange(len(noisy))) - clean).astype(np.float64)
     n = noise.size
     assert abs(noise.std() / 0.5 - 1) < 4.5 / (2 * n) ** 0.5
@@ -152,11 +162,11 @@ def test_large_raw_values_keep_their_noise_in_float32(tmp_path: Path) -> None:
 
 
 def test_inspect_counts(mixed: Path) -> None:
-    found = inspect(open_dataset(mixed))
-    assert [(g.sigma, g.count) for g in found.noise] == [(0.0, 150), (0.5, 1350)]
-    assert found.unknown == 0
-    assert found.label_counts is not None
-    assert sum(found.label_counts) == 1500
+    inspection = inspect(open_dataset(mixed))
+    assert [(g.sigma, g.count) for g in inspection.noise] == [(0.0, 150), (0.5, 1350)]
+    assert inspection.unknown == 0
+    assert inspection.label_counts is not None
+    assert sum(inspection.label_counts) == 1500
     assert snr_db(0.2) == pytest.approx(14.15, abs=0.005)  # the paper's number
 
 
@@ -210,7 +220,9 @@ def _array(values: Any) -> Callable[[Path], str]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_sources_are_refused_and_leave_nothing(tmp_path: Path, make: Callable[[Path], str], message: str) -> None:
+def test_bad_sources_are_refused_and_leave_nothing(
+    tmp_path: Path, make: Callable[[Path], str], message: str
+) -> None:
     source = make(tmp_path / "in")
     with pytest.raises(UserError, match=message):
         pack(source, tmp_path / "out", sigma=0.0)
@@ -237,7 +249,7 @@ def test_unknown_noise_stays_unknown(tmp_path: Path) -> None:
     assert np.isnan(dataset.sigma).all()
     with pytest.raises(UserError, match="noise level of 1797 of 1797 images is unknown"):
         dataset.require_known_sigma()
-    with pytest.raises(UserError, match="not all images are known to be clean"):
+    with pytest.raises(UserError, match="1,797 of its 1,797 images are noisy, or of unknown noise"):
         corrupt(tmp_path / "out", tmp_path / "noisy", clean_fraction=0.5, sigma=0.1)
     assert not (tmp_path / "noisy").exists()
 

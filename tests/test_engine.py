@@ -17,16 +17,15 @@ from safetensors.torch import load_file
 from noiseworth.cli import main
 from noiseworth.data.corrupt import corrupt
 from noiseworth.errors import UserError
-from noiseworth.experiments.averages import make_average
-from noiseworth.experiments.sampling import sample_run
-from noiseworth.records import StepRecord, WatchRecord, load_lines, sha256_of
-from noiseworth.train import checkpoint
-from noiseworth.train import run as run_module
+from noiseworth.records import MonitorRecord, StepRecord, load_lines, sha256_of
+from noiseworth.runs.sampling import sample_run
+from noiseworth.train import checkpoint, driver, run_directory
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 from noiseworth.train.ema import PowerEma, coefficients, combine, find_snapshots, gamma_of
-from noiseworth.train.guards import SpikeWatch, memory_advice
-from noiseworth.train.loop import Trainer
+from noiseworth.train.guards import SpikeDetector, memory_advice
+from noiseworth.train.posthoc_ema import make_average
+from noiseworth.train.trainer import Trainer
 
 
 def _config(data: Path, out: Path, **settings: object) -> TrainConfig:
@@ -34,7 +33,9 @@ def _config(data: Path, out: Path, **settings: object) -> TrainConfig:
 
 
 def _weights(run: Path) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = load_file(sorted(run.glob("checkpoints/step-*"))[-1] / "model.safetensors")
+    weights: dict[str, torch.Tensor] = load_file(
+        sorted(run.glob("checkpoints/step-*"))[-1] / "model.safetensors"
+    )
     return weights
 
 
@@ -47,7 +48,7 @@ def _apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 def test_a_batch_in_pieces_is_the_same_training(mixed: Path, tmp_path: Path) -> None:
     """50 steps, accumulation 1 against 4: the sums of the gradients differ by rounding alone."""
     for pieces in (1, 4):
-        run_training(_config(mixed, tmp_path / f"{pieces}", n_images=64 * 50, accumulate=pieces), quiet=True)
+        run_training(_config(mixed, tmp_path / f"{pieces}", n_images=64 * 50, accumulate=pieces))
     assert 0 < _apart(_weights(tmp_path / "1"), _weights(tmp_path / "4")) < 1e-5
     with pytest.raises(UserError, match="is not a multiple of the 1 processes times --accumulate 5"):
         Trainer(_config(mixed, tmp_path / "no", n_images=640, accumulate=5))
@@ -83,41 +84,55 @@ def test_the_running_average_is_the_integral() -> None:
 
 def test_an_average_made_afterwards_is_the_one_tracked(mixed: Path, tmp_path: Path) -> None:
     """Within 1% of the distance of that one from the raw weights, from 60 saved pairs (the profile is then met within 0.03%)."""
-    config = _config(mixed, tmp_path / "run", n_images=64 * 240, power_ema=[0.05, 0.1], checkpoint_every=64 * 4)
+    config = _config(
+        mixed, tmp_path / "run", n_images=64 * 240, power_ema=[0.05, 0.1], checkpoint_every=64 * 4
+    )
     trainer = Trainer(config)
     direct = PowerEma(trainer.denoiser, 0.075)
     for record in trainer.steps():
         direct.update(trainer.denoiser, trainer.n_images, config.batch)
         if record.step % 4 == 0:
             trainer.save()
-    found = combine(find_snapshots(tmp_path / "run"), 0.075, trainer.n_images)
-    tracked = {k: v for k, v in direct.module.state_dict().items() if k in found}
-    raw = {k: v for k, v in trainer.denoiser.state_dict().items() if k in found}
-    difference = math.sqrt(sum(float((tracked[k] - found[k]).double().square().sum()) for k in found))
-    scale = math.sqrt(sum(float((tracked[k] - raw[k]).double().square().sum()) for k in found))
+    combined = combine(find_snapshots(tmp_path / "run"), 0.075, trainer.n_images)
+    tracked = {k: v for k, v in direct.module.state_dict().items() if k in combined}
+    raw = {k: v for k, v in trainer.denoiser.state_dict().items() if k in combined}
+    difference = math.sqrt(sum(float((tracked[k] - combined[k]).double().square().sum()) for k in combined))
+    scale = math.sqrt(sum(float((tracked[k] - raw[k]).double().square().sum()) for k in combined))
     assert difference < 0.01 * scale
     (tmp_path / "run" / "config.yaml").write_text("")  # the loop alone writes none
-    run_module.begin(replace(config, out=str(tmp_path / "other")))
+    run_directory.begin(replace(config, out=str(tmp_path / "other")))
     (tmp_path / "run" / "config.yaml").write_bytes((tmp_path / "other" / "config.yaml").read_bytes())
     assert main(["ema", str(tmp_path / "run"), str(tmp_path / "wide"), "--sigma-rel", "0.15"]) == 0
-    assert len(sample_run(tmp_path / "wide", tmp_path / "made", n=3, steps=4, quiet=True)) == 3
+    assert len(sample_run(tmp_path / "wide", tmp_path / "made", n=3, steps=4)) == 3
     with pytest.raises(UserError, match="stands at"):
         make_average(tmp_path / "run", tmp_path / "no", sigma_rel=0.1, n_images=10**9)
 
 
 def test_several_half_lives_and_lasting_checkpoints(mixed: Path, tmp_path: Path) -> None:
-    config = _config(mixed, tmp_path / "run", n_images=64 * 12, more_ema=[10, 30], checkpoint_every=64, keep=1, keep_every=64 * 4)
-    done = run_training(config, quiet=True)
+    config = _config(
+        mixed,
+        tmp_path / "run",
+        n_images=64 * 12,
+        more_ema=[10, 30],
+        checkpoint_every=64,
+        keep=1,
+        keep_every=64 * 4,
+    )
+    done = run_training(config)
     assert {"ema.safetensors", "ema-10.safetensors", "ema-30.safetensors"} <= done.weights.keys()
     assert len({done.weights[f"ema{k}.safetensors"] for k in ("", "-10", "-30")}) == 3
     kept = [int(p.name.removeprefix("step-")) for p in sorted((tmp_path / "run" / "checkpoints").iterdir())]
     assert kept == [4, 8, 12]
 
 
-@pytest.mark.parametrize("settings", [{"channels_last": True}, {"power_ema": [0.0567], "augment": "turns", "accumulate": 2}])
-def test_unusual_settings_resume_to_the_same_bits(settings: dict[str, object], mixed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"channels_last": True}, {"power_ema": [0.0567], "augment": "turns", "accumulate": 2}]
+)
+def test_unusual_settings_resume_to_the_same_bits(
+    settings: dict[str, object], mixed: Path, tmp_path: Path
+) -> None:
     config = _config(mixed, tmp_path / "whole", n_images=64 * 8, **settings)
-    expected = run_training(config, quiet=True).weights
+    expected = run_training(config).weights
     first = Trainer(replace(config, out=str(tmp_path / "run")))
     for record in first.steps():
         if record.step == 5:
@@ -129,18 +144,26 @@ def test_unusual_settings_resume_to_the_same_bits(settings: dict[str, object], m
         pass
     second.save()
     for name in ("model", "ema", "optimizer"):
-        assert sha256_of(tmp_path / "run" / "checkpoints" / "step-00000008" / f"{name}.safetensors") == expected[f"{name}.safetensors"]
+        assert (
+            sha256_of(tmp_path / "run" / "checkpoints" / "step-00000008" / f"{name}.safetensors")
+            == expected[f"{name}.safetensors"]
+        )
 
 
-def test_a_look_that_fails_does_not_stop_training(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def fails(trainer: Trainer) -> WatchRecord:
+def test_monitors_that_fail_do_not_stop_training(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(trainer: Trainer) -> MonitorRecord:
         raise RuntimeError("broken")
 
-    assert run_training(_config(mixed, tmp_path / "run", n_images=640), watch=fails, quiet=True).n_images == 640
-    assert "could not be looked at (RuntimeError: broken)" in capsys.readouterr().err
+    monkeypatch.setattr(driver, "monitor", fails)
+    assert run_training(_config(mixed, tmp_path / "run", n_images=640, monitor_every=640)).n_images == 640
+    assert "the monitors failed (RuntimeError: broken); training goes on" in capsys.readouterr().err
     corrupt(mixed.parent / "digits" / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=1.0)
-    with pytest.raises(UserError, match="at least 2 clean ones"):  # said before training, not at the first look
-        run_training(_config(mixed, tmp_path / "no", n_images=640, held_out=str(tmp_path / "noisy")), quiet=True)
+    with pytest.raises(
+        UserError, match="at least 2 clean ones"
+    ):  # before training, not when the monitors first run
+        run_training(_config(mixed, tmp_path / "no", n_images=640, held_out=str(tmp_path / "noisy")))
 
 
 def test_a_damaged_newer_checkpoint_does_not_outlive_a_new_one(mixed: Path, tmp_path: Path) -> None:
@@ -156,27 +179,33 @@ def test_a_damaged_newer_checkpoint_does_not_outlive_a_new_one(mixed: Path, tmp_
     assert len(again.restore()) == 1
     next(again.steps())
     again.save()
-    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-00000002", "step-00000003"]
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "step-00000002",
+        "step-00000003",
+    ]
 
 
 def test_two_writers_on_one_run_are_kept_apart(mixed: Path, tmp_path: Path) -> None:
     config = _config(mixed, tmp_path / "run", n_images=640)
-    with run_module.lock(tmp_path / "run"), pytest.raises(UserError, match="is being trained by another process"):
-        run_training(config, quiet=True)
-    assert run_training(config, quiet=True).n_images == 640
+    with (
+        run_directory.hold(tmp_path / "run"),
+        pytest.raises(UserError, match="is being trained by another process"),
+    ):
+        run_training(config)
+    assert run_training(config).n_images == 640
 
 
 def test_a_spike_is_noted_with_its_images_however_the_run_was_interrupted() -> None:
     rng = np.random.default_rng(0)
     losses = np.abs(1 + 0.2 * rng.standard_normal(400))
     losses[[250, 333]] = 9
-    whole = SpikeWatch()
+    whole = SpikeDetector()
     noted = [i for i, loss in enumerate(losses) if whole.note(float(loss))]
     assert noted == [250, 333]
-    first, rest = SpikeWatch(), []
+    first, rest = SpikeDetector(), []
     for loss in losses[:300]:
         first.note(float(loss))
-    second = SpikeWatch(first.mean, first.steps)
+    second = SpikeDetector(first.mean, first.steps)
     rest = [i + 300 for i, loss in enumerate(losses[300:]) if second.note(float(loss))]
     assert rest == [333]
     assert second.mean == whole.mean
@@ -185,14 +214,17 @@ def test_a_spike_is_noted_with_its_images_however_the_run_was_interrupted() -> N
 def test_a_spike_is_in_the_metrics(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noiseworth.train.guards._WARM_UP", 3)
     monkeypatch.setattr("noiseworth.train.guards._SPIKE", 0.1)  # every loss is one
-    run_training(_config(mixed, tmp_path / "run", n_images=64 * 5), quiet=True)
+    run_training(_config(mixed, tmp_path / "run", n_images=64 * 5))
     records = load_lines(StepRecord, tmp_path / "run" / "metrics.jsonl")
     assert [r.spike is not None for r in records] == [False, False, False, True, True]
     assert all(len(r.spike) == 64 for r in records if r.spike is not None)
 
 
 def test_memory_that_runs_out_says_which_setting_to_change() -> None:
-    for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")):
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+    ):
         with pytest.raises(UserError, match="raise --accumulate to 4"), memory_advice("runs/x", 64, 2):
             raise error
     with pytest.raises(RuntimeError, match="shape"), memory_advice("runs/x", 64, 2):
@@ -202,8 +234,8 @@ def test_memory_that_runs_out_says_which_setting_to_change() -> None:
 def test_a_full_disk_while_saving_leaves_the_checkpoint_before(mixed: Path, tmp_path: Path) -> None:
     """Files cannot grow beyond a limit from the second checkpoint on, as on a full disk."""
     whole = _config(mixed, tmp_path / "whole", n_images=64 * 6, checkpoint_every=64 * 2)
-    expected = run_training(whole, quiet=True)
-    run_training(replace(whole, out=str(tmp_path / "run"), n_images=64 * 6), quiet=True)
+    expected = run_training(whole)
+    run_training(replace(whole, out=str(tmp_path / "run"), n_images=64 * 6))
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "from noiseworth.train import checkpoint, driver; from noiseworth.cli import main; save = checkpoint.save\n"
@@ -212,18 +244,31 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(mixed: Path, tmp_
         "    return save(folder, state, tensors, **k)\n"
         "checkpoint.save = limited; sys.exit(main(sys.argv[1:]))"
     )
-    words = ["train", "--data", str(mixed), "--out", str(tmp_path / "full"), "--batch", "64", "--n-images", str(64 * 6)]
-    words += ["--checkpoint-every", "128", "--device", "cpu", "--watch-every", "0"]
+    words = [
+        "train",
+        "--data",
+        str(mixed),
+        "--out",
+        str(tmp_path / "full"),
+        "--batch",
+        "64",
+        "--n-images",
+        str(64 * 6),
+    ]
+    words += ["--checkpoint-every", "128", "--device", "cpu", "--monitor-every", "0"]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    said = [line for line in done.stderr.replace("\r", "\n").splitlines() if "error" in line]
-    assert len(said) == 1
-    assert "could not be written" in said[0]
-    assert "earlier checkpoints are intact" in said[0]
+    errors = [line for line in done.stderr.replace("\r", "\n").splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert "could not be written" in errors[0]
+    assert "earlier checkpoints are intact" in errors[0]
     assert [p.name for p in (tmp_path / "full" / "checkpoints").iterdir()] == ["step-00000002"]
     checkpoint.load(tmp_path / "full" / "checkpoints" / "step-00000002")
     assert main(words) == 0
-    assert sha256_of(tmp_path / "full" / "checkpoints" / "step-00000006" / "model.safetensors") == expected.weights["model.safetensors"]
+    assert (
+        sha256_of(tmp_path / "full" / "checkpoints" / "step-00000006" / "model.safetensors")
+        == expected.weights["model.safetensors"]
+    )
 
 
 SRUN = """#!/usr/bin/env bash
@@ -237,7 +282,7 @@ code=0; for pid in $pids; do wait $pid || code=$?; done; exit $code
 @pytest.mark.parametrize("launcher", ["accelerate", "srun"])
 def test_launchers(launcher: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command lines of docs/training.md, on two processes, against one: torchrun's is in test_train.py."""
-    place = Path(sys.executable).parent
+    programs = Path(sys.executable).parent
     train = [
         "-m",
         "noiseworth.cli",
@@ -250,23 +295,25 @@ def test_launchers(launcher: str, mixed: Path, tmp_path: Path, monkeypatch: pyte
     ]
     port = 20_000 + os.getpid() % 20_000
     if launcher == "accelerate":
-        words = [str(place / "accelerate"), "launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no",
+        words = [str(programs / "accelerate"), "launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no",
                  "--dynamo_backend=no", f"--main_process_port={port}", *train]  # fmt: skip
     else:
         (tmp_path / "srun").write_text(SRUN)
         (tmp_path / "srun").chmod(stat.S_IRWXU)
-        words = [str(tmp_path / "srun"), str(place / "torchrun"), "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d",
+        words = [str(tmp_path / "srun"), str(programs / "torchrun"), "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d",
                  f"--rdzv-endpoint=localhost:{port}", "--rdzv-id=4711", *train]  # fmt: skip
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
-    run_training(_config(mixed, tmp_path / "one", n_images=1280), quiet=True)
+    run_training(_config(mixed, tmp_path / "one", n_images=1280))
     assert _apart(_weights(tmp_path / "one"), _weights(tmp_path / "run")) < 1e-5
     steps = [r.step for r in load_lines(StepRecord, tmp_path / "run" / "metrics.jsonl")]
     assert steps == list(range(1, 21))
 
 
-def test_two_interruptions_within_one_stretch(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_interruptions_within_one_stretch(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGTERM twice before the data could have been seen once; the weights are those of a run without."""
     corrupt(mixed.parent / "digits" / "train", tmp_path / "data", clean_fraction=0.1, sigma=0.5)
     words = [
@@ -282,7 +329,7 @@ def test_two_interruptions_within_one_stretch(mixed: Path, tmp_path: Path, monke
         "--device",
         "cpu",
     ]
-    expected = run_training(_config(tmp_path / "data", tmp_path / "whole", n_images=1280), quiet=True)
+    expected = run_training(_config(tmp_path / "data", tmp_path / "whole", n_images=1280))
     code = (
         "import os, signal, sys; from noiseworth.train import driver; from noiseworth.cli import main; inner = driver.Trainer._step\n"
         "def step(self):\n"
@@ -293,10 +340,17 @@ def test_two_interruptions_within_one_stretch(mixed: Path, tmp_path: Path, monke
     )
     for at in ("5", "12"):
         done = subprocess.run(
-            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, env={**os.environ, "AT": at}
+            [sys.executable, "-c", code, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "AT": at},
         )
         assert done.returncode == 128 + signal.SIGTERM
         assert "the same command goes on from there" in done.stderr
     assert main(words) == 0
-    assert sha256_of(tmp_path / "run" / "checkpoints" / "step-00000020" / "model.safetensors") == expected.weights["model.safetensors"]
+    assert (
+        sha256_of(tmp_path / "run" / "checkpoints" / "step-00000020" / "model.safetensors")
+        == expected.weights["model.safetensors"]
+    )
     assert [r.step for r in load_lines(StepRecord, tmp_path / "run" / "metrics.jsonl")] == list(range(1, 21))

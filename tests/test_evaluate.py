@@ -1,4 +1,4 @@
-"""Distances and risk against closed forms."""
+"""Distances between images, risk and likelihood, against closed forms."""
 
 import math
 from itertools import pairwise
@@ -40,10 +40,13 @@ def test_frechet_between_gaussians_in_closed_form() -> None:
 def test_frechet_against_a_general_matrix_square_root() -> None:
     from scipy.linalg import sqrtm
 
-    x, y = RNG.normal(size=(300, 6)) @ RNG.normal(size=(6, 6)), RNG.normal(size=(200, 6)) + 0.3
+    x = RNG.normal(size=(300, 6)) @ RNG.normal(size=(6, 6))
+    y = RNG.normal(size=(200, 6)) + 0.3
     a, b = moments(x), moments(y)
     np.testing.assert_allclose(a.covariance, np.cov(x.T), rtol=1e-10)
-    independent = np.sum((a.mean - b.mean) ** 2) + np.trace(a.covariance + b.covariance - 2 * sqrtm(a.covariance @ b.covariance).real)
+    independent = np.sum((a.mean - b.mean) ** 2) + np.trace(
+        a.covariance + b.covariance - 2 * sqrtm(a.covariance @ b.covariance).real
+    )
     assert frechet_distance(a, b) == pytest.approx(independent, rel=1e-8)
 
 
@@ -66,10 +69,14 @@ def test_risk_of_the_exact_denoiser_is_the_posterior_variance(mixture: GaussianM
     curve = denoising_risk(denoiser, x.numpy(), [0.1, 0.5, 2.0])
     for level, risk, error in zip(curve.levels, curve.risk, curve.standard_error, strict=True):
         sigma = torch.full((n,), level).double()
-        noisy = x.flatten(1).double() + level * torch.randn(n, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        noisy = x.flatten(1).double() + level * torch.randn(
+            n, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+        )
         v = mixture.posterior_variance(noisy, sigma)
         assert abs(risk - float(v.mean())) < 4.5 * math.hypot(error, float(v.std()) / n**0.5)
-    assert curve.relative == pytest.approx(np.mean([r / s**2 for r, s in zip(curve.risk, curve.levels, strict=True)]))
+    assert curve.relative == pytest.approx(
+        np.mean([r / s**2 for r, s in zip(curve.risk, curve.levels, strict=True)])
+    )
 
 
 def test_the_classifier_sees_noise_blur_and_missing_classes(digits: Path) -> None:
@@ -87,7 +94,10 @@ def test_the_classifier_sees_noise_blur_and_missing_classes(digits: Path) -> Non
 
     noise = RNG.normal(size=images.shape)
     noisy = [distance(images + s * noise) for s in (0.0, 0.1, 0.2, 0.4, 0.8)]
-    blurred = [distance((1 - b) * images + b * (np.roll(images, 1, 3) + np.roll(images, -1, 3)) / 2) for b in (0.0, 0.15, 0.3, 0.6)]
+    blurred = [
+        distance((1 - b) * images + b * (np.roll(images, 1, 3) + np.roll(images, -1, 3)) / 2)
+        for b in (0.0, 0.15, 0.3, 0.6)
+    ]
     dropped = [distance(images[labels < keep]) for keep in (10, 8, 6, 3)]
     for values in (noisy, blurred, dropped):
         assert values[0] < 1e-6
@@ -100,7 +110,8 @@ def test_one_class_is_refused() -> None:
 
 
 def test_sums_by_batches_and_processes_are_those_of_all() -> None:
-    x = RNG.normal(size=(1001, 7)) @ RNG.normal(size=(7, 7)) + 1e4  # an offset that plain sums of squares would not survive
+    # With such an offset, plain sums of squares would lose all digits of the variance.
+    x = RNG.normal(size=(1001, 7)) @ RNG.normal(size=(7, 7)) + 1e4
     parts = [MomentSums().add(piece) for piece in np.array_split(x, 3)]
     by_batches = parts[0].merge(parts[1]).merge(parts[2]).merge(MomentSums()).moments()
     whole = moments(x)
@@ -112,26 +123,37 @@ def test_sums_by_batches_and_processes_are_those_of_all() -> None:
         MomentSums().add(x).add(np.array([[0.0] * 7, [1.0] * 7, [np.inf] * 7]))
 
 
-def shifted_normals(rng: np.random.Generator, n: int, d: int = 8, shift: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+def shifted_normals(
+    rng: np.random.Generator, n: int, d: int = 8, shift: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(n, d)), 1.2 * rng.normal(size=(n, d)) + shift
 
 
 @pytest.mark.parametrize(("shift", "scale"), [(0.5, 1.2), (0.0, 1.0)])
-def test_the_limit_of_the_frechet_distance_is_found_and_its_interval_covers(shift: float, scale: float) -> None:
-    """From an exact reference. Of 60 repeats at nominal 95% at least 81% hold the truth, five binomial standard errors below."""
+def test_the_limit_of_the_frechet_distance_is_unbiased_and_its_interval_covers(
+    shift: float, scale: float
+) -> None:
+    """Of 60 repeats at nominal 95% at least 81% hold the truth, five binomial standard errors below.
+
+    The reference is exact.
+    """
     reference = Moments(np.zeros(8), np.eye(8), 10**9)
     true = 8 * (shift**2 + (scale - 1) ** 2)
-    found = []
+    estimates = []
     for seed in range(60):
-        found.append(frechet_estimate(scale * np.random.default_rng(seed).normal(size=(400, 8)) + shift, reference))
-    limits, plain = np.array([f.limit for f in found]), np.array([f.distance for f in found])
-    assert abs(limits.mean() - true) < 4.5 * limits.std() / 60**0.5 + 0.02 * (plain.mean() - true)  # what is beyond 1 / n
+        estimates.append(
+            frechet_estimate(scale * np.random.default_rng(seed).normal(size=(400, 8)) + shift, reference)
+        )
+    limits = np.array([e.limit for e in estimates])
+    plain = np.array([e.distance for e in estimates])
+    rest = 0.02 * (plain.mean() - true)  # the bias beyond order 1 / n
+    assert abs(limits.mean() - true) < 4.5 * limits.std() / 60**0.5 + rest
     if not shift:
-        assert plain.mean() > 4.5 * plain.std() / 60**0.5  # what the field reports is biased
-    assert np.mean([f.low <= true <= f.high for f in found]) >= 0.81
-    assert all(f.low < f.limit < f.high for f in found)
+        assert plain.mean() > 4.5 * plain.std() / 60**0.5  # the plain distance is biased
+    assert np.mean([e.low <= true <= e.high for e in estimates]) >= 0.81
+    assert all(e.low < e.limit < e.high for e in estimates)
     if shift:
-        assert 0.7 < np.mean([f.high - f.low for f in found]) / (2 * 1.96 * limits.std()) < 1.4
+        assert 0.7 < np.mean([e.high - e.low for e in estimates]) / (2 * 1.96 * limits.std()) < 1.4
 
 
 def test_the_first_bad_image_is_named_whatever_the_order() -> None:
@@ -148,7 +170,10 @@ def test_the_kernel_distance_is_unbiased_and_exact() -> None:
     kernel = [((a @ b.T) / 8 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
     own = [(k.sum() - np.trace(k)) / (300 * 299) for k in kernel[:2]]
     assert kernel_distance(x, y).distance == pytest.approx(own[0] + own[1] - 2 * kernel[2].mean(), rel=1e-10)
-    same = [kernel_distance(*shifted_normals(np.random.default_rng(s), 60, shift=0.0)[:1] * 2).distance for s in range(3)]
+    same = [
+        kernel_distance(*shifted_normals(np.random.default_rng(s), 60, shift=0.0)[:1] * 2).distance
+        for s in range(3)
+    ]
     assert max(same) < 0  # against themselves the diagonal, which is left out, would make it 0
     nothing = []
     for seed in range(200):
@@ -162,17 +187,22 @@ def test_the_kernel_distance_is_unbiased_and_exact() -> None:
 
 @pytest.mark.parametrize("shift", [0.5, 0.0])
 def test_the_kernel_distances_interval_covers_and_is_no_wider_than_it_must_be(shift: float) -> None:
-    """Unequal sizes; the truth from 8,000 samples, whose error is small (0 where the laws are equal)."""
+    """Unequal sizes; the truth from 8,000 samples, with a small error (0 for equal distributions)."""
     scale = 1.2 if shift else 1.0
     truth = shifted_normals(np.random.default_rng(10**6), 8000)
     true = kernel_distance(*truth).distance if shift else 0.0
-    found = []
+    estimates = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        found.append(kernel_distance(rng.normal(size=(400, 8)), scale * rng.normal(size=(250, 8)) + shift))
-    assert np.mean([f.low <= true <= f.high for f in found]) >= 0.81
-    width = np.mean([f.high - f.low for f in found]) / (2 * 1.96 * np.std([f.distance for f in found]))
-    assert 0.7 < width < (1.4 if shift else 2.2)  # the jackknife is on the safe side where the first order is gone
+        estimates.append(
+            kernel_distance(rng.normal(size=(400, 8)), scale * rng.normal(size=(250, 8)) + shift)
+        )
+    assert np.mean([e.low <= true <= e.high for e in estimates]) >= 0.81
+    spread = np.std([e.distance for e in estimates])
+    width = np.mean([e.high - e.low for e in estimates]) / (2 * 1.96 * spread)
+    # Where the distributions are equal, the first order vanishes, and the intervals of the jackknife are
+    # wider.
+    assert 0.7 < width < (1.4 if shift else 2.2)
 
 
 def test_neighbour_scores_against_all_pairs() -> None:
@@ -183,26 +213,28 @@ def test_neighbour_scores_against_all_pairs() -> None:
         return np.sort(np.linalg.norm(a[:, None] - a[None], axis=2), axis=1)[:, k]
 
     between = np.linalg.norm(x[:, None] - y[None], axis=2)
-    found = neighbour_scores(x, y, k)
-    in_real, in_generated = between <= radii(y)[None], between <= radii(x)[:, None]
-    assert found.precision == pytest.approx(in_real.any(axis=1).mean())
-    assert found.recall == pytest.approx(in_generated.any(axis=0).mean())
-    assert found.density == pytest.approx(in_real.sum() / (k * 120))
-    assert found.coverage == pytest.approx(in_real.any(axis=0).mean())
+    scores = neighbour_scores(x, y, k)
+    in_real = between <= radii(y)[None]
+    in_generated = between <= radii(x)[:, None]
+    assert scores.precision == pytest.approx(in_real.any(axis=1).mean())
+    assert scores.recall == pytest.approx(in_generated.any(axis=0).mean())
+    assert scores.density == pytest.approx(in_real.sum() / (k * 120))
+    assert scores.coverage == pytest.approx(in_real.any(axis=0).mean())
     assert neighbour_scores(x, x, k).precision == 1
     assert neighbour_scores(x + 100, x, k) == NeighbourScores(0.0, 0.0, 0.0, 0.0)
 
 
-def test_copies_are_found() -> None:
+def test_copies_are_detected() -> None:
     rng = np.random.default_rng(4)
     train, held_out, fresh = (rng.normal(size=(n, 6)) for n in (300, 200, 200))
     copies = fresh.copy()
     copies[:50] = train[:50] + 1e-3
-    honest, copied = memorisation(fresh, train, held_out), memorisation(copies, train, held_out)
+    honest = memorisation(fresh, train, held_out)
+    copied = memorisation(copies, train, held_out)
     assert abs(honest.share - honest.by_chance) < 4.5 * (0.5 / 200) ** 0.5
     assert copied.share > honest.share + 0.1
     assert all(i == j for i, j in copied.pairs)
-    twice = np.concatenate([train, train[:50]])  # what is there twice is copied first
+    twice = np.concatenate([train, train[:50]])  # duplicates are copied first
     assert memorisation(copies, twice, held_out).share == pytest.approx(copied.share, abs=0.02)
     exact_copies = memorisation(train[:50].copy(), twice, held_out)
     assert exact_copies.share == 1
@@ -211,10 +243,11 @@ def test_copies_are_found() -> None:
 
 
 def test_sliced_wasserstein_of_a_shift_is_known() -> None:
-    """A shift by m moves every projection by u.m, whose mean square over directions is |m|^2 / d; sizes need not agree.
+    """A shift by m moves every projection by u.m, whose mean square over directions is |m|^2 / d.
 
-    (u.m)^2 has a relative standard deviation of sqrt(2 (d - 1) / (d + 2)) = 1.07 over directions, so the root of the mean over 500 has
-    0.024; 4.5 of these are 0.11. Different samples add what they differ by.
+    (u.m)^2 has a relative standard deviation of sqrt(2 (d - 1) / (d + 2)) = 1.07 over directions, so that of
+    the root of the mean over 500 is 0.024; 4.5 times this is 0.11. Sizes may differ. Different samples have a
+    greater tolerance.
     """
     rng = np.random.default_rng(5)
     x = rng.normal(size=(2000, 5))
@@ -234,7 +267,7 @@ def test_bad_features_are_refused_by_every_distance() -> None:
             distance(good, np.zeros((5, 3)))
         with pytest.raises(UserError, match="at least"):
             distance(good, np.zeros((1, 2)))
-    assert frechet_distance(moments(good), moments(good)) == 0  # images that are all the same
+    assert frechet_distance(moments(good), moments(good)) == 0  # all images are the same
 
 
 def exact(mixture: GaussianMixture) -> Any:
@@ -249,9 +282,13 @@ def test_the_risk_on_noisy_images_is_that_on_clean_ones(mixture: GaussianMixture
     x = mixture.sample(n, torch.Generator().manual_seed(2)).float().reshape(n, 1, 2, 2)
     s = torch.rand(n, generator=torch.Generator().manual_seed(3)) * 0.8
     y = x + s[:, None, None, None] * torch.randn(x.shape, generator=torch.Generator().manual_seed(4))
-    biased = lambda noisy, sigma: 0.9 * exact(mixture)(noisy, sigma)  # noqa: E731  any denoiser, not only the best
+
+    def biased(noisy: Tensor, sigma: Tensor) -> Any:  # it holds for any denoiser, not only for the best
+        return 0.9 * exact(mixture)(noisy, sigma)
+
     levels = [0.3, 0.7, 2.0]
-    clean, noisy = denoising_risk(biased, x.numpy(), levels), noisy_risk(biased, y.numpy(), s.numpy(), [0.0001, *levels])
+    clean = denoising_risk(biased, x.numpy(), levels)
+    noisy = noisy_risk(biased, y.numpy(), s.numpy(), [0.0001, *levels])
     assert noisy.levels == levels
     for number in range(3):
         error = math.hypot(clean.standard_error[number], noisy.standard_error[number])
@@ -263,7 +300,7 @@ def test_the_risk_on_noisy_images_is_that_on_clean_ones(mixture: GaussianMixture
         noisy_risk(biased, y.numpy(), np.full(n, np.nan), levels)
 
 
-def test_the_likelihood_of_a_mixture_is_its_own(mixture: GaussianMixture) -> None:
+def test_the_likelihood_of_a_mixture_is_that_of_its_density(mixture: GaussianMixture) -> None:
     """Within 0.01 bits per dimension, by the risk (an average) and by the flow (each image)."""
     n = 4000
     x = mixture.sample(n, torch.Generator().manual_seed(5)).float()
@@ -275,13 +312,15 @@ def test_the_likelihood_of_a_mixture_is_its_own(mixture: GaussianMixture) -> Non
     many = mixture.sample(50_000, torch.Generator().manual_seed(6))
     expected = float(-mixture.log_density(many.double(), every).mean() / (4 * math.log(2)))
     assert bits_from_risk(levels, risk, variance) == pytest.approx(expected, abs=0.01)
-    found = bits_by_flow(exact(mixture), x[:64].reshape(64, 1, 2, 2).numpy(), variance=variance)
-    np.testing.assert_allclose(found, true[:64].numpy(), atol=0.08)  # the noise of the lowest level moves images in the tails
-    assert float(found.mean()) == pytest.approx(float(true[:64].mean()), abs=0.01)
+    bits = bits_by_flow(exact(mixture), x[:64].reshape(64, 1, 2, 2).numpy(), variance=variance)
+    # The noise of the lowest level moves images in the tails.
+    np.testing.assert_allclose(bits, true[:64].numpy(), atol=0.08)
+    assert float(bits.mean()) == pytest.approx(float(true[:64].mean()), abs=0.01)
     estimated = bits_by_flow(exact(mixture), x[:64].reshape(64, 1, 2, 2).numpy(), variance=variance, probes=8)
     assert float(estimated.mean()) == pytest.approx(float(true[:64].mean()), abs=0.1)
     assert bits_in_raw_units(1.0, 127.5) == pytest.approx(1 + math.log2(127.5))
-    short = np.geomspace(0.5, 80, 65)  # a normal law of variance 1, in nats, blurred by the lowest level
+    # A normal distribution of variance 1, blurred by the lowest level, in nats.
+    short = np.geomspace(0.5, 80, 65)
     nats = bits_from_risk(short.tolist(), (1 / (1 + short**-2.0)).tolist(), 1.0) * math.log(2)
     assert nats == pytest.approx(0.5 * math.log(2 * math.pi * math.e * (1 + 0.5**2)), abs=1e-6)
     with pytest.raises(UserError, match="at least 8"):

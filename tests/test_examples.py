@@ -30,9 +30,11 @@ def test_the_example_learns(name: str) -> None:
     for level in (0.3, 1.0):
         sigma = torch.full((len(clean),), level)
         with torch.no_grad():
-            found = denoise(clean + level * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1)), sigma)
+            estimate = denoise(
+                clean + level * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1)), sigma
+            )
         # The digits' mean removes all but their variance, 0.29; a network that learnt nothing does no better than level^2.
-        assert float((found - clean).square().mean()) < 0.6 * min(level**2, 0.29)
+        assert float((estimate - clean).square().mean()) < 0.6 * min(level**2, 0.29)
 
 
 def test_the_plain_loop_fits_on_a_page() -> None:

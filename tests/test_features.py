@@ -1,4 +1,4 @@
-"""Features that are kept, features without labels, the noise that was learned, and what `evaluate` says of it all."""
+"""Saved features, features without labels, learned noise, and the record and output of `evaluate`."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,11 @@ from noiseworth.data.dataset import open_dataset
 from noiseworth.errors import UserError
 from noiseworth.evaluate.distances import distances
 from noiseworth.evaluate.feature_files import load_features
+from noiseworth.evaluate.feature_registry import train_features
 from noiseworth.evaluate.features import PixelFeatures, train_rotations
-from noiseworth.evaluate.leak import leaked_noise
+from noiseworth.evaluate.learned_noise import learned_noise
 from noiseworth.evaluate.pca import principal_components
-from noiseworth.experiments.evaluation import evaluate
-from noiseworth.experiments.features import train_features
+from noiseworth.runs.evaluation import run_evaluation
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 
@@ -34,45 +34,45 @@ def few(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "run"
-    run_training(TrainConfig(data=str(few), out=str(out), n_images=1280, batch=64), quiet=True)
+    run_training(TrainConfig(data=str(few), out=str(out), n_images=1280, batch=64))
     return out
 
 
 @pytest.mark.parametrize("kind", ["classifier", "rotations", "pca"])
-def test_features_are_kept_exactly(kind: str, few: Path, digits: Path, tmp_path: Path) -> None:
-    told = train_features(few, tmp_path / "f", kind=kind, held_out=digits / "held-out")
+def test_features_are_saved_exactly(kind: str, few: Path, digits: Path, tmp_path: Path) -> None:
+    record = train_features(few, tmp_path / "f", kind=kind, held_out=digits / "held-out")
     data = open_dataset(few)
     images = data.read(np.arange(50))
     loaded = load_features(tmp_path / "f", data.shape)
-    assert loaded.describe() == told
-    assert told.name == kind
+    assert loaded.describe() == record
+    assert record.name == kind
     again = train_features(few, tmp_path / "g", kind=kind, held_out=digits / "held-out")
-    assert again == told  # the same data give the same features
+    assert again == record  # the same data give the same features
     np.testing.assert_array_equal(loaded(images), load_features(tmp_path / "g", data.shape)(images))
-    assert loaded(images).shape == (50, told.dimension)
+    assert loaded(images).shape == (50, record.dimension)
     if kind != "pca":
-        assert told.accuracy is not None
-        assert told.accuracy > (0.8 if kind == "classifier" else 0.6)
+        assert record.accuracy is not None
+        assert record.accuracy > (0.8 if kind == "classifier" else 0.6)
 
 
 def test_damaged_and_foreign_features_are_refused(few: Path, tmp_path: Path) -> None:
-    place = tmp_path / "f"
-    train_features(few, place, kind="pca")
+    folder = tmp_path / "f"
+    train_features(few, folder, kind="pca")
     with pytest.raises(UserError, match=r"images of shape \(1, 8, 8\), these have \(3, 8, 8\)"):
-        load_features(place, (3, 8, 8))
-    weights = (place / "weights.safetensors").read_bytes()
-    (place / "weights.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+        load_features(folder, (3, 8, 8))
+    weights = (folder / "weights.safetensors").read_bytes()
+    (folder / "weights.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
     with pytest.raises(UserError, match="SHA-256 differs"):
-        load_features(place, (1, 8, 8))
-    (place / "features.json").write_text("{")
+        load_features(folder, (1, 8, 8))
+    (folder / "features.json").write_text("{")
     with pytest.raises(UserError, match="damaged features"):
-        load_features(place, (1, 8, 8))
+        load_features(folder, (1, 8, 8))
     with pytest.raises(UserError, match="no features there"):
         load_features(tmp_path / "nowhere", (1, 8, 8))
     with pytest.raises(UserError, match="must be one of auto, classifier, rotations, pca"):
         train_features(few, tmp_path / "x", kind="pixels")
     with pytest.raises(UserError, match="exists already"):
-        train_features(few, place, kind="pca")
+        train_features(few, folder, kind="pca")
 
 
 def test_principal_components_are_those_of_the_covariance() -> None:
@@ -88,39 +88,43 @@ def test_principal_components_are_those_of_the_covariance() -> None:
         train_rotations(np.ones((5, 1, 4, 8), np.float32))
 
 
-def test_the_noise_that_was_learned_is_measured() -> None:
+def test_learned_noise_is_measured() -> None:
     """Images with detail, in independent halves; of 40 repeats at nominal 95% at least 31 hold the truth."""
     held = {0.0: 0, 0.05: 0, 0.2: 0}
     for seed in range(40):
         rng = np.random.default_rng(seed)
         real, made = (
-            (rng.uniform(0.2, 1, (300, 1, 1, 1)) * 0.1 * rng.normal(size=(300, 1, 16, 16))).astype(np.float32) for _ in range(2)
+            (rng.uniform(0.2, 1, (300, 1, 1, 1)) * 0.1 * rng.normal(size=(300, 1, 16, 16))).astype(np.float32)
+            for _ in range(2)
         )
         noise = rng.normal(size=made.shape).astype(np.float32)
         for sigma in held:
-            found = leaked_noise(made + np.float32(sigma) * noise, real)
-            assert found.low < found.value < found.high
-            held[sigma] += found.low <= sigma <= found.high
+            estimate = learned_noise(made + np.float32(sigma) * noise, real)
+            assert estimate.low < estimate.value < estimate.high
+            held[sigma] += estimate.low <= sigma <= estimate.high
     assert min(held.values()) >= 31
-    smoother = leaked_noise(real, made + np.float32(0.2) * noise)
+    smoother = learned_noise(real, made + np.float32(0.2) * noise)
     assert smoother.high < 0
     assert smoother.value == pytest.approx(-0.2, abs=0.01)
     with pytest.raises(UserError, match="at least 3x3"):
-        leaked_noise(np.zeros((2, 1, 2, 2), np.float32), np.zeros((2, 1, 2, 2), np.float32))
+        learned_noise(np.zeros((2, 1, 2, 2), np.float32), np.zeros((2, 1, 2, 2), np.float32))
     with pytest.raises(UserError, match="at least 2 images"):
-        leaked_noise(np.zeros((1, 1, 4, 4), np.float32), np.zeros((2, 1, 4, 4), np.float32))
+        learned_noise(np.zeros((1, 1, 4, 4), np.float32), np.zeros((2, 1, 4, 4), np.float32))
 
 
-def test_one_record_says_it_all() -> None:
-    """Also where nothing can be told apart; images are taken at random where not all are, as data sets are often sorted by class."""
+def test_one_record_has_every_distance() -> None:
+    """Also for images of one distribution. Where not all images are compared, they are taken at random.
+
+    Data sets are often sorted by class.
+    """
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        found = distances(rng.normal(size=(300, 6)), rng.normal(size=(400, 6)))
-        assert found.frechet_low < found.frechet_limit < found.frechet_high
-        assert found.kernel_low < found.kernel < found.kernel_high
-        assert found.compared == 300
-        assert found.precision > 0.8
-        assert found.coverage > 0.9
+        record = distances(rng.normal(size=(300, 6)), rng.normal(size=(400, 6)))
+        assert record.frechet_low < record.frechet_limit < record.frechet_high
+        assert record.kernel_low < record.kernel < record.kernel_high
+        assert record.compared == 300
+        assert record.precision > 0.8
+        assert record.coverage > 0.9
     assert (
         "more than half of the Frechet distance is the bias"
         in distances(rng.normal(size=(40, 30)), rng.normal(size=(900, 30))).warnings[0]
@@ -133,42 +137,64 @@ def test_one_record_says_it_all() -> None:
 def test_wide_principal_components_are_those_of_the_images_products() -> None:
     wide = RNG.normal(size=(60, 3, 40, 40)).astype(np.float32)  # 4,800 dimensions
     pca = principal_components(wide, 10)
-    _, values, rows = np.linalg.svd(wide.reshape(60, -1) - wide.reshape(60, -1).mean(axis=0), full_matrices=False)
+    _, values, rows = np.linalg.svd(
+        wide.reshape(60, -1) - wide.reshape(60, -1).mean(axis=0), full_matrices=False
+    )
     np.testing.assert_allclose(np.abs((pca.components * rows[:10]).sum(axis=1)), 1, atol=1e-5)
     assert pca.scale == pytest.approx((values[:10] ** 2 / 59).mean() ** 0.5, rel=1e-5)
 
 
-def test_evaluate_reads_kept_features_and_noisy_held_out_images(run: Path, few: Path, digits: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "features"
-    assert main(["features", "train", str(few), str(kept), "--kind", "pca"]) == 0
+def test_evaluate_reads_saved_features_and_noisy_held_out_images(
+    run: Path, few: Path, digits: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "features"
+    assert main(["features", "train", str(few), str(saved), "--kind", "pca"]) == 0
     mix(digits / "held-out", tmp_path / "noisy", clean=0, noisy=[(0.3, 200)], seed=0)
-    clean = evaluate(run, few, held_out=digits / "held-out", features=str(kept), n=64, steps=4, bits=True, quiet=True)
-    noisy = evaluate(run, few, held_out=tmp_path / "noisy", features=str(kept), n=64, steps=4, quiet=True)
+    clean = run_evaluation(
+        run, few, held_out=digits / "held-out", features=str(saved), n=64, steps=4, bits=True
+    )
+    noisy = run_evaluation(run, few, held_out=tmp_path / "noisy", features=str(saved), n=64, steps=4)
     assert clean.features == noisy.features
     assert clean.features.name == "pca"
     assert clean.risk is not None
     assert noisy.risk is not None
     assert noisy.risk_on_noisy
     assert noisy.risk.levels == [level for level in clean.risk.levels if level > 0.31]
-    by_level = dict(zip(clean.risk.levels, zip(clean.risk.risk, clean.risk.standard_error, strict=True), strict=True))
+    by_level = dict(
+        zip(clean.risk.levels, zip(clean.risk.risk, clean.risk.standard_error, strict=True), strict=True)
+    )
     for level, risk, error in zip(noisy.risk.levels, noisy.risk.risk, noisy.risk.standard_error, strict=True):
         expected, own = by_level[level]
         assert abs(risk - expected) < 4.5 * (error**2 + own**2) ** 0.5
-    # Hardly trained, the denoiser is by its preconditioning that of a normal law with the variance of all pixels together.
+    # Hardly trained, the denoiser is, by its preconditioning, that of a normal distribution with the variance
+    # of all pixels.
     assert clean.bits is not None
     data = open_dataset(digits / "held-out")
     spread = data.read_raw(np.arange(len(data))).var(dtype=np.float64) + 1 / 12
     assert clean.bits == pytest.approx(0.5 * np.log2(2 * np.pi * np.e * spread), abs=0.2)
     with pytest.raises(UserError, match="--bits: needs a run, and held-out clean images"):
-        evaluate(run, few, held_out=tmp_path / "noisy", features=str(kept), n=64, bits=True, quiet=True)
+        run_evaluation(run, few, held_out=tmp_path / "noisy", features=str(saved), n=64, bits=True)
     with pytest.raises(UserError, match="serve to measure the risk of a run alone"):
-        evaluate(few, few, held_out=tmp_path / "noisy", features=str(kept), quiet=True)
+        run_evaluation(few, few, held_out=tmp_path / "noisy", features=str(saved))
     assert clean.distances is not None
     assert clean.distances.copied is not None
 
 
-def test_the_command_prints_every_number(run: Path, few: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["evaluate", str(run), "--against", str(few), "--held-out", str(digits / "held-out"), "--n", "64", "--steps", "4"]
+def test_the_command_prints_every_number(
+    run: Path, few: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "evaluate",
+        str(run),
+        "--against",
+        str(few),
+        "--held-out",
+        str(digits / "held-out"),
+        "--n",
+        "64",
+        "--steps",
+        "4",
+    ]
     assert main([*words, "--features", "pixels"]) == 0
     captured = capsys.readouterr()
     for name in (
@@ -189,7 +215,7 @@ def test_the_command_prints_every_number(run: Path, few: Path, digits: Path, cap
     assert "nowhere: no features there" in capsys.readouterr().err
 
 
-def test_pixels_have_nothing_to_keep() -> None:
+def test_pixel_features_have_nothing_to_save() -> None:
     from noiseworth.evaluate.feature_files import save_features
 
     with pytest.raises(UserError, match="nothing to save"):

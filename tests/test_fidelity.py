@@ -1,5 +1,8 @@
-"""Features of torch-fidelity's networks. The package brings gigabytes of torchvision, so that here a small module stands in for it;
-`bench/evaluation.py` does the same with the real one."""
+"""Features of torch-fidelity's networks.
+
+The package needs torchvision, of several gigabytes, so that a small module replaces it in these tests.
+`bench/evaluation.py` tests the real package.
+"""
 
 import hashlib
 import sys
@@ -14,10 +17,11 @@ from torch import Tensor, nn
 
 from noiseworth.cli import main
 from noiseworth.data.dataset import open_dataset
-from noiseworth.data.pictures import grid_png
+from noiseworth.data.image_grid import grid_png
 from noiseworth.errors import UserError
 from noiseworth.evaluate.fidelity import INCEPTION, FidelityFeatures, as_bytes, inception_score
-from noiseworth.experiments.evaluation import evaluate
+from noiseworth.runs.config import EvaluationConfig
+from noiseworth.runs.evaluation import evaluate, run_evaluation
 
 
 class _Network(nn.Module):
@@ -41,7 +45,9 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.write_bytes(b"weights")
     seen: dict[str, Any] = {}
 
-    def create(name: str, layers: list[str], *, cuda: bool, feature_extractor_weights_path: str, verbose: bool) -> nn.Module:
+    def create(
+        name: str, layers: list[str], *, cuda: bool, feature_extractor_weights_path: str, verbose: bool
+    ) -> nn.Module:
         assert feature_extractor_weights_path == str(file), "nothing may be downloaded"
         seen["name"] = name
         return _Network(layers)
@@ -67,8 +73,10 @@ def test_the_score_is_that_of_its_definition() -> None:
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert mean == pytest.approx(np.exp((p * np.log(p / p.mean(0))).sum(1).mean()), rel=1e-12)
     assert spread == 0
-    sure = np.eye(5)[np.arange(500) % 5] * 60  # five classes, equally often, without doubt: the most there is
-    assert inception_score(sure, splits=1)[0] == pytest.approx(5, rel=1e-9)
+    certain = (
+        np.eye(5)[np.arange(500) % 5] * 60
+    )  # five classes, equally often, with certainty: the greatest score
+    assert inception_score(certain, splits=1)[0] == pytest.approx(5, rel=1e-9)
     assert inception_score(np.zeros((50, 3)))[0] == pytest.approx(1, abs=1e-12)
     with pytest.raises(UserError, match="at least as many images"):
         inception_score(logits[:5])
@@ -79,16 +87,18 @@ def test_weights_must_be_the_published_ones(weights: Path) -> None:
         FidelityFeatures(INCEPTION, weights)
     digest = hashlib.sha256(b"weights").hexdigest()
     features = FidelityFeatures(INCEPTION, weights, sha256=digest)
-    told = features.describe()
-    assert told.sha256 == digest
-    assert told.inception
+    record = features.describe()
+    assert record.sha256 == digest
+    assert record.inception
     with pytest.raises(UserError, match="5 channels"):
         features(np.zeros((2, 5, 8, 8), np.float32))
 
 
-def test_missing_weights_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    with pytest.raises(UserError, match=r"no weights of inception-v3-compat there.*download https://.*--weights"):
+    with pytest.raises(
+        UserError, match=r"no weights of inception-v3-compat there.*download https://.*--weights"
+    ):
         FidelityFeatures()
     with pytest.raises(UserError, match=r"no weights of dinov2-vit-s-14 there"):
         FidelityFeatures("dinov2-vit-s-14")
@@ -96,27 +106,30 @@ def test_missing_weights_are_asked_for(tmp_path: Path, monkeypatch: pytest.Monke
         FidelityFeatures("resnet")
 
 
-def test_evaluation_says_fid_where_it_is_one(weights: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_in_inceptions_features_is_called_fid(
+    weights: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     digest = hashlib.sha256(b"weights").hexdigest()
     held = open_dataset(digits / "held-out")
     np.savez(tmp_path / "made.npz", images=held.read_raw(np.arange(200)))
-    found = evaluate(tmp_path / "made.npz", digits / "train", features=FidelityFeatures(weights=weights, sha256=digest), quiet=True)
-    assert found.features.inception
-    assert found.n_generated == 200
-    assert found.distances is not None
-    assert found.distances.inception_score is not None
-    assert found.distances.inception_score > 1
+    config = EvaluationConfig(tmp_path / "made.npz", digits / "train")
+    record = evaluate(config, FidelityFeatures(weights=weights, sha256=digest))
+    assert record.features.inception
+    assert record.n_generated == 200
+    assert record.distances is not None
+    assert record.distances.inception_score is not None
+    assert record.distances.inception_score > 1
     from noiseworth.report.evaluation import evaluation_table
 
-    assert "FID and KID" in evaluation_table(found)
-    assert "Inception score" in evaluation_table(found)
-    assert main(["evaluate", str(digits / "held-out"), "--against", str(digits / "train"), "--features", "inception",
-                 "--weights", str(weights)]) == 2  # fmt: skip
+    assert "FID and KID" in evaluation_table(record)
+    assert "Inception score" in evaluation_table(record)
+    words = ["evaluate", str(digits / "held-out"), "--against", str(digits / "train")]
+    assert main([*words, "--features", "inception", "--weights", str(weights)]) == 2
     assert "not the weights of" in capsys.readouterr().err
 
 
-def test_a_folder_of_pictures_is_measured_as_it_would_be_packed(digits: Path, tmp_path: Path) -> None:
-    """Whole numbers span their type, whatever the reference's units; a page shows it."""
+def test_a_folder_of_image_files_is_measured_as_if_packed(digits: Path, tmp_path: Path) -> None:
+    """Integers span the range of their type, whatever the units of the reference. Also writes a page."""
     from PIL import Image
 
     held = open_dataset(digits / "held-out")
@@ -124,13 +137,14 @@ def test_a_folder_of_pictures_is_measured_as_it_would_be_packed(digits: Path, tm
     for i, image in enumerate(images):
         (tmp_path / "made").mkdir(exist_ok=True)
         Image.fromarray(as_bytes(image)[0]).save(tmp_path / "made" / f"{i:03d}.png")
-    np.savez(tmp_path / "same.npz", images=held.read_raw(np.arange(100)))  # float32, in the reference's raw units
-    kind = {"features": "pca", "quiet": True}
-    folder = evaluate(tmp_path / "made", digits / "train", **kind)  # type: ignore[arg-type]
-    array = evaluate(tmp_path / "same.npz", digits / "train", **kind)  # type: ignore[arg-type]
-    assert folder.frechet_distance == pytest.approx(array.frechet_distance, rel=1e-3)  # 8 bits round 1/510 away
-    assert main(["evaluate", str(tmp_path / "made"), "--against", str(digits / "train"), "--features", "pca",
-                 "--page", str(tmp_path / "e.html")]) == 0  # fmt: skip
+    # float32, in the raw units of the reference.
+    np.savez(tmp_path / "same.npz", images=held.read_raw(np.arange(100)))
+    folder = run_evaluation(tmp_path / "made", digits / "train", features="pca")
+    array = run_evaluation(tmp_path / "same.npz", digits / "train", features="pca")
+    # 8 bits have a rounding error of 1/510.
+    assert folder.frechet_distance == pytest.approx(array.frechet_distance, rel=1e-3)
+    words = ["evaluate", str(tmp_path / "made"), "--against", str(digits / "train"), "--features", "pca"]
+    assert main([*words, "--page", str(tmp_path / "e.html")]) == 0
     page = (tmp_path / "e.html").read_text()
     assert folder.reference in page
     assert "data:image/png;base64" in page
@@ -138,10 +152,17 @@ def test_a_folder_of_pictures_is_measured_as_it_would_be_packed(digits: Path, tm
 
 
 @pytest.mark.parametrize("fault", ["constant", "one", "shape", "nan", "weights"])
-def test_bad_input_is_one_line(fault: str, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(
+    fault: str, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     held = open_dataset(digits / "held-out").read_raw(np.arange(50))
-    words = {"constant": "all 50 generated images are the same", "one": "at least 2 images of each kind", "shape": "cannot be compared",
-             "nan": "image 3: has NaN or infinite pixels", "weights": "nothing is downloaded behind your back"}  # fmt: skip
+    messages = {
+        "constant": "all 50 generated images are the same",
+        "one": "at least 2 images of each kind",
+        "shape": "cannot be compared",
+        "nan": "image 3: has NaN or infinite pixels",
+        "weights": "nothing is downloaded behind your back",
+    }
     if fault == "constant":
         held[:] = held[0]
     elif fault == "one":
@@ -157,11 +178,11 @@ def test_bad_input_is_one_line(fault: str, digits: Path, tmp_path: Path, capsys:
     assert main(["evaluate", str(tmp_path / "made.npy"), "--against", str(digits / "train"), *features]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert words[fault] in error
+    assert messages[fault] in error
 
 
 def test_the_reference_is_computed_once(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from noiseworth.experiments import features as module
+    from noiseworth.evaluate import feature_registry as module
 
     held = open_dataset(digits / "held-out")
     extract = module.make_features("pca", held, None)

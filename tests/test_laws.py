@@ -1,4 +1,4 @@
-"""Prices and laws: against the published table, against laws whose truth is known, and against bad input."""
+"""Prices and laws: against the published table, against data from known laws, and against bad input."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,8 @@ DESIGN: Design = [
 
 def synthetic(noise: float, seed: int, design: Design = DESIGN) -> Observations:
     """Quality 1.5 + 0.6 (n_eff / 10,000)^-0.7, times log-normal noise."""
-    rng, rows = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    rows = []
     for c, n, s in design:
         effective = (c + (n * RATES[s] if n else 0.0)) / 10_000
         rows.append((c, n, s, (1.5 + 0.6 * effective**-0.7) * float(np.exp(noise * rng.standard_normal()))))
@@ -34,32 +35,36 @@ def synthetic(noise: float, seed: int, design: Design = DESIGN) -> Observations:
 
 
 def two_powers() -> Observations:
-    """Quality with a gentle power of images that forgive noise, and a steep one of images that do not; without scatter."""
+    """Quality of two currencies: coarse (small exponent, high worth of noise) and fine; without scatter."""
     rows = []
     for c, n, s in DESIGN:
-        coarse, fine = ((c + n / (1 + (s / t) ** q if n else 1)) / 10_000 for t, q in ((0.5, 2.0), (0.1, 3.0)))
+        coarse, fine = (
+            (c + n / (1 + (s / t) ** q if n else 1)) / 10_000 for t, q in ((0.5, 2.0), (0.1, 3.0))
+        )
         rows.append((c, n, s, 1.0 + 0.3 * coarse**-0.4 + 0.05 * fine**-1.2))
     return from_rows(rows)
 
 
 @pytest.mark.parametrize("name", ["celeba_hq_64", "imagenet_64"])
 def test_inequalities_reproduce_the_published_intervals(name: str) -> None:
-    facts = json.loads((Path(__file__).parent.parent / "src/noiseworth/laws/published.json").read_text(encoding="utf-8"))
-    for found in price_intervals(published(name)):
-        low, high = facts["published_price_intervals"][str(found.sigma)][name]
-        assert found.high is not None
-        assert (found.low, found.high) == pytest.approx((low, high), abs=0.005)
-        assert not found.contradictory
+    facts = json.loads(
+        (Path(__file__).parent.parent / "src/noiseworth/laws/published.json").read_text(encoding="utf-8")
+    )
+    for interval in price_intervals(published(name)):
+        low, high = facts["published_price_intervals"][str(interval.sigma)][name]
+        assert interval.high is not None
+        assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.005)
+        assert not interval.contradictory
 
 
 def test_inequalities_contradict_the_published_prices_of_cifar10() -> None:
-    found = {p.sigma: (p.low, p.high) for p in price_intervals(published("cifar10"))}
-    assert found[0.05] == pytest.approx((7 / 6, 1.25))
-    assert found[0.1] == pytest.approx((1.75, 2.25))  # published: 1.25 to 1.5
-    assert found[0.2] == pytest.approx((3.5, 4.5))  # published: 1.5 to 1.75
+    intervals = {p.sigma: (p.low, p.high) for p in price_intervals(published("cifar10"))}
+    assert intervals[0.05] == pytest.approx((7 / 6, 1.25))
+    assert intervals[0.1] == pytest.approx((1.75, 2.25))  # published: 1.25 to 1.5
+    assert intervals[0.2] == pytest.approx((3.5, 4.5))  # published: 1.5 to 1.75
 
 
-def test_near_ties_say_nothing_and_contradictions_are_seen() -> None:
+def test_near_ties_give_no_bound_and_contradictions_are_detected() -> None:
     rows = [(100.0, 0.0, 0.0, 2.0), (50.0, 0.0, 0.0, 3.0), (20.0, 80.0, 0.1, 1.99), (20.0, 100.0, 0.1, 3.5)]
     (strict,) = price_intervals(from_rows(rows))
     assert strict.low == pytest.approx(100 / 30)  # 3.5 is worse than 50 clean ones
@@ -80,13 +85,13 @@ def test_a_law_without_noise_is_recovered() -> None:
 
 
 def test_two_currencies_are_recovered() -> None:
-    """The truth has two powers with different rates: the law of two predicts it, the law of one cannot."""
+    """Data with two powers and different rates: two currencies predict them, one currency cannot."""
     o = two_powers()
     one, two = (np.abs(fit_law(o, name).predict(o) / o.quality - 1).max() for name in ("one", "two"))
     assert two < 0.01 < one
 
 
-def test_one_outlier_does_little() -> None:
+def test_one_outlier_changes_little() -> None:
     o = synthetic(0.01, 1)
     bad = o.quality.copy()
     bad[9] *= 1.5
@@ -95,18 +100,22 @@ def test_one_outlier_does_little() -> None:
 
 
 def test_intervals_cover() -> None:
-    """Of 60 repeats at nominal 95% at least 81% hold the truth, five binomial standard errors below; `bench/published.py` has 200."""
-    hits, repeats = np.zeros(4), 60
+    """Of 60 repeats at nominal 95% at least 81% hold the truth, five binomial standard errors below.
+
+    `bench/published.py` has 200 repeats.
+    """
+    hits = np.zeros(4)
+    repeats = 60
     for seed in range(repeats):
         law = fit_law(synthetic(0.02, 100 + seed))
         _, low, high = law.exponent()
         inside = [(a <= r <= b) for (a, b), r in zip(law.rate_intervals(), RATES.values(), strict=True)]
         hits += np.array([low <= 0.7 <= high, *inside], dtype=float)
     assert (hits / repeats >= 0.81).all()
-    assert hits.sum() / repeats / 4 < 1  # intervals that always hold are too wide
+    assert hits.sum() / repeats / 4 < 1  # intervals that always hold the truth are too wide
 
 
-def test_designs_that_determine_nothing_are_refused() -> None:
+def test_designs_that_do_not_determine_a_law_are_refused() -> None:
     with pytest.raises(UserError, match="add runs with clean images alone"):
         fit_law(synthetic(0.0, 0, [d for d in DESIGN if d[1] > 0 or d[0] < 500]))
     with pytest.raises(UserError, match=r"noise 0\.4 is too little"):
@@ -118,7 +127,7 @@ def test_designs_that_determine_nothing_are_refused() -> None:
 
 
 def test_published_tables_are_predicted() -> None:
-    """A quick form of `bench/published.py`: five splits of one data set."""
+    """A short form of `bench/published.py`: five splits of one data set."""
     assert float(np.median(held_out_errors(published("cifar10"), "one", splits=5))) < 0.03
 
 
@@ -150,7 +159,9 @@ def test_csv_and_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ("n_clean,n_noisy,sigma,quality\n100,0,0,2\n200,0,0,1\n", "no model was trained on noisy images"),
     ],
 )
-def test_bad_tables_end_in_one_line(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_tables_end_in_one_line(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "t.csv").write_text(text)
     assert main(["fit", str(tmp_path / "t.csv")]) == 2
     error = capsys.readouterr().err
@@ -165,11 +176,11 @@ def test_missing_files_and_names_are_named(capsys: pytest.CaptureFixture[str]) -
     assert "there are cifar10, celeba_hq_64, imagenet_64" in capsys.readouterr().err
 
 
-# ---- budgets -----------------------------------------------------------------------------------------------------------
+# ---- budgets -----------------------------------------------------------------------------------------------
 
 
-def test_with_one_currency_the_cheaper_worth_is_bought() -> None:
-    """The flip is at `1 / r`; on either side the best purchase is the corner that arithmetic says."""
+def test_with_one_currency_the_images_of_more_worth_per_price_are_bought() -> None:
+    """Below the price ratio `1 / r` the best purchase is all clean, above it as noisy as allowed."""
     o = synthetic(0.0, 0)
     law = fit_law(o)
     rate = float(law.rates()[1])
@@ -177,7 +188,7 @@ def test_with_one_currency_the_cheaper_worth_is_bought() -> None:
         plan = plan_purchase(law, o, Market(ratio, 1.0, 0.2), budget=5000 * ratio)
         assert plan.flip_ratio == pytest.approx(1 / rate, rel=1e-3)
         assert (plan.best.n_noisy > 0) == noisy_is_best
-        if noisy_is_best:  # as many noisy ones as the observed shares allow
+        if noisy_is_best:  # as many noisy images as the observed shares of clean images allow
             share = plan.best.n_clean / (plan.best.n_clean + plan.best.n_noisy)
             assert share == pytest.approx(least_clean_share(o, 1), abs=0.01)
             assert plan.best.quality < plan.all_clean.quality
@@ -187,8 +198,8 @@ def test_with_one_currency_the_cheaper_worth_is_bought() -> None:
         assert spent == pytest.approx(5000 * ratio, rel=0.01)
 
 
-def test_what_is_there_already_changes_what_is_best() -> None:
-    """Marginal worth in two currencies: many noisy images that are there make the next clean one worth more."""
+def test_images_that_are_there_already_change_the_best_purchase() -> None:
+    """Marginal worth in two currencies: the more noisy images are there, the less the next one is worth."""
     o = two_powers()
     law = fit_law(o, "two")
     few, many = (marginal_worth(law, 1000, noisy, 1) for noisy in (0, 9000))
@@ -207,12 +218,12 @@ def test_intervals_of_a_plan_widen_with_the_noise_of_the_data() -> None:
     assert widths[1] > 3 * widths[0]
 
 
-def test_plans_say_when_they_leave_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plans_beyond_the_observations_are_marked_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
     o = synthetic(0.01, 4)
     law = fit_law(o)
     beyond = [plan_purchase(law, o, Market(1.0, 1.0, 0.1), budget).beyond for budget in (50, 5000, 50_000)]
     assert beyond == ["fewer", None, "more"]
-    with pytest.raises(UserError, match=r"noise 0\.3: the law knows 0\.1, 0\.2, 0\.4"):
+    with pytest.raises(UserError, match=r"--sigma 0\.3: the law was fitted to noise 0\.1, 0\.2, 0\.4"):
         plan_purchase(law, o, Market(1.0, 1.0, 0.3), 5000)
     with pytest.raises(UserError, match="no model like that was observed"):
         plan_purchase(law, o, Market(1.0, 1.0, 0.1), 100, have_noisy=90_000)

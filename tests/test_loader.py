@@ -1,4 +1,4 @@
-"""Every image once an epoch, with its own noise, in one order for any number of processes and threads; turning and flipping; the law
+"""Every image once an epoch, with its own noise, in one order for any number of processes and threads; turning and flipping; the sampler
 of pairs with the image first."""
 
 from itertools import product
@@ -15,9 +15,10 @@ from noiseworth.data.augment import Augmentation, augment
 from noiseworth.data.dataset import open_dataset
 from noiseworth.data.loader import Loader
 from noiseworth.data.pack import pack
-from noiseworth.diffusion.by_image import WINDOW, ByImage
-from noiseworth.diffusion.levels import LogNormalLevels
-from noiseworth.diffusion.pairs import PairLaw, Pairs
+from noiseworth.diffusion.noise_distribution import LogNormalLevels
+from noiseworth.diffusion.pair_sampler import PairSampler
+from noiseworth.diffusion.pair_sampler_by_image import WINDOW, PairSamplerByImage
+from noiseworth.diffusion.pairs import Pairs
 from noiseworth.diffusion.worth import PosteriorVariance
 from noiseworth.errors import UserError
 from noiseworth.train.config import TrainConfig
@@ -49,9 +50,14 @@ def test_every_image_comes_once_with_its_sigma_in_one_order(
     sigma = data.draw(st.lists(st.floats(0, 3, width=32), min_size=count, max_size=count))
     folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
     folder.mkdir()
-    images = np.arange(count)[:, None, None, None] * np.ones(shape) + np.arange(int(np.prod(shape))).reshape(shape) / 64
-    np.savez(folder / "x.npz", images=np.ascontiguousarray(images.astype(dtype)), sigma=np.array(sigma, np.float32))
-    pack(str(folder / "x.npz"), folder / "out", value_range=(0.0, 8.0), part_images=part_images)
+    images = (
+        np.arange(count)[:, None, None, None] * np.ones(shape)
+        + np.arange(int(np.prod(shape))).reshape(shape) / 64
+    )
+    np.savez(
+        folder / "x.npz", images=np.ascontiguousarray(images.astype(dtype)), sigma=np.array(sigma, np.float32)
+    )
+    pack(str(folder / "x.npz"), folder / "out", range=(0.0, 8.0), part_images=part_images)
     dataset = open_dataset(folder / "out")
     whole = dataset.read(np.arange(count))
     batch = 4 * batches
@@ -74,7 +80,9 @@ def test_every_image_comes_once_with_its_sigma_in_one_order(
     assert all(order == orders[1, 0] for order in orders.values())
     if by_part:
         parts = dataset.part_of(np.array(orders[1, 0]))
-        assert (np.diff(parts) != 0).sum() == len(dataset.record.parts) - 1  # each part is read from one end to the other
+        assert (np.diff(parts) != 0).sum() == len(
+            dataset.record.parts
+        ) - 1  # each part is read from one end to the other
 
 
 def test_epochs_differ_and_bad_numbers_are_refused(digits: Path) -> None:
@@ -106,22 +114,26 @@ def test_augmentation_moves_whole_pixels(how: Augmentation) -> None:
         augment([torch.zeros(2, 1, 4, 5)], "turns", torch.arange(2), 0)
 
 
-def test_image_first_is_the_same_law() -> None:
+def test_image_first_is_the_same_distribution() -> None:
     """Counts of (level, kind of image) over many windows agree with those of the usual drawing; images come from few parts."""
     generator = torch.Generator().manual_seed(0)
-    s = torch.where(torch.rand(600, generator=generator) < 0.2, 0.0, torch.rand(600, generator=generator).double() * 0.9 + 0.1)
+    s = torch.where(
+        torch.rand(600, generator=generator) < 0.2,
+        0.0,
+        torch.rand(600, generator=generator).double() * 0.9 + 0.1,
+    )
     s = (s * 10).round() / 10
-    law = PairLaw(s, LogNormalLevels(-0.7, 0.8), PosteriorVariance(torch.tensor([1.0, 0.1])))
-    law.set_imputed(torch.arange(0, 600, 3))
-    law.refresh(60_000)
+    sampler = PairSampler(s, LogNormalLevels(-0.7, 0.8), PosteriorVariance(torch.tensor([1.0, 0.1])))
+    sampler.set_imputed(torch.arange(0, 600, 3))
+    sampler.refresh(60_000)
     part = torch.arange(600) // 20
-    by_image = ByImage(law, part)
+    by_image = PairSamplerByImage(sampler, part)
     ids = torch.arange(40)[:, None] * WINDOW + torch.arange(500)  # a bit of each of 40 windows
-    found = by_image.draw(3, ids.flatten())
-    for window in found.index.reshape(40, 500):
+    pairs = by_image.draw(3, ids.flatten())
+    for window in pairs.index.reshape(40, 500):
         assert len(torch.unique(part[window])) <= 4
-    usual = law.draw(4, torch.arange(20_000))
-    edges = law.levels.quantile(torch.linspace(0.1, 0.9, 5).double())
+    usual = sampler.draw(4, torch.arange(20_000))
+    edges = sampler.levels.quantile(torch.linspace(0.1, 0.9, 5).double())
     kind = torch.bucketize(s, torch.tensor([0.0, 0.45], dtype=torch.float64))  # clean, less noisy, more noisy
 
     def cell(pairs: Pairs) -> torch.Tensor:
@@ -130,14 +142,14 @@ def test_image_first_is_the_same_law() -> None:
 
     # Over windows, not single draws, chance decides: the error of a share comes from the 40 windows. Worth changes inside a cell of
     # levels, of which there are 256: 0.002.
-    windows = torch.nn.functional.one_hot(cell(found), 36).double().reshape(40, 500, 36).mean(1)
+    windows = torch.nn.functional.one_hot(cell(pairs), 36).double().reshape(40, 500, 36).mean(1)
     p = torch.bincount(cell(usual), minlength=36).double() / 20_000
     error = (windows.var(dim=0) / 40 + p * (1 - p) / 20_000) ** 0.5
     assert bool(((windows.mean(0) - p).abs() < 4.5 * error + 0.002).all())
-    assert found.weight.mean() == pytest.approx(float(usual.weight.mean()), abs=0.05)
+    assert pairs.weight.mean() == pytest.approx(float(usual.weight.mean()), abs=0.05)
     again = by_image.draw(3, ids.flatten()[123:200])
-    assert torch.equal(again.index, found.index[123:200])
-    assert torch.equal(again.sigma, found.sigma[123:200])
+    assert torch.equal(again.index, pairs.index[123:200])
+    assert torch.equal(again.sigma, pairs.sigma[123:200])
 
 
 def test_training_reads_from_afar(tmp_path: Path, mixed: Path) -> None:
@@ -145,8 +157,10 @@ def test_training_reads_from_afar(tmp_path: Path, mixed: Path) -> None:
     fsspec = pytest.importorskip("fsspec")
     system = fsspec.filesystem("memory")
     system.put(str(mixed), "/bucket/mixed", recursive=True)
-    config = TrainConfig(data="memory://bucket/mixed", out=str(tmp_path / "run"), n_images=1280, batch=64, augment="turns")
-    done = run_training(config, quiet=True)
+    config = TrainConfig(
+        data="memory://bucket/mixed", out=str(tmp_path / "run"), n_images=1280, batch=64, augment="turns"
+    )
+    done = run_training(config)
     assert done.n_images == 1280
-    again = run_training(TrainConfig(**{**config.__dict__, "out": str(tmp_path / "again")}), quiet=True)
+    again = run_training(TrainConfig(**{**config.__dict__, "out": str(tmp_path / "again")}))
     assert again.weights["model.safetensors"] == done.weights["model.safetensors"]

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from noiseworth.diffusion.levels import LogNormalLevels
+from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.objective import ambient_loss, ambient_target, lift
-from noiseworth.diffusion.pairs import PairLaw
+from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.precondition import PreconditionedDenoiser, loss_weight
 from noiseworth.diffusion.worth import PosteriorVariance, worth
 from noiseworth.networks import make_backbone
-from noiseworth.tensors import Stream, normal
+from noiseworth.rng import Stream, normal
 from noiseworth.theory.mixtures import GaussianMixture
 
 N = 200_000
@@ -27,7 +27,9 @@ def _draw(mixture: GaussianMixture, s: float, sigma: float) -> tuple[Tensor, Ten
 
 
 @pytest.mark.parametrize(("s", "sigma"), [(0.0, 0.5), (0.3, 0.4), (0.5, 0.6), (0.5, 1.0), (0.5, 3.0)])
-def test_target_is_unbiased_with_the_stated_variance(mixture: GaussianMixture, s: float, sigma: float) -> None:
+def test_target_is_unbiased_with_the_stated_variance(
+    mixture: GaussianMixture, s: float, sigma: float
+) -> None:
     x_sigma, target = _draw(mixture, s, sigma)
     level = torch.full((N,), sigma).double()
     error = target - mixture.posterior_mean(x_sigma, level)
@@ -59,7 +61,9 @@ def test_worth_is_the_ratio_of_variances() -> None:
     v, s, sigma = 0.04, 0.5, 0.8
     expected = v / (v + s**2 * sigma**2 / (sigma**2 - s**2))
     one = torch.tensor([v, v, v, v]).double()
-    values = worth(torch.tensor([sigma, sigma, 0.5, 0.4]).double(), torch.tensor([s, 0.0, s, s]).double(), one)
+    values = worth(
+        torch.tensor([sigma, sigma, 0.5, 0.4]).double(), torch.tensor([s, 0.0, s, s]).double(), one
+    )
     torch.testing.assert_close(values, torch.tensor([expected, 1.0, 0.0, 0.0]).double())
 
 
@@ -70,7 +74,7 @@ def test_all_clean_equals_the_edm_loss_bit_for_bit() -> None:
     ids = torch.arange(16)
     y, noise = normal(0, Stream.CORRUPT, ids, (1, 8, 8)), normal(0, Stream.NOISE, ids, (1, 8, 8))
     levels, bound = LogNormalLevels(), PosteriorVariance(torch.ones(64))
-    pairs = PairLaw(torch.zeros(16), levels, bound).draw(0, ids)
+    pairs = PairSampler(torch.zeros(16), levels, bound).draw(0, ids)
     sigma = pairs.sigma.float()
     ours = ambient_loss(denoiser, y, torch.zeros(16), sigma, noise, sigma_data)
     # EDM, equation 8 and table 1, written out.
@@ -86,18 +90,22 @@ def test_all_clean_equals_the_edm_loss_bit_for_bit() -> None:
 def test_no_drawn_pair_has_zero_gradient() -> None:
     """Every pair's loss moves the network, also with as many noise levels as images and with no clean image at all."""
     for s in (torch.tensor([0.0] * 10 + [0.5] * 90), torch.linspace(0.2, 0.9, 1000)):
-        law = PairLaw(s, LogNormalLevels(), PosteriorVariance(torch.ones(64)))
-        law.refresh(100_000)
+        sampler = PairSampler(s, LogNormalLevels(), PosteriorVariance(torch.ones(64)))
+        sampler.refresh(100_000)
         ids = torch.arange(256)
-        pairs = law.draw(0, ids)
-        assert (worth(pairs.sigma, law.s[pairs.index], law.v(pairs.sigma)) > 0).all()
+        pairs = sampler.draw(0, ids)
+        assert (worth(pairs.sigma, sampler.s[pairs.index], sampler.v(pairs.sigma)) > 0).all()
         y = normal(0, Stream.CORRUPT, ids, (1, 4, 4))
         output = torch.zeros(256, 1, 4, 4, requires_grad=True)
         noise = normal(0, Stream.NOISE, ids, (1, 4, 4))
-        loss = ambient_loss(lambda x, sigma, out=output: out, y, law.s[pairs.index], pairs.sigma, noise, 0.5)
+        loss = ambient_loss(
+            lambda x, sigma, out=output: out, y, sampler.s[pairs.index], pairs.sigma, noise, 0.5
+        )
         (gradient,) = torch.autograd.grad(loss.weighted.sum(), output)
         # As large as EDM's weight says: the gradient of a pair is 2 weight (D - T) / pixels, and not scaled down by its image's noise.
-        target = ambient_target(y, law.s[pairs.index], pairs.sigma, lift(y, law.s[pairs.index], pairs.sigma, noise))
+        target = ambient_target(
+            y, sampler.s[pairs.index], pairs.sigma, lift(y, sampler.s[pairs.index], pairs.sigma, noise)
+        )
         weight = loss_weight(pairs.sigma, 0.5).float()[:, None, None, None]
         torch.testing.assert_close(gradient, -2 * weight * target / 16)
         assert (gradient.flatten(1).norm(dim=1) > 0).all()
@@ -111,12 +119,16 @@ def test_the_variance_of_the_gradient_follows_worth(mixture: GaussianMixture, s:
     def gradient(noise: float) -> Tensor:
         x_sigma, target = _draw(mixture, noise, sigma)
         output = mixture.posterior_mean(x_sigma, level).requires_grad_()
-        (found,) = torch.autograd.grad((output - target).square().sum(), output)
-        return found.square().mean(1)  # its mean is zero (the test above)
+        (measured,) = torch.autograd.grad((output - target).square().sum(), output)
+        return measured.square().mean(1)  # its mean is zero (the test above)
 
     clean, noisy = gradient(0.0), gradient(s)
     v = mixture.posterior_variance(_draw(mixture, 0.0, sigma)[0], level).mean()
     expected = float(worth(level[:1], torch.tensor([s]).double(), v))
     measured = float(clean.mean() / noisy.mean())
-    error = measured * float((clean.std() / clean.mean()) ** 2 + (noisy.std() / noisy.mean()) ** 2) ** 0.5 / N**0.5
+    error = (
+        measured
+        * float((clean.std() / clean.mean()) ** 2 + (noisy.std() / noisy.mean()) ** 2) ** 0.5
+        / N**0.5
+    )
     assert abs(measured - expected) < 4.5 * error * 1.5  # v, too, is a mean over draws

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from noiseworth.diffusion.levels import LogNormalLevels
-from noiseworth.diffusion.pairs import PairLaw
+from noiseworth.diffusion.noise_distribution import LogNormalLevels
+from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, spectrum, worth
 from noiseworth.errors import UserError
 from noiseworth.theory.mixtures import GaussianMixture
@@ -18,7 +18,7 @@ LEVELS = LogNormalLevels(-0.7, 0.8)
 
 
 def _chi_square(observed: np.ndarray, expected: np.ndarray) -> float:
-    """Standardised chi-square: about N(0, 1) under the law. Cells that expect under 20 draws are put together."""
+    """Standardised chi-square: about N(0, 1) under the sampler. Cells that expect under 20 draws are put together."""
     order = np.argsort(expected)
     observed, expected = observed[order].astype(float), expected[order]
     cells, o, e = [], 0.0, 0.0
@@ -40,30 +40,32 @@ SETS = {
 }
 
 
-def _law(s: torch.Tensor, n_images: int, imputed: torch.Tensor | None = None) -> PairLaw:
-    law = PairLaw(s, LEVELS, PosteriorVariance(torch.tensor([1.0, 0.1])))
+def make_sampler(s: torch.Tensor, n_images: int, imputed: torch.Tensor | None = None) -> PairSampler:
+    sampler = PairSampler(s, LEVELS, PosteriorVariance(torch.tensor([1.0, 0.1])))
     if imputed is not None:
-        law.set_imputed(imputed)
-    law.refresh(n_images)
-    return law
+        sampler.set_imputed(imputed)
+    sampler.refresh(n_images)
+    return sampler
 
 
-def _views(law: PairLaw, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _presentations(sampler: PairSampler, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """c and worth (K, N) of each image at levels, from the formula and the depth of the level's cell."""
-    w = worth(sigma[:, None], law.s[None], law.v(sigma)[:, None])
-    share = (LEVELS.share_below(sigma) - law._low_share) / (1 - law._low_share)
-    depth = law._depth[(share * len(law._depth)).long()]
+    w = worth(sigma[:, None], sampler.s[None], sampler.v(sigma)[:, None])
+    share = (LEVELS.share_below(sigma) - sampler._low_share) / (1 - sampler._low_share)
+    depth = sampler._depth[(share * len(sampler._depth)).long()]
     log_lambda = depth - torch.log(w.amax(1))
     return torch.expm1((log_lambda[:, None] + torch.log(w)).clamp(min=0) / 2), w
 
 
 @pytest.mark.parametrize("n_images", [300, 30_000])
 @pytest.mark.parametrize("s", SETS.values(), ids=SETS.keys())
-def test_images_are_drawn_in_proportion_to_the_views_that_they_deserve(s: torch.Tensor, n_images: int) -> None:
-    law = _law(s, n_images)
-    pairs = law.draw(7, torch.arange(N))
+def test_images_are_drawn_in_proportion_to_the_presentations_that_they_deserve(
+    s: torch.Tensor, n_images: int
+) -> None:
+    sampler = make_sampler(s, n_images)
+    pairs = sampler.draw(7, torch.arange(N))
     assert not pairs.imputed.any()
-    c, w = _views(law, pairs.sigma)
+    c, w = _presentations(sampler, pairs.sigma)
     edges = LEVELS.quantile(torch.arange(1, 12) / 12)
     cell = torch.bucketize(pairs.sigma, edges)
     observed = torch.bincount(cell * len(s) + pairs.index, minlength=12 * len(s)).numpy()
@@ -75,28 +77,37 @@ def test_images_are_drawn_in_proportion_to_the_views_that_they_deserve(s: torch.
 
     assert observed[expected(c) == 0].sum() == 0
     assert abs(_chi_square(observed, expected(c))) < 4.5
-    if len(torch.unique(s)) > 1 and n_images > 300:  # the test has power: images in proportion to their worth are refused
+    if (
+        len(torch.unique(s)) > 1 and n_images > 300
+    ):  # the test has power: images in proportion to their worth are refused
         assert _chi_square(observed, expected(w)) > 8
     # An image counts for what it has told, w / (1 + c) for each view, up to one factor for each level.
     mine, depth = c.gather(1, pairs.index[:, None])[:, 0], w.gather(1, pairs.index[:, None])[:, 0]
     ratio = pairs.weight * (1 + mine) / depth
     mean = (pairs.weight.sum() / N).item()
     assert abs(mean - 1) < 4.5 * pairs.weight.std().item() / N**0.5 + 0.01
-    fine = ((LEVELS.share_below(pairs.sigma) - law._low_share) / (1 - law._low_share) * len(law._scale)).long()
-    same = torch.isclose(ratio, law._scale[fine], rtol=1e-6)
+    fine = (
+        (LEVELS.share_below(pairs.sigma) - sampler._low_share)
+        / (1 - sampler._low_share)
+        * len(sampler._scale)
+    ).long()
+    same = torch.isclose(ratio, sampler._scale[fine], rtol=1e-6)
     assert same.double().mean() > 0.999  # a level on the edge of its cell may round into the next one
 
 
 @pytest.mark.parametrize("s", SETS.values(), ids=SETS.keys())
-def test_no_other_views_would_tell_more(s: torch.Tensor) -> None:
+def test_no_other_presentations_would_tell_more(s: torch.Tensor) -> None:
     """The conditions of Karush, Kuhn and Tucker, which decide for a concave problem: a further view of any image that is drawn tells
     the same, of one that is not no more; and the views sum to the images seen."""
     n_images = 40 * len(s)
-    law = _law(s, n_images)
-    cells = len(law._depth)
-    share = law._low_share + (1 - law._low_share) * (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
+    sampler = make_sampler(s, n_images)
+    cells = len(sampler._depth)
+    share = (
+        sampler._low_share
+        + (1 - sampler._low_share) * (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
+    )
     sigma = LEVELS.quantile(share)
-    c, w = _views(law, sigma * (1 + 1e-12))
+    c, w = _presentations(sampler, sigma * (1 + 1e-12))
     information = (w * c / (1 + c)).sum(1)
     log_sigma = sigma.log()
     density = torch.exp(-0.5 * ((log_sigma - LEVELS.mean) / LEVELS.std) ** 2)[:, None]
@@ -106,15 +117,19 @@ def test_no_other_views_would_tell_more(s: torch.Tensor) -> None:
     mu = float(gain[inner][drawn].median())
     assert (gain[inner][drawn] / mu - 1).abs().max() < 0.06
     assert (gain[inner][~drawn] < 1.06 * mu).all()
-    width = torch.diff(LEVELS.quantile(law._low_share + (1 - law._low_share) * torch.arange(cells + 1) / cells).log())
-    total = float((c.sum(1) * width * law.views)[1:-1].sum())
-    assert abs(total / n_images - 1) < (0.05 if len(torch.unique(s)) < 64 else 0.1)  # of very many levels, bins share a typical worth
+    width = torch.diff(
+        LEVELS.quantile(sampler._low_share + (1 - sampler._low_share) * torch.arange(cells + 1) / cells).log()
+    )
+    total = float((c.sum(1) * width * sampler.presentations)[1:-1].sum())
+    assert abs(total / n_images - 1) < (
+        0.05 if len(torch.unique(s)) < 64 else 0.1
+    )  # of very many levels, bins share a typical worth
 
 
 def test_levels_follow_the_allocation() -> None:
-    law = _law(SETS["two levels"], 3_000)
-    mass = torch.diff(law._cumulative) / law._cumulative[-1]
-    pairs = law.draw(3, torch.arange(N))
+    sampler = make_sampler(SETS["two levels"], 3_000)
+    mass = torch.diff(sampler._cumulative) / sampler._cumulative[-1]
+    pairs = sampler.draw(3, torch.arange(N))
     cell = (LEVELS.share_below(pairs.sigma) * len(mass)).long().clamp(max=len(mass) - 1)
     observed = torch.bincount(cell, minlength=len(mass)) / N
     # Evenly spread: the share of any interval is off by about ln(N) / N, where independent draws would be off by its root.
@@ -123,7 +138,7 @@ def test_levels_follow_the_allocation() -> None:
 
 
 def test_little_training_follows_the_levels_and_the_cleanest_images() -> None:
-    pairs = _law(SETS["two levels"], 1).draw(0, torch.arange(N))
+    pairs = make_sampler(SETS["two levels"], 1).draw(0, torch.arange(N))
     log_sigma = pairs.sigma.log()
     assert abs(float(log_sigma.mean()) - LEVELS.mean) < 0.02
     assert abs(float(log_sigma.std()) - LEVELS.std) < 0.02
@@ -133,21 +148,23 @@ def test_little_training_follows_the_levels_and_the_cleanest_images() -> None:
 
 def test_much_training_follows_the_data() -> None:
     """Levels follow sqrt(p / N_eff) sum sqrt(w): a closed form of the limit."""
-    law = _law(SETS["two levels"], 10**9)
-    sigma = law.draw(0, torch.arange(N)).sigma
+    sampler = make_sampler(SETS["two levels"], 10**9)
+    sigma = sampler.draw(0, torch.arange(N)).sigma
     edges = torch.linspace(math.log(0.12), math.log(2.0), 9, dtype=torch.float64)
     observed = torch.histc(sigma.log(), 8, float(edges[0]), float(edges[-1]))
     fine = (edges[0] + (edges[-1] - edges[0]) * (torch.arange(8000) + 0.5) / 8000).exp()
-    w = worth(fine[:, None], law.s[None], law.v(fine)[:, None])
-    density = torch.exp(-0.25 * ((fine.log() - LEVELS.mean) / LEVELS.std) ** 2) * w.sqrt().sum(1) / w.sum(1).sqrt()
+    w = worth(fine[:, None], sampler.s[None], sampler.v(fine)[:, None])
+    density = (
+        torch.exp(-0.25 * ((fine.log() - LEVELS.mean) / LEVELS.std) ** 2) * w.sqrt().sum(1) / w.sum(1).sqrt()
+    )
     expected = density.reshape(8, 1000).sum(1)
     assert ((observed / observed.sum()) / (expected / expected.sum()) - 1).abs().max() < 0.05
 
 
 def test_imputed_images_are_drawn_below_their_noise_only() -> None:
     s = SETS["two levels"]
-    law = _law(s, 3_000, imputed=torch.arange(5, 9))
-    pairs = law.draw(0, torch.arange(N))
+    sampler = make_sampler(s, 3_000, imputed=torch.arange(5, 9))
+    pairs = sampler.draw(0, torch.arange(N))
     assert pairs.imputed.any()
     chosen = pairs.sigma[pairs.imputed]
     assert (chosen < 0.5 / (1 - MIN_A) ** 0.5).all()
@@ -155,22 +172,33 @@ def test_imputed_images_are_drawn_below_their_noise_only() -> None:
     # In proportion to c: lambda is known from the clean images, whose worth is 1.
     inside = (pairs.sigma > 0.3) & (pairs.sigma < 0.31)
     level = torch.tensor([0.305]).double()
-    depth = law._depth[(LEVELS.share_below(level) * len(law._depth)).long()]
+    depth = sampler._depth[(LEVELS.share_below(level) * len(sampler._depth)).long()]
     c = torch.expm1((depth + imputed_worth(level, torch.tensor([0.5]).double()).log()) / 2)
     expected = float(4 * c / (4 * c + 3 * torch.expm1(depth / 2)))
-    found = pairs.imputed[inside].double()
-    assert abs(float(found.mean()) - expected) < 4.5 * (expected * (1 - expected) / len(found)) ** 0.5 + 0.01
+    share_imputed = pairs.imputed[inside].double()
+    assert (
+        abs(float(share_imputed.mean()) - expected)
+        < 4.5 * (expected * (1 - expected) / len(share_imputed)) ** 0.5 + 0.01
+    )
 
 
-def test_imputed_images_of_all_different_noise_follow_the_law() -> None:
+def test_imputed_images_of_all_different_noise_follow_the_distribution() -> None:
     """No group's bound is too low, also where a group's cleanest image gives a target itself and is not imputed any more."""
     s = torch.linspace(0.2, 1.5, 400)
-    law = _law(s, 20_000, imputed=torch.arange(400))
-    pairs = law.draw(5, torch.arange(N))
+    sampler = make_sampler(s, 20_000, imputed=torch.arange(400))
+    pairs = sampler.draw(5, torch.arange(N))
     cell = torch.bucketize(pairs.sigma, LEVELS.quantile(torch.arange(1, 6) / 6))
-    w = torch.cat([worth(pairs.sigma[:, None], s[None], law.v(pairs.sigma)[:, None]), imputed_worth(pairs.sigma[:, None], s[None])], 1)
+    w = torch.cat(
+        [
+            worth(pairs.sigma[:, None], s[None], sampler.v(pairs.sigma)[:, None]),
+            imputed_worth(pairs.sigma[:, None], s[None]),
+        ],
+        1,
+    )
     share = LEVELS.share_below(pairs.sigma)
-    log_lambda = law._depth[(share * len(law._depth)).long()] - law._log_worth(pairs.sigma, "lowest").amax(1)
+    log_lambda = sampler._depth[(share * len(sampler._depth)).long()] - sampler._log_worth(
+        pairs.sigma, "lowest"
+    ).amax(1)
     c = torch.expm1((log_lambda[:, None] + torch.log(w)).clamp(min=0) / 2)
     expected = torch.zeros(6, 800, dtype=torch.float64).index_add_(0, cell, c / c.sum(1, keepdim=True))
     observed = torch.bincount(cell * 800 + pairs.index + 400 * pairs.imputed, minlength=4800)
@@ -178,40 +206,40 @@ def test_imputed_images_of_all_different_noise_follow_the_law() -> None:
 
 
 def test_a_million_noise_levels_cost_nothing() -> None:
-    """All different: the law still holds (only images that are worth something are drawn), and a batch is quick to draw."""
+    """All different: the sampler still holds (only images that are worth something are drawn), and a batch is quick to draw."""
     s = torch.cat([torch.zeros(1000), torch.linspace(0.05, 1.5, 999_000)])
-    law = _law(s, 100_000)
+    sampler = make_sampler(s, 100_000)
     began = time.perf_counter()
-    pairs = [law.draw(0, torch.arange(first, first + 128)) for first in range(0, 1280, 128)]
+    pairs = [sampler.draw(0, torch.arange(first, first + 128)) for first in range(0, 1280, 128)]
     assert time.perf_counter() - began < 1.0
     sigma, index = torch.cat([p.sigma for p in pairs]), torch.cat([p.index for p in pairs])
-    assert (worth(sigma, law.s[index], law.v(sigma)) > 0).all()
-    assert len(torch.unique(law.s[index])) > 100
+    assert (worth(sigma, sampler.s[index], sampler.v(sigma)) > 0).all()
+    assert len(torch.unique(sampler.s[index])) > 100
 
 
 def test_an_outlying_cleanest_image_is_drawn_where_it_alone_counts() -> None:
     """All noisy, one image a little below a crowd: rejection would take for ever, and the direct draw takes over."""
     crowd = torch.linspace(0.5001, 0.502, 200_000)
     s = torch.cat([torch.tensor([0.5]), crowd, torch.linspace(0.6, 60.0, 1000)])
-    law = PairLaw(s, LogNormalLevels(math.log(0.51303), 1e-5), PosteriorVariance(torch.ones(4)))
-    law.refresh(10_000_000)
-    pairs = law.draw(0, torch.arange(64))
-    assert (worth(pairs.sigma, law.s[pairs.index], law.v(pairs.sigma)) > 0).all()
+    sampler = PairSampler(s, LogNormalLevels(math.log(0.51303), 1e-5), PosteriorVariance(torch.ones(4)))
+    sampler.refresh(10_000_000)
+    pairs = sampler.draw(0, torch.arange(64))
+    assert (worth(pairs.sigma, sampler.s[pairs.index], sampler.v(pairs.sigma)) > 0).all()
     assert (pairs.index == 0).any()
 
 
 def test_draws_are_a_function_of_seed_and_slot() -> None:
-    law = PairLaw(torch.linspace(0, 1, 2000), LEVELS, PosteriorVariance(torch.ones(4)))
-    whole = law.draw(0, torch.arange(100, 164))
+    sampler = PairSampler(torch.linspace(0, 1, 2000), LEVELS, PosteriorVariance(torch.ones(4)))
+    whole = sampler.draw(0, torch.arange(100, 164))
     for start in (100, 132):
-        half = law.draw(0, torch.arange(start, start + 32))
+        half = sampler.draw(0, torch.arange(start, start + 32))
         assert torch.equal(half.index, whole.index[start - 100 : start - 68])
         assert torch.equal(half.sigma, whole.sigma[start - 100 : start - 68])
 
 
 def test_levels_out_of_reach_are_refused() -> None:
     with pytest.raises(UserError, match="above almost every training level"):
-        PairLaw(torch.full((4,), 1e4), LEVELS, PosteriorVariance(torch.ones(4)))
+        PairSampler(torch.full((4,), 1e4), LEVELS, PosteriorVariance(torch.ones(4)))
 
 
 def test_spectrum_removes_the_noise_and_bounds_the_posterior_variance(mixture: GaussianMixture) -> None:
@@ -222,12 +250,12 @@ def test_spectrum_removes_the_noise_and_bounds_the_posterior_variance(mixture: G
     s = torch.where(torch.arange(n) % 4 == 0, 0.0, 0.5).double()
     y = x + s[:, None] * torch.randn(n, 4, generator=generator, dtype=torch.float64)
     clean, sigma_data = spectrum(x.reshape(n, 1, 2, 2), torch.zeros(n))
-    found, found_sigma_data = spectrum(y.reshape(n, 1, 2, 2), s)
+    estimated, estimated_sigma_data = spectrum(y.reshape(n, 1, 2, 2), s)
     # The standard error of a variance l from n values of noise s^2 is (l + s^2) sqrt(2 / n); both spectra have one.
-    assert ((clean - found).abs() < 4.5 * (clean + 0.25) * math.sqrt(4 / n)).all()
+    assert ((clean - estimated).abs() < 4.5 * (clean + 0.25) * math.sqrt(4 / n)).all()
     exact = float((mixture.weights[:, None] * (mixture.means**2 + mixture.tau**2)).sum() / 4)
     assert abs(sigma_data**2 - exact) < 4.5 * float(x.square().mean(1).std()) / n**0.5
-    assert abs(found_sigma_data**2 - exact) < 4.5 * float(y.square().mean(1).std()) / n**0.5
+    assert abs(estimated_sigma_data**2 - exact) < 4.5 * float(y.square().mean(1).std()) / n**0.5
     bound = PosteriorVariance(clean)
     for level in (0.1, 0.3, 1.0, 3.0):
         sigma = torch.full((n,), level).double()

@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 
-from noiseworth.experiments.config import STUDIES
+from noiseworth.studies.config import STUDIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAWS = (ROOT / "docs" / "laws.md").read_text(encoding="utf-8")
 THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
-SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()]
+SHELL = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # Run with other means: `make demo` on a small budget, `make test` would call itself, the install has happened.
 SPECIAL = ("make demo", "make test", "pip install --editable .")
@@ -26,7 +31,13 @@ SPECIAL = ("make demo", "make test", "pip install --editable .")
 def _run(command: str, folder: Path) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
-        command, shell=True, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"PATH": path}
+        command,
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PATH": path},
     )
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     return result.stdout
@@ -64,7 +75,9 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = _run(command, folder)
     again = _run(command, folder)
     assert "mixed" in first
-    assert [line for line in again.splitlines() if "mixed" in line] == [line for line in first.splitlines() if "mixed" in line]
+    assert [line for line in again.splitlines() if "mixed" in line] == [
+        line for line in first.splitlines() if "mixed" in line
+    ]
     return folder / "runs" / "demo"
 
 
@@ -97,11 +110,18 @@ def test_the_demos_report_is_one_self_contained_page(small_demo: Path) -> None:
 @pytest.mark.parametrize("command", re.findall(r"`(make [^`]+)`", README))
 def test_ways_to_call_make_that_the_text_names(command: str) -> None:
     words = command.split()
-    assert subprocess.run([*words, "--dry-run", "VENV=nowhere"], cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [*words, "--dry-run", "VENV=nowhere"], cwd=ROOT, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def test_make_test_runs_the_tests() -> None:
-    planned = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    planned = subprocess.run(
+        ["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert "python -m pytest" in planned
     assert "mypy" in planned
     assert "make test" in (ROOT / ".ci" / "run").read_text()
@@ -146,10 +166,21 @@ def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
     """Its commands in their order, on a plan with less to train; a table of models that are there stands for what that would find."""
     plan, run, ask = (block.splitlines() for block in re.findall(r"```bash\n(.*?)\n```", LAWS, re.DOTALL))
     for command in (*plan, *run):
-        _run(command.replace("--total 150,400,1000 --share 1,0.3,0.1", "--total 150 --share 1,0.1").replace("20000", "1280"), tmp_path)
+        _run(
+            command.replace("--total 150,400,1000 --share 1,0.3,0.1", "--total 150 --share 1,0.1").replace(
+                "20000", "1280"
+            ),
+            tmp_path,
+        )
     assert "2 done" in _run(run[-1], tmp_path)
-    rows = [f"{c},{n},{0.5 if n else ''},{1 + 20 / (c + 0.2 * n)}" for c in (50, 100, 200, 400) for n in (0, 300, 900)]
-    (tmp_path / "runs" / "study" / "observations.csv").write_text("\n".join(["n_clean,n_noisy,sigma,quality", *rows]) + "\n")
+    rows = [
+        f"{c},{n},{0.5 if n else ''},{1 + 20 / (c + 0.2 * n)}"
+        for c in (50, 100, 200, 400)
+        for n in (0, 300, 900)
+    ]
+    (tmp_path / "runs" / "study" / "observations.csv").write_text(
+        "\n".join(["n_clean,n_noisy,sigma,quality", *rows]) + "\n"
+    )
     answers = [_run(command, tmp_path) for command in ask]
     assert "worth 0.20" in answers[0]
     assert "on average     5 (" in answers[1]

@@ -14,11 +14,11 @@ from PIL import Image
 from noiseworth.cli import main
 from noiseworth.data.dataset import open_dataset
 from noiseworth.errors import UserError
-from noiseworth.experiments.recipe import load_recipe
+from noiseworth.runs.recipe import load_recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 RNG = np.random.default_rng(2)
-SETTINGS = ("n_images=8", "watch_every=0", "batch=4", "preset=digits", "precision=fp32")
+SETTINGS = ("n_images=8", "monitor_every=0", "batch=4", "preset=digits", "precision=fp32")
 TASTE = [word for setting in SETTINGS for word in ("--set", f"train.{setting}")]
 
 
@@ -42,13 +42,21 @@ def _celeba(folder: Path) -> list[str]:
 def _imagenet(folder: Path) -> list[str]:
     for k in (1, 2):
         data = RNG.integers(0, 256, (10, 3 * 64 * 64), dtype=np.uint8)
-        np.savez(folder / f"train_data_batch_{k}.npz", data=data, labels=RNG.integers(1, 1001, 10), mean=data.mean(0))
+        np.savez(
+            folder / f"train_data_batch_{k}.npz",
+            data=data,
+            labels=RNG.integers(1, 1001, 10),
+            mean=data.mean(0),
+        )
     return ["--source", str(folder)]
 
 
 def _fashion(folder: Path) -> list[str]:
     for split, n in (("train", 20), ("t10k", 8)):
-        images, labels = RNG.integers(0, 256, (n, 28, 28), dtype=np.uint8), RNG.integers(0, 10, n).astype(np.uint8)
+        images, labels = (
+            RNG.integers(0, 256, (n, 28, 28), dtype=np.uint8),
+            RNG.integers(0, 10, n).astype(np.uint8),
+        )
         for kind, values in (("images-idx3", images), ("labels-idx1", labels)):
             head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
             (folder / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
@@ -57,7 +65,9 @@ def _fashion(folder: Path) -> list[str]:
 
 def _tiff(folder: Path) -> list[str]:
     tifffile = pytest.importorskip("tifffile")
-    tifffile.imwrite(folder / "stack.tif", RNG.integers(100, 4000, (12, 16, 16), dtype=np.uint16), photometric="minisblack")
+    tifffile.imwrite(
+        folder / "stack.tif", RNG.integers(100, 4000, (12, 16, 16), dtype=np.uint16), photometric="minisblack"
+    )
     return ["--source", str(folder / "stack.tif"), "--set", "pack.sigma=140"]
 
 
@@ -75,7 +85,14 @@ def test_a_recipe_goes_from_the_owners_files_to_a_model(
     name: str, make: Callable[[Path], list[str]], count: int, shape: tuple[int, int, int], tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
-    words = ["recipe", str(RECIPES / f"{name}.yaml"), *make(tmp_path / "in"), "--out", str(tmp_path / "out"), *TASTE]
+    words = [
+        "recipe",
+        str(RECIPES / f"{name}.yaml"),
+        *make(tmp_path / "in"),
+        "--out",
+        str(tmp_path / "out"),
+        *TASTE,
+    ]
     assert main(words) == 0
     assert (tmp_path / "out" / "run" / "DONE.json").is_file()
     assert main(words) == 0  # all is there: it goes on and ends at once

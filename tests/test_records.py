@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from checks import Check, Results
 from noiseworth.errors import UserError
 from noiseworth.records import (
-    Check,
     DatasetRecord,
     Evaluation,
     FeatureRecord,
     PartRecord,
-    Results,
     RiskCurve,
     from_json,
     load_record,
@@ -23,8 +22,27 @@ from noiseworth.records import (
 )
 
 RECORDS: list[Any] = [
-    DatasetRecord(1, "x", (1, 8, 8), 127.5, 127.5, "raw", [PartRecord("part-00000", "uint8", 3, True)], "ab", [{"k": [1, None]}]),
-    Evaluation(0.5, None, FeatureRecord("pixels", 64), 10, 20, 18, RiskCurve([0.1, 1 / 3], [1e-300, 0.2], [0.0, 0.1], 9), 0),
+    DatasetRecord(
+        1,
+        "x",
+        (1, 8, 8),
+        127.5,
+        127.5,
+        "raw",
+        [PartRecord("part-00000", "uint8", 3, True)],
+        "ab",
+        [{"k": [1, None]}],
+    ),
+    Evaluation(
+        0.5,
+        None,
+        FeatureRecord("pixels", 64),
+        10,
+        20,
+        18,
+        RiskCurve([0.1, 1 / 3], [1e-300, 0.2], [0.0, 0.1], 9),
+        0,
+    ),
 ]
 
 
@@ -68,8 +86,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_check_directions() -> None:
-    assert Check(1, 1, "x", 1.0, "", 1.0, "max", "c").holds
-    assert not Check(1, 1, "x", 0.9, "", 1.0, "min", "c").holds
+    assert Check("a/b", "x", 1.0, "", 1.0, "max", "c").holds
+    assert not Check("a/b", "x", 0.9, "", 1.0, "min", "c").holds
 
 
 RESULTS = sorted((Path(__file__).parent.parent / "results").rglob("*.json"))
@@ -77,9 +95,9 @@ RESULTS = sorted((Path(__file__).parent.parent / "results").rglob("*.json"))
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.name)
 def test_results_follow_the_schema(path: Path) -> None:
-    found = load_record(Results, path)
-    assert found.checks
-    assert found.command
-    for check in found.checks:
+    results = load_record(Results, path)
+    assert results.checks
+    assert results.command
+    for check in results.checks:
         assert check.command
         assert check.what

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from noiseworth.diffusion.sampler import SamplerConfig, heun, sample
-from noiseworth.tensors import Stream, normal
+from noiseworth.rng import Stream, normal
 from noiseworth.theory.mixtures import GaussianMixture
 
 
@@ -33,10 +33,16 @@ def test_samples_have_the_mixtures_moments(mixture: GaussianMixture) -> None:
 
     made = sample(denoiser, torch.arange(n), (1, 2, 2), config=SamplerConfig(steps=40)).flatten(1).double()
     mean = mixture.weights @ mixture.means
-    covariance = (mixture.weights[:, None] * (mixture.means - mean)).T @ (mixture.means - mean) + mixture.tau**2 * torch.eye(4)
+    covariance = (mixture.weights[:, None] * (mixture.means - mean)).T @ (
+        mixture.means - mean
+    ) + mixture.tau**2 * torch.eye(4)
     deviation = covariance.diagonal().sqrt()
-    assert ((made.mean(0) - mean).abs() < 4.5 * deviation / n**0.5 + 0.01).all()  # 0.01: the method's own error at 40 steps
-    assert (torch.cov(made.T) - covariance).abs().max() < 4.5 * float(covariance.max()) * (2 / n) ** 0.5 + 0.01
+    assert (
+        (made.mean(0) - mean).abs() < 4.5 * deviation / n**0.5 + 0.01
+    ).all()  # 0.01: the method's own error at 40 steps
+    assert (torch.cov(made.T) - covariance).abs().max() < 4.5 * float(covariance.max()) * (
+        2 / n
+    ) ** 0.5 + 0.01
 
 
 def test_truncated_sampling_returns_the_denoised_image(mixture: GaussianMixture) -> None:
@@ -57,4 +63,6 @@ def test_an_image_does_not_depend_on_its_batch(mixture: GaussianMixture) -> None
         return mixture.posterior_mean(x.flatten(1).double(), sigma.double()).reshape(x.shape).float()
 
     together = sample(denoiser, torch.arange(6), (1, 2, 2))
-    torch.testing.assert_close(sample(denoiser, torch.tensor([4]), (1, 2, 2))[0], together[4], rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        sample(denoiser, torch.tensor([4]), (1, 2, 2))[0], together[4], rtol=0, atol=1e-6
+    )

@@ -55,8 +55,8 @@ def _pictures(images: np.ndarray, folder: str = "") -> dict[str, bytes]:
     return {f"{folder}{i}.png": _png(image) for i, image in enumerate(images)}
 
 
-def _raw(place: Path, dtype: str) -> np.ndarray:
-    dataset = open_dataset(place)
+def _raw(directory: Path, dtype: str) -> np.ndarray:
+    dataset = open_dataset(directory)
     assert dataset.record.parts[0].dtype == dtype
     return dataset.read_raw(np.arange(len(dataset)), dtype)
 
@@ -143,7 +143,12 @@ def _dicom(folder: Path) -> tuple[str, np.ndarray]:
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 5, 4, 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel, dataset.PhotometricInterpretation = (
+        5,
+        4,
+        1,
+        "MONOCHROME2",
+    )
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
     dataset.PixelData = DEEP[0, 0].tobytes()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
@@ -155,14 +160,19 @@ def _dicom(folder: Path) -> tuple[str, np.ndarray]:
 def _parquet(folder: Path) -> tuple[str, np.ndarray]:
     datasets = pytest.importorskip("datasets")
     rows = [{"image": {"bytes": _png(image), "path": None}, "label": i % 2} for i, image in enumerate(DEEP)]
-    features = datasets.Features({"image": datasets.Image(decode=False), "label": datasets.ClassLabel(names=["a", "b"])})
+    features = datasets.Features(
+        {"image": datasets.Image(decode=False), "label": datasets.ClassLabel(names=["a", "b"])}
+    )
     datasets.Dataset.from_list(rows, features=features).to_parquet(folder / "x.parquet")
     return str(folder / "x.parquet"), DEEP
 
 
 def _rows_in_npz(folder: Path) -> tuple[str, np.ndarray]:
     """As downsampled ImageNet comes: rows of numbers in .npz files in a zip."""
-    made = {f"batch_{k}.npz": _npz(data=COLOUR[3 * k : 3 * k + 3].reshape(3, -1), labels=np.arange(3)) for k in range(2)}
+    made = {
+        f"batch_{k}.npz": _npz(data=COLOUR[3 * k : 3 * k + 3].reshape(3, -1), labels=np.arange(3))
+        for k in range(2)
+    }
     return _zip(folder / "x.zip", made), COLOUR
 
 
@@ -220,7 +230,12 @@ def test_cifars_binary_batches_come_with_labels_and_splits(tmp_path: Path) -> No
 
 
 def test_folders_are_classes_and_splits(tmp_path: Path) -> None:
-    files = {f"{split}/{kind}/{i}.png": _png(GREY[i]) for split in ("train", "test") for kind in ("cat", "dog") for i in range(2)}
+    files = {
+        f"{split}/{kind}/{i}.png": _png(GREY[i])
+        for split in ("train", "test")
+        for kind in ("cat", "dog")
+        for i in range(2)
+    }
     records = pack(_tar(tmp_path / "x.tar", files, "w"), tmp_path / "out", sigma=0.0, splits=True)
     assert [r.provenance[0]["split"] for r in records] == ["test", "train"]
     train = open_dataset(tmp_path / "out" / "train")
@@ -230,12 +245,19 @@ def test_folders_are_classes_and_splits(tmp_path: Path) -> None:
 
 
 def test_noise_levels_by_rule_table_and_raw_units(tmp_path: Path) -> None:
-    source = _zip(tmp_path / "x.zip", {f"{kind}/{i}.png": _png(GREY[i]) for kind in ("clean", "noisy", "other") for i in range(2)})
+    source = _zip(
+        tmp_path / "x.zip",
+        {f"{kind}/{i}.png": _png(GREY[i]) for kind in ("clean", "noisy", "other") for i in range(2)},
+    )
     pack(source, tmp_path / "a", sigma="clean/=0,noisy/=0.2")
-    np.testing.assert_array_equal(open_dataset(tmp_path / "a").sigma, np.array([0, 0, 0.2, 0.2, np.nan, np.nan], np.float32))
+    np.testing.assert_array_equal(
+        open_dataset(tmp_path / "a").sigma, np.array([0, 0, 0.2, 0.2, np.nan, np.nan], np.float32)
+    )
     (tmp_path / "s.csv").write_text("file,sigma\nnoisy/1.png,25.5\nclean/0.png,0\n")
     pack(source, tmp_path / "b", sigma=str(tmp_path / "s.csv"), sigma_units="raw")
-    np.testing.assert_array_equal(open_dataset(tmp_path / "b").sigma, np.array([0, np.nan, np.nan, 0.2, np.nan, np.nan], np.float32))
+    np.testing.assert_array_equal(
+        open_dataset(tmp_path / "b").sigma, np.array([0, np.nan, np.nan, 0.2, np.nan, np.nan], np.float32)
+    )
     (tmp_path / "in_order.csv").write_text("level\n" + "\n".join(map(str, range(6))) + "\n")
     pack(source, tmp_path / "c", sigma=f"{tmp_path / 'in_order.csv'}:level")
     assert open_dataset(tmp_path / "c").sigma.tolist() == [0, 1, 2, 3, 4, 5]
@@ -248,9 +270,12 @@ def test_noise_levels_by_rule_table_and_raw_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fit", "shape"), [("crop:4x2", (3, 4, 2)), ("pad:9x8", (3, 9, 8)), ("shrink:2", (3, 2, 2)), ("resize:3x3", (3, 3, 3))]
+    ("fit", "shape"),
+    [("crop:4x2", (3, 4, 2)), ("pad:9x8", (3, 9, 8)), ("shrink:2", (3, 2, 2)), ("resize:3x3", (3, 3, 3))],
 )
-def test_sizes_are_made_equal_by_a_rule_that_is_told(fit: str, shape: tuple[int, int, int], tmp_path: Path) -> None:
+def test_sizes_are_made_equal_by_a_rule_that_is_told(
+    fit: str, shape: tuple[int, int, int], tmp_path: Path
+) -> None:
     images = COLOUR[:, :, :4]
     record = pack(_zip(tmp_path / "x.zip", _pictures(images)), tmp_path / "out", sigma=0.0, fit=fit)[0]
     assert record.shape == shape
@@ -267,21 +292,21 @@ def test_sizes_are_made_equal_by_a_rule_that_is_told(fit: str, shape: tuple[int,
 def test_shrinking_keeps_noise_white_and_says_what_becomes_of_it(tmp_path: Path) -> None:
     noise = RNG.normal(size=(64, 1, 32, 32)).astype(np.float32)
     np.save(tmp_path / "x.npy", noise)
-    pack(str(tmp_path / "x.npy"), tmp_path / "out", sigma=1.0, value_range=(-1.0, 1.0), fit="shrink:4")
-    found = open_dataset(tmp_path / "out")
-    assert found.sigma.tolist() == [0.25] * 64
-    values = found.read(np.arange(64))
+    pack(str(tmp_path / "x.npy"), tmp_path / "out", sigma=1.0, range=(-1.0, 1.0), fit="shrink:4")
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.sigma.tolist() == [0.25] * 64
+    values = dataset.read(np.arange(64))
     n = values.size
     assert values.std() == pytest.approx(0.25, abs=4.5 * 0.25 / (2 * n) ** 0.5)
     beside = (values[..., 1:] * values[..., :-1]).mean() / 0.25**2
     assert abs(beside) < 4.5 / n**0.5
     with pytest.raises(UserError, match="makes the noise of neighbouring pixels alike"):
-        pack(str(tmp_path / "x.npy"), tmp_path / "no", sigma=1.0, value_range=(-1.0, 1.0), fit="resize:16")
+        pack(str(tmp_path / "x.npy"), tmp_path / "no", sigma=1.0, range=(-1.0, 1.0), fit="resize:16")
 
 
 def test_measured_ranges_and_parts(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", REAL)
-    record = pack(str(tmp_path / "x.npy"), tmp_path / "out", sigma=0.0, value_range="measured", part_images=4)[0]
+    record = pack(str(tmp_path / "x.npy"), tmp_path / "out", sigma=0.0, measured_range=True, part_images=4)[0]
     data = open_dataset(tmp_path / "out")
     assert [p.count for p in record.parts] == [4, 2]
     values = data.read(np.arange(6))
@@ -318,7 +343,10 @@ def _bomb(folder: Path) -> list[str]:
 def _lying_npz(folder: Path) -> list[str]:
     """A header that promises a terabyte."""
     header = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little")
-    header += repr({"descr": "|u1", "fortran_order": False, "shape": (2**20, 1024, 1024)}).ljust(117).encode() + b"\n"
+    header += (
+        repr({"descr": "|u1", "fortran_order": False, "shape": (2**20, 1024, 1024)}).ljust(117).encode()
+        + b"\n"
+    )
     return [_zip(folder / "x.npz", {"images.npy": header})]
 
 
@@ -404,12 +432,18 @@ def test_one_odd_image_does_not_change_the_others(tmp_path: Path) -> None:
 def test_sources_side_by_side_keep_their_classes_and_names(tmp_path: Path) -> None:
     a, b = ({f"{kind}/{i}.png": _png(GREY[i]) for kind in ("cat", "dog") for i in range(2)} for _ in range(2))
     (tmp_path / "in").mkdir()
-    pack([_zip(tmp_path / "clean.zip", a), _zip(tmp_path / "noisy.zip", b)], tmp_path / "out", sigma="clean.zip/=0,noisy.zip/=0.1")
+    pack(
+        [_zip(tmp_path / "clean.zip", a), _zip(tmp_path / "noisy.zip", b)],
+        tmp_path / "out",
+        sigma="clean.zip/=0,noisy.zip/=0.1",
+    )
     labels = open_dataset(tmp_path / "out").labels
     assert labels is not None
     assert labels.tolist() == [0, 0, 1, 1] * 2
     with pytest.raises(UserError, match="two sources have the same name"):
-        pack([_zip(tmp_path / "in" / "clean.zip", a), str(tmp_path / "clean.zip")], tmp_path / "no", sigma=0.0)
+        pack(
+            [_zip(tmp_path / "in" / "clean.zip", a), str(tmp_path / "clean.zip")], tmp_path / "no", sigma=0.0
+        )
 
 
 def _palette_tiff(folder: Path) -> str:
@@ -427,7 +461,9 @@ def _mixed_pages(folder: Path) -> str:
 
 def _tiff_bomb(folder: Path) -> str:
     tifffile = pytest.importorskip("tifffile")
-    tifffile.imwrite(folder / "x.tif", np.zeros((20, 4000, 4000), np.uint8), photometric="minisblack", compression="zlib")
+    tifffile.imwrite(
+        folder / "x.tif", np.zeros((20, 4000, 4000), np.uint8), photometric="minisblack", compression="zlib"
+    )
     return "decompression bomb"
 
 
@@ -445,18 +481,29 @@ def test_what_would_be_misread_is_refused(make: Callable[[Path], str], tmp_path:
 
 
 def test_what_cannot_be_read_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    files = _pictures(GREY) | {"broken.npz": b"PK", "broken.png": _png(GREY[0])[:-20], "large.png": _png(np.zeros((1, 9, 9), np.uint8))}
+    files = _pictures(GREY) | {
+        "broken.npz": b"PK",
+        "broken.png": _png(GREY[0])[:-20],
+        "large.png": _png(np.zeros((1, 9, 9), np.uint8)),
+    }
     record = pack(_zip(tmp_path / "x.zip", files), tmp_path / "out", sigma=0.0, on_error="skip")[0]
     assert record.count == 6
     assert record.provenance[0]["skipped"] == 3
     assert "broken.png" in caplog.text
     assert "large.png: is 9x9" in caplog.text
     with pytest.raises(UserError, match="every one of its 1 images was skipped"):
-        pack(_zip(tmp_path / "y.zip", {"broken.png": b"\x89PNG"}), tmp_path / "none", sigma=0.0, on_error="skip")
+        pack(
+            _zip(tmp_path / "y.zip", {"broken.png": b"\x89PNG"}),
+            tmp_path / "none",
+            sigma=0.0,
+            on_error="skip",
+        )
     assert not (tmp_path / "none").exists()
 
 
-def test_noise_cut_off_at_8_bits_is_told_with_its_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_noise_cut_off_at_8_bits_is_told_with_its_share(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     clipped = np.clip(128 + 200 * RNG.normal(size=(4, 1, 32, 32)), 0, 255).astype(np.uint8)
     np.save(tmp_path / "x.npy", clipped)
     pack(str(tmp_path / "x.npy"), tmp_path / "out", sigma=0.5)

@@ -1,4 +1,4 @@
-"""Plans of sweeps: the mixes that they are made of, grids, recipes, what people edit, and what is refused."""
+"""Plans of sweeps: the mixes that they are made of, grids, what people edit, and what is refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,9 @@ from noiseworth.cli import main
 from noiseworth.data.corrupt import corrupt, mix
 from noiseworth.data.dataset import open_dataset
 from noiseworth.errors import UserError
-from noiseworth.experiments.config import SweepConfig, recipe, recipes
-from noiseworth.experiments.sweep.plan import load_plan, make_plan, plan_text, save_plan
 from noiseworth.records import NoisyPart, Trial
+from noiseworth.sweep.config import SweepConfig, grids
+from noiseworth.sweep.plan import load_plan, make_plan, plan_text, save_plan
 from sweep_plans import TRIALS, plan
 
 
@@ -29,16 +29,18 @@ def test_mixes_are_nested_and_their_noise_is_the_images_own(digits: Path, tmp_pa
     small, large = tmp_path / "small", tmp_path / "large"
     mix(digits / "train", small, clean=10, noisy=[(0.5, 20)], seed=3)
     mix(digits / "train", large, clean=30, noisy=[(0.5, 50)], seed=3)
-    found = {}
+    of_mix = {}
     for name in (small, large):
         data = open_dataset(name)
         images = data.read(np.arange(len(data)))
-        found[name] = {(int(i), float(s)): images[k] for k, (i, s) in enumerate(zip(data.ids, data.sigma, strict=True))}
-    assert [sum(s == 0 for _, s in found[name]) for name in (small, large)] == [10, 30]
-    assert [len(found[name]) for name in (small, large)] == [30, 80]
-    assert found[small].keys() <= found[large].keys()
-    for key, image in found[small].items():
-        np.testing.assert_array_equal(image, found[large][key])
+        of_mix[name] = {
+            (int(i), float(s)): images[k] for k, (i, s) in enumerate(zip(data.ids, data.sigma, strict=True))
+        }
+    assert [sum(s == 0 for _, s in of_mix[name]) for name in (small, large)] == [10, 30]
+    assert [len(of_mix[name]) for name in (small, large)] == [30, 80]
+    assert of_mix[small].keys() <= of_mix[large].keys()
+    for key, image in of_mix[small].items():
+        np.testing.assert_array_equal(image, of_mix[large][key])
     other = mix(digits / "train", tmp_path / "other", clean=10, noisy=[(0.5, 20)], seed=4)
     assert other.fingerprint != open_dataset(small).record.fingerprint
 
@@ -53,12 +55,22 @@ def test_a_mix_of_everything_is_what_corrupt_makes(digits: Path, tmp_path: Path)
 
 
 def test_grids_are_all_combinations_once(digits: Path, tmp_path: Path) -> None:
-    made, too_many = make_plan(config(digits, tmp_path, total="100", share="1,0.1", clean="5,2000", sigma="0.2,0.2+0.5", seeds=2))
+    made, too_many = make_plan(
+        config(digits, tmp_path, total="100", share="1,0.1", clean="5,2000", sigma="0.2,0.2+0.5", seeds=2)
+    )
     assert too_many == 2  # 2,000 images are not there, for either kind of noise
     names = [trial.name for trial in made.trials]
-    assert names == ["c100-r0", "c100-r1", *(f"c10-{n}-r{r}" for n in ("s0.2x90", "s0.2x45-s0.5x45") for r in (0, 1)), "c5-r0", "c5-r1"]
+    assert names == [
+        "c100-r0",
+        "c100-r1",
+        *(f"c10-{n}-r{r}" for n in ("s0.2x90", "s0.2x45-s0.5x45") for r in (0, 1)),
+        "c5-r0",
+        "c5-r1",
+    ]
     lengths, _ = make_plan(config(digits, tmp_path, clean="5", n_images="1000,2000", preset="digits,mini"))
-    assert [trial.train for trial in lengths.trials] == [{"n_images": n, "preset": p} for n in (1000, 2000) for p in ("digits", "mini")]
+    assert [trial.train for trial in lengths.trials] == [
+        {"n_images": n, "preset": p} for n in (1000, 2000) for p in ("digits", "mini")
+    ]
     chosen, _ = make_plan(config(digits, tmp_path, total="100", seeds=50, choose=7))
     assert len({trial.name for trial in chosen.trials}) == 7
 
@@ -89,7 +101,9 @@ def test_plans_are_read_as_they_were_written_and_as_people_edit_them(digits: Pat
         ({"held_out": "nowhere"}, "nowhere: not a packed data set"),
     ],
 )
-def test_wrong_plans_are_refused_whole(change: dict[str, Any], message: str, digits: Path, tmp_path: Path) -> None:
+def test_wrong_plans_are_refused_whole(
+    change: dict[str, Any], message: str, digits: Path, tmp_path: Path
+) -> None:
     (tmp_path / "sweep.yaml").write_text(plan_text(replace(plan(digits), **change)))
     with pytest.raises(UserError, match=message):
         load_plan(tmp_path)
@@ -105,14 +119,23 @@ def test_wrong_plans_are_refused_whole(change: dict[str, Any], message: str, dig
         ([], "give --total"),
         (["--total", "99999"], "has 1,500 images, 99,999 are asked for"),
         (["--clean", "99999"], "too few for any combination"),
-        (["--recipe", "nothing"], "there is no such recipe; they are capacity"),
-        (["--clean", "10", "--n-images", "1"], "less than one batch"),
+        (["--grid", "nothing"], "there is no such grid; they are capacity"),
+        (["--clean", "10", "--n-images", "1"], "at least one batch"),
     ],
 )
 def test_bad_options_end_in_one_line(
     options: list[str], message: str, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["sweep", "plan", "--out", str(tmp_path / "s"), "--data", str(digits / "train"), "--held-out", str(digits / "held-out")]
+    words = [
+        "sweep",
+        "plan",
+        "--out",
+        str(tmp_path / "s"),
+        "--data",
+        str(digits / "train"),
+        "--held-out",
+        str(digits / "held-out"),
+    ]
     assert main([*words, *options]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -120,23 +143,30 @@ def test_bad_options_end_in_one_line(
     assert not (tmp_path / "s").exists()
 
 
-def test_options_override_recipes_wherever_they_stand(digits: Path, tmp_path: Path) -> None:
-    words = ["--out", str(tmp_path / "s"), "--data", str(digits / "train"), "--held-out", str(digits / "held-out")]
-    assert main(["sweep", "plan", "--total", "500", "--recipe", "small-study", *words]) == 0
+def test_options_override_grids_wherever_they_stand(digits: Path, tmp_path: Path) -> None:
+    words = [
+        "--out",
+        str(tmp_path / "s"),
+        "--data",
+        str(digits / "train"),
+        "--held-out",
+        str(digits / "held-out"),
+    ]
+    assert main(["sweep", "plan", "--total", "500", "--grid", "small-study", *words]) == 0
     made = load_plan(tmp_path / "s")
     assert {trial.clean + sum(part.count for part in trial.noisy) for trial in made.trials} == {500}
 
 
-def test_recipes_are_plans(digits: Path) -> None:
-    assert len(recipes()) >= 8
-    for name in recipes():
-        values = yaml.safe_load(recipe(name).read_text(encoding="utf-8"))
+def test_grids_are_plans(digits: Path) -> None:
+    assert len(grids()) >= 8
+    for name in grids():
+        values = yaml.safe_load(grids()[name].read_text(encoding="utf-8"))
         assert list(config(digits, Path("x"), **values).mixes())
-    table = {name: yaml.safe_load(recipe(name).read_text()) for name in recipes() if name.startswith("table3")}
+    table = {name: yaml.safe_load(grids()[name].read_text()) for name in grids() if name.startswith("table3")}
     assert {name: int(values["total"]) for name, values in table.items()} == {
         "table3-cifar10": 50_000,
         "table3-celeba-hq-64": 27_000,
         "table3-imagenet-64": 1_281_167,
     }
-    mixes = set(config(digits, Path("x"), **yaml.safe_load(recipe("table1-cifar10").read_text())).mixes())
+    mixes = set(config(digits, Path("x"), **yaml.safe_load(grids()["table1-cifar10"].read_text())).mixes())
     assert {(c, n) for c, n, _ in mixes} == {(50_000, 0), (5_000, 45_000), (0, 50_000), (5_000, 0)}

@@ -1,4 +1,4 @@
-"""The oracle itself, against finite differences and numerical integration."""
+"""The closed forms of Gaussian mixtures, against finite differences and numerical integration."""
 
 import math
 
@@ -17,7 +17,9 @@ def test_posterior_mean_is_the_gradient_of_the_log_density(mixture: GaussianMixt
 
 def test_posterior_moments_by_integration() -> None:
     mixture = GaussianMixture(
-        torch.tensor([0.6, 0.4], dtype=torch.float64), torch.tensor([[-1.0], [0.8]], dtype=torch.float64), tau=0.3
+        torch.tensor([0.6, 0.4], dtype=torch.float64),
+        torch.tensor([[-1.0], [0.8]], dtype=torch.float64),
+        tau=0.3,
     )
     grid = torch.linspace(-6, 6, 20_001, dtype=torch.float64)
     prior = torch.exp(mixture.log_density(grid[:, None], torch.zeros(len(grid), dtype=torch.float64)))
@@ -32,8 +34,9 @@ def test_posterior_moments_by_integration() -> None:
 
 
 def test_posterior_covariance_is_the_derivative_of_the_mean(mixture: GaussianMixture) -> None:
-    """`Cov(x | x_sigma) = sigma^2 dE[x | x_sigma] / dx_sigma` (second-order Tweedie), by central differences."""
-    x, h = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64), 1e-5
+    """`Cov(x | x_sigma) = sigma^2 dE[x | x_sigma] / dx_sigma` (second-order Tweedie), by differences."""
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    h = 1e-5
     sigma = torch.linspace(0.2, 3.0, 20, dtype=torch.float64)
     covariance = mixture.posterior_covariance(x, sigma)
     for j, step in enumerate(h * torch.eye(4, dtype=torch.float64)):
@@ -52,14 +55,18 @@ def test_risk_by_adaptive_integration_on_the_line() -> None:
     from scipy.integrate import quad
 
     mixture = GaussianMixture(
-        torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64), torch.tensor([[-1.0], [0.3], [1.1]], dtype=torch.float64), tau=0.05
+        torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64),
+        torch.tensor([[-1.0], [0.3], [1.1]], dtype=torch.float64),
+        tau=0.05,
     )
     for sigma in (0.1, 0.4, 1.5):
         level = torch.tensor([sigma], dtype=torch.float64)
 
         def integrand(x: float, level: torch.Tensor = level) -> float:
             point = torch.tensor([[x]], dtype=torch.float64)
-            return float(torch.exp(mixture.log_density(point, level)) * mixture.posterior_variance(point, level))
+            return float(
+                torch.exp(mixture.log_density(point, level)) * mixture.posterior_variance(point, level)
+            )
 
         expected = quad(integrand, -15, 15, limit=500, epsabs=1e-12, points=[-1.0, 0.3, 1.1])[0]
         assert math.isclose(mixture.risk(sigma), expected, rel_tol=1e-6)
@@ -76,8 +83,10 @@ def test_risk_in_space(mixture: GaussianMixture) -> None:
         assert abs(float(each.mean()) - mixture.risk(sigma)) < 4 * float(each.std()) / math.sqrt(n)
 
 
-def test_risk_says_what_it_cannot_do() -> None:
-    wide = GaussianMixture(torch.full((5,), 0.2, dtype=torch.float64), torch.eye(5, dtype=torch.float64), tau=0.1)
+def test_risk_refuses_too_many_dimensions() -> None:
+    wide = GaussianMixture(
+        torch.full((5,), 0.2, dtype=torch.float64), torch.eye(5, dtype=torch.float64), tau=0.1
+    )
     with pytest.raises(ValueError, match="span 4 dimensions"):
         wide.risk(1.0)
 

@@ -18,10 +18,10 @@ from noiseworth.errors import UserError
 RNG = np.random.default_rng(11)
 
 
-def _packed(place: Path, images: np.ndarray, sigma: float = 0.0, **options: object) -> Path:
-    np.save(place.with_suffix(".npy"), images)
-    pack(str(place.with_suffix(".npy")), place, sigma=sigma, **options)  # type: ignore[arg-type]
-    return place
+def _packed(directory: Path, images: np.ndarray, sigma: float = 0.0, **options: object) -> Path:
+    np.save(directory.with_suffix(".npy"), images)
+    pack(str(directory.with_suffix(".npy")), directory, sigma=sigma, **options)  # type: ignore[arg-type]
+    return directory
 
 
 def test_joined_data_sets_keep_units_noise_and_pixels(tmp_path: Path) -> None:
@@ -29,8 +29,8 @@ def test_joined_data_sets_keep_units_noise_and_pixels(tmp_path: Path) -> None:
     clean = RNG.integers(0, 256, (5, 1, 4, 4), dtype=np.uint8)
     noisy = RNG.normal(size=(7, 1, 4, 4)).astype(np.float32)
     a = _packed(tmp_path / "a", clean)
-    b = _packed(tmp_path / "b", noisy, 0.4, value_range=(-2.0, 2.0))
-    record = join([a, b], tmp_path / "both")
+    b = _packed(tmp_path / "b", noisy, 0.4, range=(-2.0, 2.0))
+    (record,) = join([a, b], tmp_path / "both")
     data = open_dataset(tmp_path / "both")
     assert record.count == 12
     assert sorted(data.ids) == list(range(12))  # two images of one id would get the same simulated noise
@@ -40,8 +40,12 @@ def test_joined_data_sets_keep_units_noise_and_pixels(tmp_path: Path) -> None:
     assert not list((tmp_path / "both").rglob("images.npy"))
     with pytest.raises(UserError, match="different raw units"):
         data.read_raw(np.arange(3))
-    join([tmp_path / "both", _packed(tmp_path / "c", clean[:2])], tmp_path / "three")  # views of views point at the pixels themselves
-    np.testing.assert_array_equal(open_dataset(tmp_path / "three").read(np.arange(12)), data.read(np.arange(12)))
+    join(
+        [tmp_path / "both", _packed(tmp_path / "c", clean[:2])], tmp_path / "three"
+    )  # views of views point at the pixels themselves
+    np.testing.assert_array_equal(
+        open_dataset(tmp_path / "three").read(np.arange(12)), data.read(np.arange(12))
+    )
     shutil.rmtree(tmp_path / "a")
     _packed(tmp_path / "a", clean[::-1].copy())
     with pytest.raises(UserError, match="packed again since then"):
@@ -50,7 +54,15 @@ def test_joined_data_sets_keep_units_noise_and_pixels(tmp_path: Path) -> None:
         join([b, b], tmp_path / "twice")
     with pytest.raises(UserError, match="cannot be joined"):
         join(
-            [b, _packed(tmp_path / "wide", RNG.normal(size=(2, 1, 4, 5)).astype(np.float32), value_range=(-1.0, 1.0))], tmp_path / "no"
+            [
+                b,
+                _packed(
+                    tmp_path / "wide",
+                    RNG.normal(size=(2, 1, 4, 5)).astype(np.float32),
+                    range=(-1.0, 1.0),
+                ),
+            ],
+            tmp_path / "no",
         )
 
 
@@ -69,55 +81,62 @@ def test_views_move_with_what_they_are_of(tmp_path: Path) -> None:
 def test_a_split_shares_no_image_not_even_a_copy(tmp_path: Path) -> None:
     images = RNG.integers(0, 256, (60, 1, 4, 4), dtype=np.uint8)
     images[30:] = images[:30]  # every image is there twice
-    place = _packed(tmp_path / "a", images)
-    split(place, tmp_path / "s", held_out=0.3)
+    directory = _packed(tmp_path / "a", images)
+    split(directory, tmp_path / "s", held_out=0.3)
     train, held_out = (open_dataset(tmp_path / "s" / name) for name in ("train", "held-out"))
     assert len(held_out) == 18
     assert sorted([*train.ids, *held_out.ids]) == list(range(60))
-    here, there = ({image.tobytes() for image in d.read(np.arange(len(d)))} for d in (train, held_out))
-    assert not here & there
+    in_train, in_held_out = (
+        {image.tobytes() for image in d.read(np.arange(len(d)))} for d in (train, held_out)
+    )
+    assert not in_train & in_held_out
     with pytest.raises(UserError, match="nearest number"):
-        split(place, tmp_path / "odd", held_out=19)
+        split(directory, tmp_path / "odd", held_out=19)
     for wrong in (0, 60, -1, 2.5):
         with pytest.raises(UserError, match="--held-out"):
-            split(place, tmp_path / "no", held_out=wrong)
+            split(directory, tmp_path / "no", held_out=wrong)
     assert not (tmp_path / "no").exists()
 
 
 def test_subsets_are_nested_and_the_same_every_time(tmp_path: Path) -> None:
-    place = _packed(tmp_path / "a", RNG.integers(0, 256, (50, 1, 4, 4), dtype=np.uint8))
+    directory = _packed(tmp_path / "a", RNG.integers(0, 256, (50, 1, 4, 4), dtype=np.uint8))
     for name, take in (("few", 10), ("many", 0.5), ("again", 10)):
-        subset(place, tmp_path / name, take=take, seed=3)
+        subset(directory, tmp_path / name, take=take, seed=3)
     few, many, again = (set(open_dataset(tmp_path / name).ids.tolist()) for name in ("few", "many", "again"))
     assert few == again
     assert few < many
     assert len(many) == 25
-    subset(place, tmp_path / "other", take=10, seed=4)
+    subset(directory, tmp_path / "other", take=10, seed=4)
     assert set(open_dataset(tmp_path / "other").ids.tolist()) != few
 
 
 @pytest.mark.parametrize(
-    ("law", "low", "high"), [("loguniform:0.05:0.8", 0.05, 0.8), ("uniform:0.1:0.5", 0.1, 0.5), ("choice:0.2,0.4", 0.2, 0.4)]
+    ("noise", "low", "high"),
+    [("loguniform:0.05:0.8", 0.05, 0.8), ("uniform:0.1:0.5", 0.1, 0.5), ("choice:0.2,0.4", 0.2, 0.4)],
 )
-def test_noise_levels_follow_their_law(law: str, low: float, high: float, tmp_path: Path, digits: Path) -> None:
-    corrupt(digits / "train", tmp_path / "out", clean_fraction=0.2, sigma=law, seed=1)
+def test_noise_levels_follow_their_law(
+    noise: str, low: float, high: float, tmp_path: Path, digits: Path
+) -> None:
+    corrupt(digits / "train", tmp_path / "out", clean_fraction=0.2, sigma=noise, seed=1)
     data, source = open_dataset(tmp_path / "out"), open_dataset(digits / "train")
     noisy = data.sigma > 0
     assert noisy.sum() == 1200
     s = data.sigma[noisy].astype(np.float64)
     assert low * (1 - 1e-6) <= s.min() <= s.max() <= high * (1 + 1e-6)
-    if law.startswith("choice"):
+    if noise.startswith("choice"):
         assert abs((s < 0.3).mean() - 0.5) < 4.5 * 0.5 / 1200**0.5
     else:
-        u = (np.log(s / low) / np.log(high / low)) if law.startswith("log") else (s - low) / (high - low)
+        u = (np.log(s / low) / np.log(high / low)) if noise.startswith("log") else (s - low) / (high - low)
         assert abs(u.mean() - 0.5) < 4.5 / (12 * 1200) ** 0.5
-    place = {int(i): k for k, i in enumerate(source.ids)}
-    clean = source.read(np.array([place[int(i)] for i in data.ids]))
+    row_of = {int(i): k for k, i in enumerate(source.ids)}
+    clean = source.read(np.array([row_of[int(i)] for i in data.ids]))
     z = (data.read(np.arange(len(data))) - clean)[noisy] / data.sigma[noisy, None, None, None]
     assert z.std() == pytest.approx(
         1, abs=4.5 / (2 * z.size) ** 0.5 + 1e-4
     )  # float16 rounds by at most 1% of sigma: 1e-4 of the variance
-    corrupt(digits / "train", tmp_path / "more", clean_fraction=0.0, sigma=law, seed=1)  # the same images get the same level and noise
+    corrupt(
+        digits / "train", tmp_path / "more", clean_fraction=0.0, sigma=noise, seed=1
+    )  # the same images get the same level and noise
     more = open_dataset(tmp_path / "more")
     where = {int(i): k for k, i in enumerate(more.ids)}
     rows = np.array([where[int(i)] for i in data.ids[noisy][:50]])
@@ -130,23 +149,27 @@ def test_noise_levels_by_a_table(tmp_path: Path, digits: Path) -> None:
     (tmp_path / "levels.csv").write_text("id,sigma\n" + f"{ids[3]},0.5\n{ids[8]},0.25\n")
     corrupt(digits / "train", tmp_path / "out", clean_fraction=0.0, sigma=str(tmp_path / "levels.csv"))
     data = open_dataset(tmp_path / "out")
-    found = {int(i): float(s) for i, s in zip(data.ids, data.sigma, strict=True) if s > 0}
-    assert found == {int(ids[3]): 0.5, int(ids[8]): 0.25}
+    levels = {int(i): float(s) for i, s in zip(data.ids, data.sigma, strict=True) if s > 0}
+    assert levels == {int(ids[3]): 0.5, int(ids[8]): 0.25}
     (tmp_path / "bad.csv").write_text("id,sigma\n99999,0.5\n")
     with pytest.raises(UserError, match="no image has the id 99999"):
         corrupt(digits / "train", tmp_path / "no", clean_fraction=0.0, sigma=str(tmp_path / "bad.csv"))
-    for law in ("loguniform:0.5:0.1", "uniform:1", "choice:", "some", "loguniform:0:1", "-0.1", "nan"):
+    for noise in ("loguniform:0.5:0.1", "uniform:1", "choice:", "some", "loguniform:0:1", "-0.1", "nan"):
         with pytest.raises(UserError, match="--sigma"):
-            corrupt(digits / "train", tmp_path / "no", clean_fraction=0.0, sigma=law)
+            corrupt(digits / "train", tmp_path / "no", clean_fraction=0.0, sigma=noise)
     assert not (tmp_path / "no").exists()
 
 
-def test_inspect_sees_duplicates_leaks_and_cut_off_noise(tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_sees_duplicates_leaks_and_cut_off_noise(
+    tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     corrupt(digits / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=0.1)
     data = join_and_open([digits / "train", tmp_path / "noisy"], tmp_path / "both")
     leaks, checked = find_leaks(data)
     assert checked == 1000
-    assert len(leaks) > 0.95 * checked  # within two standard deviations of its clean version is 97.7% of the images
+    assert (
+        len(leaks) > 0.95 * checked
+    )  # within two standard deviations of its clean version is 97.7% of the images
     source = open_dataset(digits / "train")
     noisy_ids = open_dataset(tmp_path / "noisy").ids
     assert all(noisy_ids[noisy - 1500] == source.ids[clean] for noisy, clean in leaks)
@@ -160,9 +183,9 @@ def test_inspect_sees_duplicates_leaks_and_cut_off_noise(tmp_path: Path, digits:
     images[4] = images[1]
     assert duplicates(open_dataset(_packed(tmp_path / "twice", images))) == [[1, 4]]
     noise = np.clip(128 + 300 * RNG.normal(size=(4, 1, 16, 16)), 0, 255).astype(np.uint8)
-    found = inspect(open_dataset(_packed(tmp_path / "cut", noise, 1.0)))
-    assert found.at_limits == pytest.approx(float(np.mean((noise == 0) | (noise == 255))))
-    assert sum(found.histogram) == noise.size
+    inspection = inspect(open_dataset(_packed(tmp_path / "cut", noise, 1.0)))
+    assert inspection.at_limits == pytest.approx(float(np.mean((noise == 0) | (noise == 255))))
+    assert sum(inspection.histogram) == noise.size
     assert main(["inspect", str(tmp_path / "both"), "--page", str(tmp_path / "p.html"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["leak_checked"] == 1000
     page = (tmp_path / "p.html").read_text()
@@ -192,8 +215,8 @@ def test_data_sets_are_read_from_any_address(tmp_path: Path, digits: Path) -> No
 
 
 def test_a_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
-    place = _packed(tmp_path / "a", RNG.integers(0, 256, (5, 1, 4, 4), dtype=np.uint8))
-    file = place / "part-00000" / "images.npy"
+    directory = _packed(tmp_path / "a", RNG.integers(0, 256, (5, 1, 4, 4), dtype=np.uint8))
+    file = directory / "part-00000" / "images.npy"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"images\.npy: .*cut short"):
-        open_dataset(place)
+        open_dataset(directory)

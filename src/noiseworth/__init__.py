@@ -1,14 +1,30 @@
 """noiseworth: train one diffusion model on images of mixed noise, and learn what the noisy ones were worth.
 
-Names are loaded when they are first used, so `import noiseworth` is quick.
+Every command is a function here, with the command's options as its arguments (`noiseworth/commands.py` lists them), beside the pieces
+for training loops of your own. Names are loaded when they are first used, so `import noiseworth` is quick.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from noiseworth.commands import COMMANDS
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from noiseworth.cli.data import InspectConfig as InspectConfig
+    from noiseworth.cli.data import inspect_dataset as inspect_dataset
+    from noiseworth.cli.laws import FitConfig as FitConfig
+    from noiseworth.cli.laws import PlanConfig as PlanConfig
+    from noiseworth.cli.laws import PriceConfig as PriceConfig
+    from noiseworth.cli.laws import fit as fit
+    from noiseworth.cli.laws import plan as plan
+    from noiseworth.cli.laws import price as price
+    from noiseworth.data.config import CorruptConfig as CorruptConfig
+    from noiseworth.data.config import JoinConfig as JoinConfig
+    from noiseworth.data.config import PackConfig as PackConfig
+    from noiseworth.data.config import SplitConfig as SplitConfig
+    from noiseworth.data.config import SubsetConfig as SubsetConfig
     from noiseworth.data.corrupt import corrupt as corrupt
     from noiseworth.data.dataset import Dataset as Dataset
     from noiseworth.data.dataset import open_dataset as open_dataset
@@ -18,87 +34,109 @@ if TYPE_CHECKING:
     from noiseworth.data.views import join as join
     from noiseworth.data.views import split as split
     from noiseworth.data.views import subset as subset
-    from noiseworth.diffusion.below import impute as impute
-    from noiseworth.diffusion.levels import LogNormalLevels as LogNormalLevels
+    from noiseworth.diffusion.imputation import impute as impute
+    from noiseworth.diffusion.noise_distribution import LogNormalLevels as LogNormalLevels
     from noiseworth.diffusion.objective import ambient_loss as ambient_loss
     from noiseworth.diffusion.objective import ambient_pair as ambient_pair
-    from noiseworth.diffusion.pairs import PairLaw as PairLaw
+    from noiseworth.diffusion.pair_sampler import PairSampler as PairSampler
     from noiseworth.diffusion.precondition import PreconditionedDenoiser as PreconditionedDenoiser
     from noiseworth.diffusion.worth import PosteriorVariance as PosteriorVariance
     from noiseworth.diffusion.worth import spectrum as spectrum
     from noiseworth.diffusion.worth import worth as worth
     from noiseworth.errors import UserError as UserError
-    from noiseworth.experiments.config import DemoConfig as DemoConfig
-    from noiseworth.experiments.config import SweepConfig as SweepConfig
-    from noiseworth.experiments.config import TheoryConfig as TheoryConfig
-    from noiseworth.experiments.demo import run_demo as run_demo
-    from noiseworth.experiments.evaluation import evaluate as evaluate
-    from noiseworth.experiments.sampling import sample_run as sample_run
-    from noiseworth.experiments.sweep.plan import make_plan as make_plan
-    from noiseworth.experiments.sweep.plan import save_plan as save_plan
-    from noiseworth.experiments.sweep.run import run_sweep as run_sweep
-    from noiseworth.experiments.theory.run import run_theory as run_theory
+    from noiseworth.evaluate.config import FeaturesConfig as FeaturesConfig
+    from noiseworth.evaluate.feature_registry import train_features as train_features
     from noiseworth.laws.budget import Market as Market
     from noiseworth.laws.budget import plan_purchase as plan_purchase
     from noiseworth.laws.fit import fit_law as fit_law
     from noiseworth.laws.observations import read_observations as read_observations
     from noiseworth.laws.price import quote as quote
     from noiseworth.networks import make_backbone as make_backbone
+    from noiseworth.progress import quiet as quiet
     from noiseworth.report.page import write_report as write_report
+    from noiseworth.runs.config import DemoConfig as DemoConfig
+    from noiseworth.runs.config import EvaluationConfig as EvaluationConfig
+    from noiseworth.runs.config import RecipeConfig as RecipeConfig
+    from noiseworth.runs.config import ReportConfig as ReportConfig
+    from noiseworth.runs.config import SampleConfig as SampleConfig
+    from noiseworth.runs.demo import run_demo as run_demo
+    from noiseworth.runs.evaluation import run_evaluation as run_evaluation
+    from noiseworth.runs.model import load_run as load_run
+    from noiseworth.runs.recipe import run_recipe as run_recipe
+    from noiseworth.runs.report import make_report as make_report
+    from noiseworth.runs.sampling import sample_run as sample_run
+    from noiseworth.studies.config import TheoryConfig as TheoryConfig
+    from noiseworth.studies.run import run_theory as run_theory
+    from noiseworth.sweep.collect import collect as collect
+    from noiseworth.sweep.config import SweepCollectConfig as SweepCollectConfig
+    from noiseworth.sweep.config import SweepConfig as SweepConfig
+    from noiseworth.sweep.config import SweepRunConfig as SweepRunConfig
+    from noiseworth.sweep.config import SweepStatusConfig as SweepStatusConfig
+    from noiseworth.sweep.plan import make_plan as make_plan
+    from noiseworth.sweep.plan import plan_sweep as plan_sweep
+    from noiseworth.sweep.plan import save_plan as save_plan
+    from noiseworth.sweep.run import run_sweep as run_sweep
+    from noiseworth.sweep.status import read_status as read_status
+    from noiseworth.train.benchmark import measure_speed as measure_speed
+    from noiseworth.train.config import BenchmarkConfig as BenchmarkConfig
+    from noiseworth.train.config import EmaConfig as EmaConfig
     from noiseworth.train.config import TrainConfig as TrainConfig
     from noiseworth.train.driver import run_training as run_training
-    from noiseworth.train.run import load_run as load_run
+    from noiseworth.train.posthoc_ema import make_average as make_average
 
+# Where names live that are no command's function or configuration.
 _HOMES = {
     "Dataset": "data.dataset",
-    "DemoConfig": "experiments.config",
+    "DemoConfig": "runs.config",
     "Loader": "data.loader",
-    "LogNormalLevels": "diffusion.levels",
+    "LogNormalLevels": "diffusion.noise_distribution",
     "Market": "laws.budget",
-    "PairLaw": "diffusion.pairs",
+    "PairSampler": "diffusion.pair_sampler",
     "PosteriorVariance": "diffusion.worth",
     "PreconditionedDenoiser": "diffusion.precondition",
-    "SweepConfig": "experiments.config",
-    "TheoryConfig": "experiments.config",
+    "SweepConfig": "sweep.config",
+    "TheoryConfig": "studies.config",
     "TrainConfig": "train.config",
     "UserError": "errors",
     "ambient_loss": "diffusion.objective",
     "ambient_pair": "diffusion.objective",
-    "corrupt": "data.corrupt",
-    "evaluate": "experiments.evaluation",
     "fit_law": "laws.fit",
-    "impute": "diffusion.below",
+    "impute": "diffusion.imputation",
     "inspect": "data.inspect",
-    "join": "data.views",
-    "load_run": "train.run",
+    "load_run": "runs.model",
     "make_backbone": "networks",
-    "make_plan": "experiments.sweep.plan",
+    "make_plan": "sweep.plan",
     "open_dataset": "data.dataset",
-    "pack": "data.pack",
     "plan_purchase": "laws.budget",
+    "quiet": "progress",
     "quote": "laws.price",
     "read_observations": "laws.observations",
-    "run_demo": "experiments.demo",
-    "run_sweep": "experiments.sweep.run",
-    "run_theory": "experiments.theory.run",
-    "run_training": "train.driver",
-    "sample_run": "experiments.sampling",
-    "save_plan": "experiments.sweep.plan",
+    "save_plan": "sweep.plan",
     "spectrum": "diffusion.worth",
-    "split": "data.views",
-    "subset": "data.views",
     "worth": "diffusion.worth",
     "write_report": "report.page",
 }
 
-__all__ = sorted(_HOMES)
+
+def _homes() -> dict[str, str]:
+    """Name -> module, those of the table of commands included."""
+    of_commands = (
+        where.partition(":") for command in COMMANDS for where in (command.function, command.config)
+    )
+    return {name: module for module, _, name in of_commands} | _HOMES
+
+
+__all__ = sorted(_homes())
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    module = _homes().get(name)
+    if module is None:
         raise AttributeError(f"module 'noiseworth' has no attribute {name!r}")
-    return getattr(import_module(f"noiseworth.{_HOMES[name]}"), name)
+    return getattr(
+        import_module(module.removeprefix("/") if module.startswith("/") else f"noiseworth.{module}"), name
+    )
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*_homes(), "__version__"]

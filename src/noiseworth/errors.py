@@ -11,3 +11,9 @@ class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.number = number
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class where it has none: libraries raise pages."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

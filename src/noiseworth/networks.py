@@ -35,8 +35,12 @@ PRESETS = {
     "digits": Preset(channels=(32, 48), blocks=1),
     "mini": Preset(channels=(16, 32, 48), blocks=1),
     "small": Preset(channels=(64, 128, 128), blocks=2, attention=(2,)),
-    "cifar": Preset(channels=(256, 256, 256), blocks=4, attention=(1,), groups=32),  # of DDPM++'s size: 42 GFLOP at 32x32
-    "imagenet64": Preset(channels=(192, 384, 576, 768), blocks=3, attention=(1, 2, 3), groups=32),  # of ADM's size
+    "cifar": Preset(
+        channels=(256, 256, 256), blocks=4, attention=(1,), groups=32
+    ),  # of DDPM++'s size: 42 GFLOP at 32x32
+    "imagenet64": Preset(
+        channels=(192, 384, 576, 768), blocks=3, attention=(1, 2, 3), groups=32
+    ),  # of ADM's size
 }
 
 # EDM's conditioning is ln(sigma) / 4, about -1.6 to 1.1; diffusers' sinusoids of order 1 to 1e-4 tell such numbers apart only

@@ -1,181 +1,219 @@
-"""Commands on laws, prices and the theory."""
+"""The commands on scaling laws: fit, price, plan; and what the theory's studies print."""
 
-import dataclasses
-import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from noiseworth.cli.words import print_settings, say
-from noiseworth.experiments.config import TheoryConfig
-from noiseworth.records import to_json
+from noiseworth.options import POSITIONAL, StrPath, require, with_options
+from noiseworth.progress import notice
+from noiseworth.records import BudgetRecord, LawRecord, QuoteRecord, TheoryStudy
+from noiseworth.studies.config import TheoryConfig
 
 
-def fit(source: str, quality: str | None = None, where: str = "", page: str | None = None, *, as_json: bool) -> None:
-    """Fit laws of quality against numbers of clean and noisy images, and say what a noisy image is worth.
+@dataclass(frozen=True)
+class FitConfig:
+    """Fit scaling laws of quality against the numbers of clean and noisy images, and say what a noisy image is worth."""
 
-    Args:
-        source: a sweep; a CSV file with the columns n_clean, n_noisy, sigma, quality (lower is better), one row a trained model; or
-            published:cifar10, published:celeba_hq_64, published:imagenet_64.
-        quality: the column to be explained; by default "quality", or a sweep's "risk".
-        where: models to keep, as n_images=20000,preset=digits.
-        page: an HTML file for the figures: measured against predicted, and what is left over.
+    source: StrPath = field(metadata=POSITIONAL)
+    """Directory of a sweep; a CSV file with the columns n_clean, n_noisy, sigma and quality (lower is better), one trained model a row;
+    or published:cifar10, published:celeba_hq_64, published:imagenet_64."""
+    quality: str | None = None
+    """The column that the law explains; by default "quality", or a sweep's "risk"."""
+    where: str = ""
+    """Models to keep, such as n_images=20000,preset=digits."""
+    page: StrPath | None = None
+    """An HTML file for the figures: measured against predicted quality, and the residuals."""
+
+
+@with_options(FitConfig)
+def fit(config: FitConfig) -> LawRecord:
+    """Fit both laws to a table of trained models, and compare them.
+
+    Raises:
+        UserError: the table cannot be read, or does not determine a law.
     """
     from noiseworth.laws.describe import describe
     from noiseworth.laws.observations import read_observations
+    from noiseworth.report.laws import write_law_page
 
-    observations = read_observations(source, quality=quality, where=where)
-    law = describe(observations, source)
-    if page:
-        from noiseworth.report.laws import write_law_page
+    observations = read_observations(str(config.source), quality=config.quality, where=config.where)
+    law = describe(observations, str(config.source))
+    if config.page:
+        write_law_page(observations, law, Path(config.page))
+    _notice_left_out(observations.left_out)
+    return law
 
-        write_law_page(observations, law, Path(page))
-    if as_json:
-        print(to_json(law))
-        return
-    _tell_left_out(observations.left_out)
+
+def print_fit(config: FitConfig, law: LawRecord) -> None:
+    """The law, the price of each noise level, and how well each law predicts."""
     exponent = f"{law.exponent:.3g} ({law.exponent_low:.3g} to {law.exponent_high:.3g})"
-    print(f"{law.n_observations} models, quality = {law.floor:.3g} + A n_eff^-alpha, where a noisy image adds its worth to n_eff")
+    print(
+        f"{law.n_observations} models, quality = {law.floor:.3g} + A n_eff^-alpha, where a noisy image adds its worth to n_eff"
+    )
     print(f"alpha = {exponent}, typical residual {law.typical_residual:.1%}")
     for p in law.prices:
-        most = "any" if p.most is None else f"{p.most:.3g}"
-        bounds = f"{p.least:.3g} to {most}" + (" (contradictory)" if p.most is not None and p.least > p.most else "")
         worth = f"worth {p.rate:.2f} clean ones ({p.rate_low:.2f} to {p.rate_high:.2f}), price {p.price:.2f}"
-        print(f"  noise {p.sigma:g}: {worth}; by inequalities {bounds}")
+        print(f"  noise {p.sigma:g}: {worth}; by inequalities {_bounds(p.least, p.most)}")
     for name, words in (("one", "one currency"), ("two", "two currencies")):
         if name in law.aicc:
-            held = f"held-out error {law.held_out_median[name]:.1%} (median), {law.held_out_p90[name]:.1%} (90th percentile)"
+            errors = f"held-out error {law.held_out_median[name]:.1%} (median), {law.held_out_p90[name]:.1%} (90th percentile)"
             better = ", the better" if name == law.better and len(law.aicc) > 1 else ""
-            print(f"{words}: AICc {law.aicc[name]:.1f}, {held}{better}")
-    if page:
-        print(f"{page}: open it in a browser")
+            print(f"{words}: AICc {law.aicc[name]:.1f}, {errors}{better}")
+    if config.page:
+        print(f"{config.page}: open it in a browser")
 
 
-def _tell_left_out(count: int) -> None:
+def _bounds(least: float, most: float | None) -> str:
+    """Bounds on a price, in words."""
+    upper = "any" if most is None else f"{most:.3g}"
+    return f"{least:.3g} to {upper}" + (" (contradictory)" if most is not None and least > most else "")
+
+
+def _notice_left_out(count: int) -> None:
     if count:
-        say(f"noiseworth: {count} models without clean images are left out: they follow no law of both kinds")
+        notice(f"{count} models without clean images are left out: they follow no law of both kinds of image")
 
 
-def price(
-    source: str,
-    sigma: float,
-    n_clean: int | None = None,
-    n_noisy: int | None = None,
-    law: Literal["one", "two"] = "one",
-    quality: str | None = None,
-    where: str = "",
-    *,
-    as_json: bool,
-) -> None:
-    """Say how many noisy images replace a clean one, at a mix: by the law, by inequalities, and by what one training says of itself.
+@dataclass(frozen=True)
+class PriceConfig:
+    """Say how many noisy images replace one clean image, at a given mix: by the law, by inequalities, and as one training predicts."""
 
-    Args:
-        source: trained models, as for `noiseworth fit`.
-        sigma: noise of the noisy images; one of the source's.
-        n_clean: clean images of the mix; by default those of the observed mix with the most noisy images.
-        n_noisy: noisy images of the mix.
-        law: one currency, or two (coarse and fine), fitted to the source.
-        quality: the column to be explained; by default "quality", or a sweep's "risk".
-        where: models to keep, as n_images=20000,preset=digits.
+    source: StrPath = field(metadata=POSITIONAL)
+    """Trained models, as for `noiseworth fit`."""
+    sigma: float
+    """Noise of the noisy images; one of the source's noise levels."""
+    n_clean: int | None = None
+    """Clean images of the mix; by default those of the observed mix with the most noisy images."""
+    n_noisy: int | None = None
+    """Noisy images of the mix."""
+    law: Literal["one", "two"] = "one"
+    """The law that is fitted: one currency, or two (coarse and fine detail)."""
+    quality: str | None = None
+    """The column that the law explains; by default "quality", or a sweep's "risk"."""
+    where: str = ""
+    """Models to keep, such as n_images=20000,preset=digits."""
+
+
+@with_options(PriceConfig)
+def price(config: PriceConfig) -> QuoteRecord:
+    """The price of a noisy image in clean ones.
+
+    Raises:
+        UserError: the table cannot be read, does not determine a law, or has no such noise level.
     """
     from noiseworth.laws.fit import fit_law
     from noiseworth.laws.observations import predicted_worth, read_observations
     from noiseworth.laws.price import quote
 
-    observations = read_observations(source, quality=quality, where=where)
-    predicted = predicted_worth(source, where=where)
-    found = quote(fit_law(observations, law), observations, sigma, n_clean, n_noisy, predicted)
-    if as_json:
-        print(to_json(found))
-        return
-    _tell_left_out(observations.left_out)
-    print(f"noise {found.sigma:g}, beside {found.n_clean:,} clean and {found.n_noisy:,} such noisy images: noisy images for one clean")
-    print(f"  on average     {found.average:.3g} ({found.average_low:.3g} to {found.average_high:.3g})")
-    print(f"  the next one   {found.marginal:.3g} ({found.marginal_low:.3g} to {found.marginal_high:.3g})")
-    most = "any" if found.most is None else f"{found.most:.3g}"
-    contradictory = " (contradictory)" if found.most is not None and found.least > found.most else ""
-    print(f"  by inequalities, over all mixes: {found.least:.3g} to {most}{contradictory}")
-    if found.predicted is not None:
-        assumed = "as if levels mattered as often as trained, and imputed images were worth what they are trusted"
-        print(f"  predicted by one training, {found.predicted_by}: {found.predicted:.3g} ({assumed})")
+    observations = read_observations(str(config.source), quality=config.quality, where=config.where)
+    predicted = predicted_worth(str(config.source), where=config.where)
+    law = fit_law(observations, config.law)
+    record = quote(law, observations, config.sigma, config.n_clean, config.n_noisy, predicted)
+    _notice_left_out(observations.left_out)
+    return record
 
 
-def plan(
-    source: str,
-    budget: float,
-    clean_price: float,
-    noisy_price: float,
-    sigma: float,
-    law: Literal["one", "two"] = "one",
-    have_clean: int = 0,
-    have_noisy: int = 0,
-    quality: str | None = None,
-    where: str = "",
-    page: str | None = None,
-    *,
-    as_json: bool,
-) -> None:
-    """Say what to buy with a budget: how many clean and how many noisy images, and which trainings would make that surer.
+def print_price(config: PriceConfig, q: QuoteRecord) -> None:
+    """The price on average and of the next image, its bounds, and a prediction."""
+    print(
+        f"noise {q.sigma:g}, beside {q.n_clean:,} clean and {q.n_noisy:,} such noisy images: noisy images for one clean"
+    )
+    print(f"  on average     {q.average:.3g} ({q.average_low:.3g} to {q.average_high:.3g})")
+    print(f"  the next one   {q.marginal:.3g} ({q.marginal_low:.3g} to {q.marginal_high:.3g})")
+    print(f"  by inequalities, over all mixes: {_bounds(q.least, q.most)}")
+    if q.predicted is not None:
+        assumed = (
+            "as if levels mattered as often as trained, and imputed images were worth what they are trusted"
+        )
+        print(f"  predicted by one training, {q.predicted_by}: {q.predicted:.3g} ({assumed})")
 
-    Args:
-        source: trained models, as for `noiseworth fit`.
-        budget: to spend.
-        clean_price: of one clean image, in the budget's currency.
-        noisy_price: of one noisy image.
-        sigma: noise of the noisy images; one of the source's.
-        law: one currency, or two (coarse and fine), fitted to the source.
-        have_clean: clean images that are there already.
-        have_noisy: noisy images of that noise that are there already.
-        quality: the column to be explained; by default "quality", or a sweep's "risk".
-        where: models to keep, as n_images=20000,preset=digits.
-        page: an HTML file to plan with by hand: budget, prices and noise as sliders.
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Say what to buy with a budget: how many clean and noisy images, and which further trainings would make the answer more certain."""
+
+    source: StrPath = field(metadata=POSITIONAL)
+    """Trained models, as for `noiseworth fit`."""
+    budget: float
+    """The budget."""
+    clean_price: float
+    """Price of one clean image, in the budget's currency."""
+    noisy_price: float
+    """Price of one noisy image."""
+    sigma: float
+    """Noise of the noisy images; one of the source's noise levels."""
+    law: Literal["one", "two"] = "one"
+    """The law that is fitted: one currency, or two (coarse and fine detail)."""
+    have_clean: int = 0
+    """Clean images that you have already."""
+    have_noisy: int = 0
+    """Noisy images of that noise that you have already."""
+    quality: str | None = None
+    """The column that the law explains; by default "quality", or a sweep's "risk"."""
+    where: str = ""
+    """Models to keep, such as n_images=20000,preset=digits."""
+    page: StrPath | None = None
+    """An HTML file to plan with by hand: budget, prices and noise as sliders."""
+
+    def __post_init__(self) -> None:
+        for name in ("have_clean", "have_noisy"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+
+@with_options(PlanConfig)
+def plan(config: PlanConfig) -> BudgetRecord:
+    """The best purchase for a budget.
+
+    Raises:
+        UserError: the table cannot be read, does not determine a law, or the budget or a price makes no sense.
     """
     from noiseworth.laws.budget import Market, plan_purchase
     from noiseworth.laws.fit import fit_law
     from noiseworth.laws.observations import read_observations
+    from noiseworth.report.planner import write_planner
 
-    observations = read_observations(source, quality=quality, where=where)
-    market, fitted = Market(clean_price, noisy_price, sigma), fit_law(observations, law)
-    found = plan_purchase(fitted, observations, market, budget, have_clean, have_noisy)
-    if page:
-        from noiseworth.report.planner import write_planner
+    observations = read_observations(str(config.source), quality=config.quality, where=config.where)
+    market = Market(config.clean_price, config.noisy_price, config.sigma)
+    law = fit_law(observations, config.law)
+    have = (config.have_clean, config.have_noisy)
+    record = plan_purchase(law, observations, market, config.budget, *have)
+    if config.page:
+        write_planner(
+            law, observations, market, config.budget, have, Path(config.page), source=str(config.source)
+        )
+    _notice_left_out(observations.left_out)
+    return record
 
-        write_planner(fitted, observations, market, budget, (have_clean, have_noisy), Path(page), source=source)
-    if as_json:
-        print(to_json(found))
-        return
-    _tell_left_out(observations.left_out)
-    for name, purchase in (("buy", found.best), ("all clean", found.all_clean)):
+
+def print_purchase(config: PlanConfig, b: BudgetRecord) -> None:
+    """What to buy, what it is compared with, and what would make it more certain."""
+    for name, purchase in (("buy", b.best), ("all clean", b.all_clean)):
         predicted = f"predicted quality {purchase.quality:.3g} ({purchase.low:.3g} to {purchase.high:.3g})"
         print(f"{name:<10} {purchase.n_clean:>10,} clean {purchase.n_noisy:>10,} noisy   {predicted}")
-    ratio = found.clean_price / found.noisy_price
-    print(f"a clean image costs {ratio:.3g} noisy ones; noisy ones pay from a ratio of {found.flip_ratio:.3g} on")
-    if found.best.n_noisy:
-        print(f"the mix beats all clean with probability {found.better_with:.0%}, under the law's uncertainty")
-    nxt = found.following
-    ratio_of = f"{nxt.quality:.3g} to {nxt.more_clean:.3g} with {nxt.count:,} more clean, {nxt.more_noisy:.3g} with as many noisy"
-    print(f"from {nxt.n_clean:,} clean and {nxt.n_noisy:,} noisy: {ratio_of}; for the money the next are best {nxt.best}")
-    runs = "; ".join(f"{r.n_clean:,} clean + {r.n_noisy:,} noisy ({r.narrower:.0%})" for r in found.next_runs)
-    print(f"trainings that would narrow the ratio most (to so much of its interval, one after the other): {runs}")
-    print(f"kept to at least {found.least_clean_share:.0%} clean, the least that was observed")
-    if found.beyond:
-        others = "fewer" if found.beyond == "more" else "more"
-        print(f"beyond what was observed: every model had {others} images, and the law may not hold here")
-    if page:
-        print(f"{page}: open it in a browser")
+    ratio = b.clean_price / b.noisy_price
+    print(f"a clean image costs {ratio:.3g} noisy ones; noisy ones pay from a ratio of {b.flip_ratio:.3g} on")
+    if b.best.n_noisy:
+        print(f"the mix beats all clean with probability {b.better_with:.0%}, under the law's uncertainty")
+    n = b.following
+    choices = f"{n.quality:.3g} to {n.more_clean:.3g} with {n.count:,} more clean, {n.more_noisy:.3g} with as many noisy"
+    print(
+        f"from {n.n_clean:,} clean and {n.n_noisy:,} noisy: {choices}; for the money the next are best {n.best}"
+    )
+    runs = "; ".join(f"{r.n_clean:,} clean + {r.n_noisy:,} noisy ({r.narrower:.0%})" for r in b.next_runs)
+    print(
+        f"trainings that would narrow the ratio most (to so much of its interval, one after the other): {runs}"
+    )
+    print(f"kept to at least {b.least_clean_share:.0%} clean, the least that was observed")
+    if b.beyond:
+        others = "fewer" if b.beyond == "more" else "more"
+        print(f"beyond what was observed: every model had {others} images, and the law may not hold there")
+    if config.page:
+        print(f"{config.page}: open it in a browser")
 
 
-def theory(config: TheoryConfig, dry_run: bool, as_json: bool) -> None:
-    """Measure the theory of mixtures under mixed noise, and draw it: rates, exchange rates, competitors; about 40 minutes."""
-    if dry_run:
-        print_settings(config)
-        return
-    from noiseworth.experiments.theory.run import finished, run_theory
-    from noiseworth.report.theory import theory_table, write_theory_report
+def print_studies(config: TheoryConfig, studies: list[TheoryStudy]) -> None:
+    """Every number of the studies, and where their page is."""
+    from noiseworth.report.theory import theory_table
 
-    studies = run_theory(config, quiet=as_json)
-    page = write_theory_report(finished(Path(config.out)), Path(config.out) / "report.html")
-    if as_json:
-        print(json.dumps([dataclasses.asdict(study) for study in studies], indent=1, allow_nan=False))
-        return
     print(theory_table(studies))
-    print(f"\nreport: {page}")
+    print(f"\nreport: {Path(config.out) / 'report.html'}")

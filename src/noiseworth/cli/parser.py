@@ -1,205 +1,150 @@
-"""The command line's options, and `main`, which runs a command and turns errors into one line and an exit code."""
+"""The command line, made from the table of commands; `main` runs a command and turns errors into one line and an exit code."""
 
+import dataclasses
+import json
 import sys
-from collections.abc import Callable
-from typing import Any
+import typing
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from noiseworth.cli.data import corrupt, inspect, join, pack, split, subset
-from noiseworth.cli.laws import fit, plan, price, theory
-from noiseworth.cli.models import bench_train, demo, ema, evaluate, features_train, recipe, report, sample, train
-from noiseworth.cli.sweeps import sweep_collect, sweep_plan, sweep_run, sweep_status
-from noiseworth.cli.words import say
+from noiseworth.commands import COMMANDS, GROUPS, Command, load, run
 from noiseworth.errors import Stopped, UserError
-from noiseworth.experiments.config import DemoConfig, SweepConfig, TheoryConfig, recipes
-from noiseworth.experiments.config import recipe as sweep_recipe
-from noiseworth.train.config import TrainConfig
+from noiseworth.options import documentation, flag_of, renamed
+from noiseworth.progress import quiet
+from noiseworth.records import plain, versions
 
-_FLAGS = ("--json", "--dry_run", "--fresh", "--bits", "--splits", "--measured_range", "--compile", "--channels_last", "--tensorboard")
-_CONFIGS: dict[str, tuple[Callable[..., None], type]] = {
-    "demo": (demo, DemoConfig),
-    "train": (train, TrainConfig),
-    "theory": (theory, TheoryConfig),
-    "sweep plan": (sweep_plan, SweepConfig),
+# Options of every command: whether they are flags, and their help.
+_COMMON = {
+    "dry_run": "Print the resolved settings as YAML, and stop.",
+    "json": "Print JSON for programs, and no progress bar.",
 }
-_FUNCTIONS: dict[str, Callable[..., int | None]] = {
-    "pack": pack,
-    "corrupt": corrupt,
-    "join": join,
-    "split": split,
-    "subset": subset,
-    "inspect": inspect,
-    "recipe": recipe,
-    "sample": sample,
-    "evaluate": evaluate,
-    "report": report,
-    "fit": fit,
-    "price": price,
-    "plan": plan,
-    "features train": features_train,
-    "ema": ema,
-    "bench train": bench_train,
-    "sweep run": sweep_run,
-    "sweep status": sweep_status,
-    "sweep collect": sweep_collect,
-}
-# Commands of commands.
-_GROUPS = {
-    "bench": "How fast it is here.",
-    "features": "Features that distances are measured in, kept for later comparisons.",
-    "sweep": "Many trainings by one plan: plan it, run it on this machine or a cluster, collect what it found.",
-}
-# Required, and yet they read better as options.
-_AS_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
-    "corrupt": {
-        "clean_fraction": (float, "Share of the images that stay clean, 0 to 1."),
-        "sigma": (
-            str,
-            "Noise of the others where clean values span [-1, 1]: 0.2, choice:A,B, uniform:A:B, loguniform:A:B, or a CSV file.",
-        ),
-    },
-    "ema": {"sigma_rel": (float, "Relative width of the average.")},
-    "recipe": {"out": (str, "Directory of the packed data, of the mixed data, and of the run.")},
-    "split": {"held_out": (float, "Number of images to set aside or, below 1, their share.")},
-    "subset": {"take": (float, "Number of images or, below 1, their share.")},
-    "evaluate": {"against": (str, "A packed data set of clean images, the reference.")},
-    "price": {"sigma": (float, "Noise of the noisy images; one of the source's.")},
-    "plan": {
-        "budget": (float, "To spend."),
-        "clean_price": (float, "Of one clean image, in the budget's currency."),
-        "noisy_price": (float, "Of one noisy image."),
-        "sigma": (float, "Noise of the noisy images; one of the source's."),
-    },
-}
-# A list of arguments, and then perhaps OUT.
-_MANY = {
-    "report": ("runs", "Directories of finished runs; the first is the measure of the others."),
-    "pack": (
-        "sources",
-        "Folders or archives of images, array files, scientific files, hf:NAME, sklearn:digits; see the documentation.",
-    ),
-    "join": ("sources", "Packed data sets of one shape."),
-}
-_ORDER = (
-    "demo",
-    "pack",
-    "corrupt",
-    "join",
-    "split",
-    "subset",
-    "inspect",
-    "train",
-    "recipe",
-    "ema",
-    "sample",
-    "evaluate",
-    "features",
-    "report",
-    "sweep",
-    "fit",
-    "price",
-    "plan",
-    "theory",
-    "bench",
-)
 
 
-def make_parser(command: str | None = None) -> ArgumentParser:
-    """The parser of the command line, with the options of one command alone: reading signatures and docstrings takes time."""
-    from noiseworth import __version__
-
+def make_parser(command: Command | None = None) -> ArgumentParser:
+    """The parser of the command line, with the options of one command alone: reading type hints and docstrings takes time."""
     parser = ArgumentParser(
         prog="noiseworth",
         description="Train one diffusion model on images of mixed noise, and learn what the noisy ones were worth.",
-        epilog="Start with `noiseworth demo`. Dashes and underscores in option names are the same.",
+        epilog="Start with `noiseworth demo`.",
         exit_on_error=False,
-        version=__version__,
+        version=versions()["noiseworth"],
     )
-    commands = parser.add_subcommands(metavar="COMMAND", help="`noiseworth COMMAND --help` explains each.")
-    for name in _ORDER:
-        if name in _GROUPS:
-            group = ArgumentParser(description=_GROUPS[name], exit_on_error=False)
-            commands.add_subcommand(name, group, help=_GROUPS[name])
-            if command is not None and command.split()[0] == name:
-                inner = group.add_subcommands(metavar="COMMAND")
-                for full in (key for key in (*_CONFIGS, *_FUNCTIONS) if key.startswith(f"{name} ")):
-                    _add_command(inner, full, command)
-        else:
-            _add_command(commands, name, command)
+    subcommands = parser.add_subcommands(metavar="COMMAND", help="`noiseworth COMMAND --help` explains each.")
+    groups: dict[str, Any] = {}
+    for entry in COMMANDS:
+        if entry.group and entry.group not in groups:
+            group = ArgumentParser(description=GROUPS[entry.group], exit_on_error=False)
+            subcommands.add_subcommand(entry.group, group, help=GROUPS[entry.group])
+            groups[entry.group] = group.add_subcommands(metavar="COMMAND")
+        summary = (load(entry.config).__doc__ or "").splitlines()[0]
+        sub = ArgumentParser(description=load(entry.config).__doc__, exit_on_error=False, print_config=None)
+        if entry is command:
+            _add_options(sub, entry)
+        (groups[entry.group] if entry.group else subcommands).add_subcommand(entry.name, sub, help=summary)
     return parser
 
 
-def _add_command(commands: Any, name: str, command: str | None) -> None:
-    function = _CONFIGS[name][0] if name in _CONFIGS else _FUNCTIONS[name]
-    summary = (function.__doc__ or "").splitlines()[0]
-    sub = ArgumentParser(description=summary, exit_on_error=False)
-    if name == command:
-        _add_options(sub, name)
-    commands.add_subcommand(name.split()[-1], sub, help=summary)
-
-
-def _add_options(sub: ArgumentParser, name: str) -> None:
-    if name in _CONFIGS:
-        sub.add_argument("--config", action="config", help="YAML file with any of the settings below; options override it.")
-        sub.add_class_arguments(_CONFIGS[name][1], as_group=False)
-        sub.add_argument("--dry_run", type=bool, default=False, help="Print the resolved settings as YAML and stop.")
-        if name == "sweep plan":
-            text = "A standard study, as a start: " + ", ".join(recipes())
-            sub.add_argument("--recipe", type=str, help=text)  # put in place before parsing, see _with_recipe
-    elif name in _MANY:
-        option, text = _MANY[name]
-        sub.add_argument(option, nargs="+", type=str, help=text)
-        if name != "report":
-            sub.add_argument("out", type=str, help="The new data set (with --held_out or --splits the folder of several).")
-        skip = {option, "as_json", "value_range", *(set() if name == "report" else {"out"})}
-        sub.add_function_arguments(_FUNCTIONS[name], as_group=False, skip=skip)
-    else:
-        options = _AS_OPTIONS.get(name, {})
-        skip = {"as_json", "value_range", "dry_run", "change", *options}
-        sub.add_function_arguments(_FUNCTIONS[name], as_group=False, as_positional=True, skip=skip)
-        for option, (kind, text) in options.items():
-            sub.add_argument(f"--{option}", type=kind, required=True, help=text)
-    if name == "recipe":
-        sub.add_argument(
-            "--set", dest="change", action="append", type=str, help="An option in place of the recipe's: train.n_images=1000."
+def _add_options(parser: ArgumentParser, command: Command) -> None:
+    """An argument for each field of the command's configuration, in their order, and those that every command has."""
+    config = load(command.config)
+    hints, texts = typing.get_type_hints(config), documentation(config)
+    parser.add_argument(
+        "--config", action="config", help="YAML file with any of the settings below; options override it."
+    )
+    if command.presets:
+        names = ", ".join(load(command.presets)())
+        parser.add_argument(
+            "--grid", type=str, help=f"Start from a grid that comes with noiseworth: {names}."
         )
-        sub.add_argument("--dry_run", type=bool, default=False, help="Print the recipe as it would be carried out, and stop.")
-    if name == "pack":
-        text = "Raw values that become -1 and 1 in model units; by default the dtype's range, for floating point there is none."
-        sub.add_argument("--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help=text)
-    sub.add_argument("--json", type=bool, default=False, help="Print JSON for programs, and no progress bar.")
+    for field in dataclasses.fields(config):
+        _add_option(parser, field, hints[field.name], texts.get(field.name, ""))
+    for name, text in _COMMON.items():
+        parser.add_argument(flag_of(name), type=bool, default=False, help=text, metavar="")
 
 
-def _run(arguments: Namespace) -> int:
-    name, given = arguments.subcommand, arguments[arguments.subcommand]
-    if name in _GROUPS:
-        name, given = f"{name} {given.subcommand}", given[given.subcommand]
-    values = dict(vars(given))
-    as_json = values.pop("json")
-    values.pop("config", None)
-    values.pop("recipe", None)
-    if name in _CONFIGS:
-        function, kind = _CONFIGS[name]
-        dry_run = values.pop("dry_run")
-        function(kind(**values), dry_run, as_json)
+def _add_option(parser: ArgumentParser, field: "dataclasses.Field[Any]", hint: Any, text: str) -> None:
+    settings: dict[str, Any] = {"help": text.replace("%", "%%"), "type": _typed(hint)}
+    is_required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    if not is_required:
+        settings["default"] = (
+            field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        )
+    if field.metadata.get("positional"):
+        if "nargs" in field.metadata:
+            settings |= {"nargs": field.metadata["nargs"], "type": str}
+        parser.add_argument(field.name, **settings)
+        return
+    if field.metadata.get("repeat"):
+        settings |= {"action": "append", "type": str}
+    elif hint is bool:
+        settings["metavar"] = ""
+    elif _pair_of(hint):
+        settings |= {"nargs": 2, "type": float, "metavar": ("LOW", "HIGH")}
+    parser.add_argument(flag_of(field.name), **settings, **({"required": True} if is_required else {}))
+
+
+def _typed(hint: Any) -> Any:
+    """The type of an option on the command line, where a path is text."""
+    kinds = [kind for kind in typing.get_args(hint) if kind is not Path]
+    return Union[tuple(kinds)] if typing.get_origin(hint) in (UnionType, Union) else hint
+
+
+def _pair_of(hint: Any) -> bool:
+    """Whether an option takes two numbers."""
+    return tuple[float, float] in (hint, *typing.get_args(hint))
+
+
+def _find(words: list[str]) -> Command | None:
+    """The command that is meant."""
+    names = [word for word in words if not word.startswith("-")]
+    typed = " ".join(names[: 2 if names and names[0] in GROUPS else 1])
+    return next((command for command in COMMANDS if command.full_name == typed), None)
+
+
+def _execute(command: Command, arguments: Namespace) -> int:
+    given = arguments[arguments.subcommand]
+    if command.group:
+        given = given[given.subcommand]
+    kind = load(command.config)
+    values = {field.name: given[field.name] for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    values |= {
+        name: tuple(value) for name, value in values.items() if _pair_of(hints[name]) and value is not None
+    }
+    values |= {f.name: values[f.name] or [] for f in dataclasses.fields(kind) if f.metadata.get("repeat")}
+    config = kind(**values)
+    if given.dry_run:
+        import yaml
+
+        settings = config.resolved() if hasattr(config, "resolved") else plain(config)
+        print(yaml.safe_dump(settings, sort_keys=False), end="")
         return 0
-    if name == "pack":
-        ends = values.pop("range")
-        values["value_range"] = None if ends is None else (ends[0], ends[1])
-    return _FUNCTIONS[name](**values, as_json=as_json) or 0
+    if given.json:
+        with quiet():
+            result = run(command, config)
+        print(json.dumps(plain(getattr(result, "record", result)), indent=1, allow_nan=False))
+    else:
+        result = run(command, config)
+        load(command.printer)(config, result)
+    return int(load(command.exit_code)(result)) if command.exit_code else 0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    words = [_normal(word) for word in (sys.argv[1:] if argv is None else argv)]
+    words = sys.argv[1:] if argv is None else argv
     try:
-        plain = [word for word in words if not word.startswith("-")]
-        command = " ".join(plain[: 2 if plain[0] in _GROUPS else 1]) if plain else None
-        arguments = make_parser(command).parse_args(_with_recipe(words) or ["--help"])
-        return _run(arguments)
+        command = _find(words)
+        if command is not None:
+            words = _normalised(words, command)
+        arguments = make_parser(command).parse_args(words or ["--help"])
+        if command is None:
+            raise AssertionError("without a command the parser ends with its help or an error")
+        return _execute(command, arguments)
     except Stopped as stop:
-        say(f"noiseworth: {stop}")
+        print(f"noiseworth: {stop}", file=sys.stderr)
         return 128 + stop.number
     except (UserError, ArgumentError) as error:
         return _fail(str(error))
@@ -207,31 +152,76 @@ def main(argv: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        say("noiseworth: interrupted")
+        print("noiseworth: interrupted", file=sys.stderr)
         return 130
 
 
-def _normal(word: str) -> str:
-    """`--clean-fraction` is `--clean_fraction`; `--json` alone is `--json=true`."""
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word.partition("=")
-    name = "--" + name[2:].replace("-", "_")
-    return f"{name}=true" if name in _FLAGS and not equals else name + equals + value
+def _normalised(words: list[str], command: Command) -> list[str]:
+    """Options with dashes; flags with their value (`--json` is `--json=true`); `--grid NAME` as the file of that name, before all others.
 
-
-def _with_recipe(words: list[str]) -> list[str]:
-    """`--recipe NAME` is the configuration file of that name in the package; it is put first, so that options override it."""
-    found, files = [], []
-    left = iter(words)
-    for word in left:
+    Raises:
+        UserError: an option that was renamed, or no such file.
+    """
+    config = load(command.config)
+    hints = typing.get_type_hints(config)
+    flags = {
+        flag_of(name)
+        for name in (*_COMMON, *(f.name for f in dataclasses.fields(config) if hints[f.name] is bool))
+    }
+    new_names = {flag_of(old): flag_of(new) for old, new in renamed(config).items()}
+    normalised, files = [], []
+    left = list(words)
+    while left:
+        word = left.pop(0)
         name, equals, value = word.partition("=")
-        if name == "--recipe":
-            files.append(f"--config={sweep_recipe(value if equals else next(left, ''))}")
+        if not word.startswith("--"):
+            normalised.append(word)
+            continue
+        name = name.replace("_", "-")
+        if name in new_names:
+            raise UserError(f"{name}: is called {new_names[name]} now")
+        if name == "--config":
+            _refuse_old_names(Path(value if equals else "".join(left[:1])), renamed(config))
+        if name == "--grid" and command.presets:
+            value = value if equals else "".join(left[:1])
+            del left[: 0 if equals else 1]
+            files.append(f"--config={_preset(command, value)}")
+        elif name in flags and not equals:
+            has_value = bool(left) and left[0].lower() in ("true", "false")
+            normalised.append(f"{name}={left.pop(0) if has_value else 'true'}")
         else:
-            found.append(word)
-    at = next((i for i, word in enumerate(found) if word.startswith("-")), len(found))
-    return found[:at] + files + found[at:]
+            normalised.append(name + equals + value)
+    first_option = len(command.full_name.split())
+    return normalised[:first_option] + files + normalised[first_option:]
+
+
+def _refuse_old_names(file: Path, new_names: dict[str, str]) -> None:
+    """Answer a file of settings that holds the old name of an option.
+
+    Raises:
+        UserError: it does.
+    """
+    import yaml
+
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return  # what is wrong with it is said when it is parsed
+    for name in settings if isinstance(settings, dict) else ():
+        if name in new_names:
+            raise UserError(f"{file}: {name} is called {new_names[name]} now")
+
+
+def _preset(command: Command, name: str) -> Path:
+    """The file of settings of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    files: dict[str, Path] = load(command.presets)()
+    if name not in files:
+        raise UserError(f"--grid {name}: there is no such grid; they are {', '.join(files)}")
+    return files[name]
 
 
 def _fail(message: str) -> int:

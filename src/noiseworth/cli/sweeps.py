@@ -1,94 +1,58 @@
-"""Commands on sweeps: many trainings by one plan."""
+"""What the commands on sweeps print."""
 
-import json
 from pathlib import Path
-from typing import Literal
 
-from noiseworth.cli.words import print_settings, say
-from noiseworth.experiments.config import SweepConfig
-from noiseworth.records import SweepStatus, to_json
+from noiseworth.records import CollectRecord, SweepPlan, SweepStatus
+from noiseworth.sweep.config import SweepCollectConfig, SweepConfig, SweepRunConfig, SweepStatusConfig
 
 
-def sweep_plan(config: SweepConfig, dry_run: bool, as_json: bool) -> None:
-    """Write the plan of a sweep, OUT/sweep.yaml, to be read and edited before it is run."""
-    from noiseworth.experiments.sweep.plan import make_plan, save_plan
-
-    if dry_run:
-        print_settings(config)
-        return
-    plan, too_many = make_plan(config)
-    path = save_plan(plan, Path(config.out))
-    if as_json:
-        print(to_json(plan))
-        return
-    if too_many:
-        say(f"noiseworth: {too_many} of the mixes need more images than {config.data} has, and were left out")
+def print_plan(config: SweepConfig, plan: SweepPlan) -> None:
+    """Where the plan is, and what to do with it."""
+    path = Path(config.out) / "sweep.yaml"
     print(f"{path}: {len(plan.trials):,} trainings; read it, then: noiseworth sweep run {config.out}")
 
 
-def sweep_run(out: str, on: Literal["local", "ray"] = "local", jobs: int = 0, address: str | None = None, *, as_json: bool) -> int:
-    """Train what is not trained yet. Ctrl-C stops and saves, the same command goes on. Exit code 1 if a training failed.
-
-    Args:
-        out: the sweep's directory.
-        on: workers of this machine, or a Ray cluster that sees the directory and the data.
-        jobs: trainings at a time on this machine; 0 for as many as its cores, or GPUs, allow.
-        address: of a Ray cluster ("auto": the one of this machine); by default Ray is started for the sweep.
-    """
-    from noiseworth.experiments.sweep.collect import collect
-    from noiseworth.experiments.sweep.run import run_sweep
-
-    status = run_sweep(out, on=on, jobs=jobs, address=address, quiet=as_json)
+def print_run(config: SweepRunConfig, status: SweepStatus) -> None:
+    """The failures, the counts, and the table."""
+    _print_trials(status, states=("failed",))
+    _print_counts(status)
     if status.done:
-        table, _, _ = collect(out)
-    if as_json:
-        print(to_json(status))
-    else:
-        _print_status(status, failures_only=True)
-        if status.done:
-            print(f"{table}: for noiseworth fit, price and plan")
-    return 1 if status.failed + status.running + status.waiting else 0
+        print(f"{Path(config.out) / 'observations.csv'}: for noiseworth fit, price and plan")
 
 
-def sweep_status(out: str, *, as_json: bool) -> None:
-    """Say how far a sweep has come, also while it runs elsewhere.
-
-    Args:
-        out: the sweep's directory.
-    """
-    from noiseworth.experiments.sweep.plan import load_plan
-    from noiseworth.experiments.sweep.status import Watch
-
-    status = Watch(Path(out), load_plan(Path(out))).look()
-    if as_json:
-        print(to_json(status))
-    else:
-        _print_status(status, failures_only=False)
+def exit_code(status: SweepStatus) -> int:
+    """1 if a training failed, or was left out."""
+    return int(status.failed + status.running + status.waiting > 0)
 
 
-def _print_status(status: SweepStatus, *, failures_only: bool) -> None:
+def print_status(config: SweepStatusConfig, status: SweepStatus) -> None:
+    """The failures, what is running, and the counts."""
+    _print_trials(status, states=("failed", "running"))
+    _print_counts(status)
+
+
+def _print_trials(status: SweepStatus, states: tuple[str, ...]) -> None:
     for trial in status.trials:
-        if trial.state == "failed":
-            print(f"failed   {trial.name}: {trial.error}")
-        elif trial.state == "running" and not failures_only:
-            print(f"running  {trial.name}: {trial.n_images:,} of {trial.of:,} images")
+        if trial.state in states:
+            progress = (
+                trial.error if trial.state == "failed" else f"{trial.n_images:,} of {trial.of:,} images"
+            )
+            print(f"{trial.state:<8} {trial.name}: {progress}")
+
+
+def _print_counts(status: SweepStatus) -> None:
     counts = f"{status.done} done, {status.running} running, {status.failed} failed, {status.waiting} waiting"
     left = ""
     if status.running + status.waiting:
-        left = ", nothing to estimate the rest from yet" if status.hours_left is None else f", about {status.hours_left:.3g} to come"
+        left = (
+            f", about {status.hours_left:.3g} to come"
+            if status.hours_left is not None
+            else ", no estimate of the rest yet"
+        )
     print(f"{counts}; {status.hours_spent:.3g} worker hours spent{left}")
 
 
-def sweep_collect(out: str, *, as_json: bool) -> None:
-    """Write what is done into one table, OUT/observations.csv.
-
-    Args:
-        out: the sweep's directory.
-    """
-    from noiseworth.experiments.sweep.collect import collect
-
-    table, rows, missing = collect(out)
-    if as_json:
-        print(json.dumps({"table": str(table), "rows": rows, "missing": missing}))
-        return
-    print(f"{table}: {rows:,} trainings" + (f"; {missing:,} are not done" if missing else ""))
+def print_collected(config: SweepCollectConfig, record: CollectRecord) -> None:
+    """The table and what is missing from it."""
+    missing = f"; {record.missing:,} are not done" if record.missing else ""
+    print(f"{record.table}: {record.rows:,} trainings{missing}")

@@ -1,6 +1,6 @@
 """A packed data set, opened: images in model units with their sigma, read by index.
 
-The format is DESIGN section 3: `dataset.json` and parts `part-00000/{images.npy, sigma.npy, ids.npy, labels.npy?}`. Images lie there
+The format (docs/architecture.md): `dataset.json` and parts `part-00000/{images.npy, sigma.npy, ids.npy, labels.npy?}`. Images lie there
 as they came (raw units); `read` turns them into model units, `(raw - offset) / scale`. `ids.npy` is the number that an
 image got when it was first packed; it keeps that number when it is corrupted or selected. A part can also be a view of another data
 set's images (`join`, `split`, `subset`), and a data set can lie at any address that fsspec knows.
@@ -30,7 +30,11 @@ class Dataset:
     """
 
     def __init__(
-        self, path: str, record: DatasetRecord, rows: NDArray[np.int64] | None = None, parts: "list[_Part] | None" = None
+        self,
+        path: str,
+        record: DatasetRecord,
+        rows: NDArray[np.int64] | None = None,
+        parts: "list[_Part] | None" = None,
     ) -> None:
         self.path, self.record = path, record
         self._parts = [_Part(path, record, part) for part in record.parts] if parts is None else parts
@@ -39,7 +43,9 @@ class Dataset:
         self.sigma: NDArray[np.float32] = np.concatenate([part.sigma for part in self._parts])[self._rows]
         self.ids: NDArray[np.int64] = np.concatenate([part.ids for part in self._parts])[self._rows]
         labels = [part.labels for part in self._parts if part.labels is not None]
-        self.labels: NDArray[np.int64] | None = np.concatenate(labels)[self._rows] if len(labels) == len(self._parts) else None
+        self.labels: NDArray[np.int64] | None = (
+            np.concatenate(labels)[self._rows] if len(labels) == len(self._parts) else None
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -62,27 +68,33 @@ class Dataset:
         """
         if any(part.own_units for part in self._parts):
             raise UserError(f"{self.path}: its parts have different raw units; ask for model units")
-        return self._gather(indices, np.dtype(dtype or np.float32), None)
+        return self._read(indices, np.dtype(dtype or np.float32), None)
 
     def read(self, indices: NDArray[Any]) -> NDArray[np.float32]:
         """Images (B, C, H, W) at `indices` (B,), float32, in model units."""
-        return self._gather(indices, np.dtype(np.float32), (self.record.offset, self.record.scale))
+        return self._read(indices, np.dtype(np.float32), (self.record.offset, self.record.scale))
 
-    def _gather(self, indices: NDArray[Any], dtype: np.dtype[Any], units: tuple[float, float] | None) -> NDArray[Any]:
+    def read_first(self, count: int) -> NDArray[np.float32]:
+        """The first `count` images, or all if there are fewer, in model units."""
+        return self.read(np.arange(min(count, len(self))))
+
+    def _read(
+        self, indices: NDArray[Any], dtype: np.dtype[Any], units: tuple[float, float] | None
+    ) -> NDArray[Any]:
         rows = self._rows[indices]
         if len(self._parts) == 1:
             return self._parts[0].read(rows, dtype, units)
         part_of = np.searchsorted(self._starts, rows, side="right") - 1
         out = np.empty((len(rows), *self.shape), dtype)
         for number in np.unique(part_of):
-            here = part_of == number
-            out[here] = self._parts[number].read(rows[here] - self._starts[number], dtype, units)
+            in_part = part_of == number
+            out[in_part] = self._parts[number].read(rows[in_part] - self._starts[number], dtype, units)
         return out
 
     def part_of(self, indices: NDArray[Any]) -> NDArray[np.int64]:
         """The part in which each image lies (B,)."""
-        found: NDArray[np.int64] = np.searchsorted(self._starts, self._rows[indices], side="right") - 1
-        return found
+        part: NDArray[np.int64] = np.searchsorted(self._starts, self._rows[indices], side="right") - 1
+        return part
 
     def select(self, rows: NDArray[Any]) -> "Dataset":
         """The images at `rows` (indices, or one bool per image), as a data set of their own that shares the same files."""
@@ -90,12 +102,19 @@ class Dataset:
 
     def views(self) -> "list[tuple[NDArray[np.int64], PartRecord, str, NDArray[np.int64]]]":
         """Where the images lie: for each part their positions here, the part's record, the path of `images.npy`, and rows in it."""
-        part_of, found = self.part_of(np.arange(len(self))), []
+        part_of, views = self.part_of(np.arange(len(self))), []
         for number, part in enumerate(self._parts):
-            here = np.flatnonzero(part_of == number)
-            if len(here):
-                found.append((here, part.record, part.images_path, part.rows_of(self._rows[here] - self._starts[number])))
-        return found
+            positions = np.flatnonzero(part_of == number)
+            if len(positions):
+                views.append(
+                    (
+                        positions,
+                        part.record,
+                        part.images_path,
+                        part.rows_of(self._rows[positions] - self._starts[number]),
+                    )
+                )
+        return views
 
     def use(self, which: Use) -> "Dataset":
         """All images, the clean ones (sigma = 0) or the noisy ones (sigma > 0).
@@ -107,7 +126,9 @@ class Dataset:
             return self
         chosen = self.select(self.sigma == 0 if which == "clean" else self.sigma > 0)
         if not len(chosen):
-            raise UserError(f"{self.path}: has no {which} images; `noiseworth inspect {self.path}` shows what it has")
+            raise UserError(
+                f"{self.path}: has no {which} images; `noiseworth inspect {self.path}` shows what it has"
+            )
         return chosen
 
     def require_known_sigma(self) -> None:
@@ -120,7 +141,9 @@ class Dataset:
             )
         bad = np.flatnonzero(~(np.isfinite(self.sigma) & (self.sigma >= 0)))
         if len(bad):
-            raise UserError(f"{self.path}: image {bad[0]} has the noise level {self.sigma[bad[0]]}; pack again with one of 0 or more")
+            raise UserError(
+                f"{self.path}: image {bad[0]} has the noise level {self.sigma[bad[0]]}; pack again with one of 0 or more"
+            )
 
 
 class _Part:
@@ -141,7 +164,9 @@ class _Part:
             self.images_path = view if is_address(view) else _beside(path, view)
             self._view = _column(join_path(folder, "rows.npy"), part, "int64")
             _check_base(self.images_path, part, path)
-        self._images: Rows = _or_damaged(self.images_path, lambda: open_rows(self.images_path, IN_MEMORY // len(record.parts)))
+        self._images: Rows = _or_damaged(
+            self.images_path, lambda: open_rows(self.images_path, IN_MEMORY // len(record.parts))
+        )
         stored = (part.count if view is None else self._images.shape[0], *record.shape)
         _check(self.images_path, self._images.shape, self._images.dtype, stored, part.dtype)
 
@@ -149,10 +174,14 @@ class _Part:
         """Rows of `images.npy`."""
         return rows if self._view is None else self._view[rows]
 
-    def read(self, rows: NDArray[np.int64], dtype: np.dtype[Any], units: tuple[float, float] | None) -> NDArray[Any]:
+    def read(
+        self, rows: NDArray[np.int64], dtype: np.dtype[Any], units: tuple[float, float] | None
+    ) -> NDArray[Any]:
         images = self._images.read(self.rows_of(rows)).astype(dtype, copy=False)
         if units is not None:
-            offset, scale = (self._offset, self._scale) if self._offset is not None and self._scale is not None else units
+            offset, scale = (
+                (self._offset, self._scale) if self._offset is not None and self._scale is not None else units
+            )
             if not images.flags.writeable:
                 images = images.copy()
             images -= np.float32(offset)
@@ -164,8 +193,8 @@ def _beside(path: str, view: str) -> str:
     """Where a view's images lie, from where the view lies."""
     if not is_address(path):
         return str((Path(path) / view).resolve())
-    protocol, _, place = path.partition("://")
-    return f"{protocol}://{posixpath.normpath(posixpath.join(place, view))}"
+    protocol, _, inside = path.partition("://")
+    return f"{protocol}://{posixpath.normpath(posixpath.join(inside, view))}"
 
 
 def _or_damaged(path: str, load: Any) -> Any:
@@ -177,7 +206,9 @@ def _or_damaged(path: str, load: Any) -> Any:
 
 def _check(path: str, shape: tuple[int, ...], dtype: Any, expected: tuple[int, ...], kind: str) -> None:
     if shape != expected or dtype != np.dtype(kind):
-        raise UserError(f"{path}: is {dtype} {shape}, dataset.json says {kind} {expected}; pack the data set again")
+        raise UserError(
+            f"{path}: is {dtype} {shape}, dataset.json says {kind} {expected}; pack the data set again"
+        )
 
 
 def _column(path: str, part: PartRecord, dtype: str) -> NDArray[Any]:
@@ -189,10 +220,12 @@ def _column(path: str, part: PartRecord, dtype: str) -> NDArray[Any]:
 def _check_base(images: str, part: PartRecord, path: str) -> None:
     """The images of a view are those that it was made of."""
     base = images.rsplit("/", 2)[0]
-    found = _or_damaged(f"{base}/dataset.json", lambda: read_bytes(join_path(base, "dataset.json")))
-    record = parse_record(DatasetRecord, found, f"{base}/dataset.json")
+    content = _or_damaged(f"{base}/dataset.json", lambda: read_bytes(join_path(base, "dataset.json")))
+    record = parse_record(DatasetRecord, content, f"{base}/dataset.json")
     if record.fingerprint != part.fingerprint:
-        raise UserError(f"{path}: is a view of {base}, which was packed again since then; make the view again")
+        raise UserError(
+            f"{path}: is a view of {base}, which was packed again since then; make the view again"
+        )
 
 
 def open_dataset(path: Path | str) -> Dataset:
@@ -204,16 +237,41 @@ def open_dataset(path: Path | str) -> Dataset:
     Raises:
         UserError: it is not one, is damaged, or has another format version.
     """
-    place, note = str(path), join_path(str(path), "dataset.json")
+    address, record_path = str(path), join_path(str(path), "dataset.json")
     try:
-        content = read_bytes(note)
+        content = read_bytes(record_path)
     except (FileNotFoundError, NotADirectoryError):
         remedy = "make one with `noiseworth pack`"
-        inside = sorted(p.parent.name for p in Path(path).glob("*/dataset.json")) if Path(path).is_dir() else []
+        inside = (
+            sorted(p.parent.name for p in Path(path).glob("*/dataset.json")) if Path(path).is_dir() else []
+        )
         if inside:
             remedy = f"did you mean {Path(path) / inside[0]}?"
         raise UserError(f"{path}: not a packed data set (no dataset.json); {remedy}") from None
-    record = parse_record(DatasetRecord, content, note)
+    record = parse_record(DatasetRecord, content, record_path)
     if record.format != DATASET_FORMAT:
-        raise UserError(f"{path}: has format {record.format}, this version reads {DATASET_FORMAT}; pack it again")
-    return Dataset(place, record)
+        raise UserError(
+            f"{path}: has format {record.format}, this version reads {DATASET_FORMAT}; pack it again"
+        )
+    return Dataset(address, record)
+
+
+def open_clean(path: Path | str) -> Dataset:
+    """Open a data set whose images are all known to be clean.
+
+    Raises:
+        UserError: it is no data set, or some of its images are noisy, or of unknown noise.
+    """
+    dataset = open_dataset(path)
+    is_clean = dataset.sigma == 0  # unknown noise is NaN
+    if not is_clean.all():
+        count = len(dataset) - int(is_clean.sum())
+        raise UserError(
+            f"{path}: {count:,} of its {len(dataset):,} images are noisy, or of unknown noise; clean ones are needed here"
+        )
+    return dataset
+
+
+def read_all(dataset: Dataset) -> NDArray[np.float32]:
+    """All images (N, C, H, W) of a data set, in model units."""
+    return dataset.read(np.arange(len(dataset)))

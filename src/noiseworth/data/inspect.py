@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset
-from noiseworth.data.same import same_pixels
+from noiseworth.data.duplicates import same_pixels
 from noiseworth.errors import UserError
 from noiseworth.records import Inspection, SigmaGroup
 
@@ -55,7 +55,9 @@ def inspect(dataset: Dataset) -> Inspection:
         raise UserError(f"{dataset.path}: has no finite pixel")
     counts = np.zeros(_BINS, dtype=np.int64)
     for images, _ in _pieces(dataset):
-        counts += np.histogram(images[np.isfinite(images)], bins=_BINS, range=(low, high if high > low else low + 1))[0]
+        counts += np.histogram(
+            images[np.isfinite(images)], bins=_BINS, range=(low, high if high > low else low + 1)
+        )[0]
     pixels = len(dataset) * int(np.prod(dataset.shape)) - bad
     levels, sizes = group_sigmas(dataset.sigma)
     labels = None if dataset.labels is None else np.bincount(dataset.labels).tolist()
@@ -116,7 +118,9 @@ def find_leaks(dataset: Dataset) -> tuple[list[list[int]], int]:
 
 def _some(rows: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
     most = max(2, min(_LOOKED_AT, _PIXELS // pixels))
-    chosen: NDArray[np.int64] = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))]
+    chosen: NDArray[np.int64] = rows[
+        np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))
+    ]
     return chosen
 
 
@@ -129,14 +133,17 @@ def _nearest(
     best, which = np.full(len(rows), np.inf), np.zeros(len(rows), dtype=np.int64)
     step = max(1, min(_CHUNK // 8, _PIXELS // y.shape[1]))
     for start in range(0, len(among), step):
-        here = among[start : start + step]
-        x = dataset.read(here).reshape(len(here), -1)
-        squared = np.maximum((y**2).sum(1)[:, None] - 2 * (y @ x.T) + (x**2).sum(1)[None], 0).astype(np.float64) / y.shape[1]
+        candidates = among[start : start + step]
+        x = dataset.read(candidates).reshape(len(candidates), -1)
+        squared = (
+            np.maximum((y**2).sum(1)[:, None] - 2 * (y @ x.T) + (x**2).sum(1)[None], 0).astype(np.float64)
+            / y.shape[1]
+        )
         if itself:
             squared[squared < _SAME] = np.inf
-        place = squared.argmin(axis=1)
-        least = squared[np.arange(len(y)), place]
-        which = np.where(least < best, here[place], which)
+        column = squared.argmin(axis=1)
+        least = squared[np.arange(len(y)), column]
+        which = np.where(least < best, candidates[column], which)
         best = np.minimum(best, least)
     return best, which
 
@@ -153,9 +160,13 @@ def _at_limits(dataset: Dataset, images: NDArray[np.float32], rows: NDArray[np.i
     """Pixels of noisy images at the ends of a whole-number type, where noise is cut off."""
     part_of, count = dataset.part_of(rows), 0
     for number, part in enumerate(dataset.record.parts):
-        here = (part_of == number) & (dataset.sigma[rows] > 0)
-        if np.dtype(part.dtype).kind == "u" and here.any():
-            offset, scale = (part.offset, part.scale) if part.scale is not None else (dataset.record.offset, dataset.record.scale)
-            raw = images[here] * np.float32(scale) + np.float32(offset or 0.0)
+        noisy_in_part = (part_of == number) & (dataset.sigma[rows] > 0)
+        if np.dtype(part.dtype).kind == "u" and noisy_in_part.any():
+            offset, scale = (
+                (part.offset, part.scale)
+                if part.scale is not None
+                else (dataset.record.offset, dataset.record.scale)
+            )
+            raw = images[noisy_in_part] * np.float32(scale) + np.float32(offset or 0.0)
             count += int(((raw < 0.5) | (raw > np.iinfo(part.dtype).max - 0.5)).sum())
     return float(count)

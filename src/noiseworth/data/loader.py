@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset
 from noiseworth.errors import UserError
-from noiseworth.tensors import Stream, uniform
+from noiseworth.rng import Stream, uniform
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -49,10 +49,20 @@ class Loader:
     """
 
     def __init__(
-        self, dataset: Dataset, batch: int, *, seed: int = 0, rank: int = 0, ranks: int = 1, workers: int = 2, by_part: bool = False
+        self,
+        dataset: Dataset,
+        batch: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        workers: int = 2,
+        by_part: bool = False,
     ) -> None:
         if batch < 1 or ranks < 1 or not 0 <= rank < ranks or workers < 0:
-            raise UserError(f"a loader of batch {batch}, rank {rank} of {ranks}, {workers} workers: numbers out of range")
+            raise UserError(
+                f"a loader of batch {batch}, rank {rank} of {ranks}, {workers} workers: numbers out of range"
+            )
         if batch % ranks:
             raise UserError(f"batch {batch}: is not a multiple of the {ranks} processes")
         self.dataset, self.batch, self.seed, self.rank, self.ranks = dataset, batch, seed, rank, ranks
@@ -65,7 +75,9 @@ class Loader:
         if not self.by_part:
             return np.argsort(key, kind="stable")
         part = self.dataset.part_of(np.arange(count))
-        of_part = uniform(self.seed, Stream.ORDER, torch.arange(int(part.max()) + 1) + (1 << 40), 1, epoch)[:, 0].numpy()
+        of_part = uniform(self.seed, Stream.ORDER, torch.arange(int(part.max()) + 1) + (1 << 40), 1, epoch)[
+            :, 0
+        ].numpy()
         return np.lexsort((key, of_part[part]))
 
     def epoch(self, number: int = 0) -> Iterator[Batch]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from noiseworth.errors import UserError
+from noiseworth.errors import UserError, first_line
 
 IN_MEMORY = 64 << 20  # bytes, of a data set; a larger one is read row by row
 _HEADER = 4096  # more than any header of ours
@@ -54,7 +54,7 @@ def read_bytes(path: str) -> bytes:
     except FileNotFoundError:
         raise
     except Exception as error:  # every protocol has errors of its own
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from None
     return content
 
 
@@ -110,7 +110,9 @@ class _Local:
         if len(rows) > 1 and (np.diff(rows) == 1).all():
             done = 0
             while done < len(view):  # a single call reads 2 GiB at most
-                done += self._check(pread(self._descriptor, [view[done:]], begin + int(rows[0]) * size + done))
+                done += self._check(
+                    pread(self._descriptor, [view[done:]], begin + int(rows[0]) * size + done)
+                )
             return out
         at = 0
         for offset in (rows * size + begin).tolist():
@@ -153,11 +155,15 @@ def _header(file: Any, path: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Shape, dtype, and where the data begin."""
     try:
         version = npy.read_magic(file)
-        shape, fortran, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+        shape, fortran, dtype = (
+            npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        )(file)
     except (ValueError, EOFError) as error:
         raise UserError(f"{path}: not a readable .npy file ({error}); pack the data set again") from None
     if fortran or dtype.hasobject:
-        raise UserError(f"{path}: not a readable .npy file (Fortran order or Python objects); pack the data set again")
+        raise UserError(
+            f"{path}: not a readable .npy file (Fortran order or Python objects); pack the data set again"
+        )
     return shape, dtype, file.tell()
 
 
@@ -169,5 +175,5 @@ def _filesystem(path: str) -> tuple[Any, str]:
     try:
         system, inside = fsspec.core.url_to_fs(path)
     except (ImportError, ValueError) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: {first_line(error)}") from None
     return system, inside

@@ -5,86 +5,107 @@ and says so when that was packed anew.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseworth.data.config import JoinConfig, SplitConfig, SubsetConfig
 from noiseworth.data.dataset import Dataset, open_dataset
-from noiseworth.data.same import held_out_rows
+from noiseworth.data.duplicates import held_out_rows
 from noiseworth.data.storage import is_address, read_bytes
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.errors import UserError
+from noiseworth.options import with_options
 from noiseworth.records import DatasetRecord, PartRecord, parse_record
-from noiseworth.tensors import Stream, permutation
+from noiseworth.rng import Stream, permutation
 
 
-def join(sources: Sequence[Path | str], out: Path | str, *, name: str | None = None) -> DatasetRecord:
+@with_options(JoinConfig)
+def join(config: JoinConfig) -> list[DatasetRecord]:
     """One data set of the images of several, in their order.
 
     Each image gets a new id, since those of different data sets may be the same. Labels are kept if all have them.
 
+    Returns:
+        The record of the new data set, alone in a list.
+
     Raises:
         UserError: they have images of different shapes, or `out` exists.
     """
+    sources, out = list(config.sources), Path(config.out)
     sets = [open_dataset(source) for source in sources]
     if len({str(Path(s.path).resolve()) if not is_address(s.path) else s.path for s in sets}) < len(sets):
         raise UserError(f"{sources[0]}: a data set is joined with itself; each image may be there once")
     for other in sets[1:]:
         if other.shape != sets[0].shape:
-            raise UserError(f"{other.path}: images of shape {other.shape} cannot be joined with {sets[0].shape} in {sets[0].path}")
+            raise UserError(
+                f"{other.path}: images of shape {other.shape} cannot be joined with {sets[0].shape} in {sets[0].path}"
+            )
     labelled = all(s.labels is not None for s in sets)
-    with new_directory(Path(out)) as folder:
+    with new_directory(out) as folder:
         parts: list[Part] = []
         count = 0
         base = sets[0].record
         for dataset in sets:
             r = dataset.record
             units = None if (r.offset, r.scale) == (base.offset, base.scale) else (r.offset, r.scale)
-            parts += _views(dataset, Path(out), len(parts), units, labelled, first_id=count)
+            parts += _views(dataset, out, len(parts), units, labelled, first_id=count)
             count += len(dataset)
-        return write_dataset(
-            folder, parts, name=name or "+".join(s.record.name for s in sets), offset=base.offset, scale=base.scale, units=base.units,
-            shape=base.shape, provenance=[{"command": "join", "sources": [s.record.fingerprint for s in sets]}],
+        name = config.name or "+".join(s.record.name for s in sets)
+        provenance = {"command": "join", "sources": [s.record.fingerprint for s in sets]}
+        record = write_dataset(
+            folder, parts, name=name, offset=base.offset, scale=base.scale, units=base.units, shape=base.shape, provenance=[provenance],
         )  # fmt: skip
+    return [record]
 
 
-def split(source: Path | str, out: Path | str, *, held_out: float, seed: int = 0) -> list[DatasetRecord]:
+@with_options(SplitConfig)
+def split(config: SplitConfig) -> list[DatasetRecord]:
     """`out/train` and `out/held-out`, which share no image: not one, nor two with the same pixels.
 
-    Args:
-        held_out: number of images, or, below 1, their share.
+    Returns:
+        Their records, held-out first.
 
     Raises:
         UserError: a number that does not fit, or `out` exists.
     """
-    dataset = open_dataset(source)
-    count = _count("--held-out", held_out, len(dataset), source)
-    kept = held_out_rows(_Images(dataset), count, seed)
+    out, seed = Path(config.out), config.seed
+    dataset = open_dataset(config.source)
+    count = _count("--held-out", config.held_out, len(dataset), config.source)
+    is_held_out = held_out_rows(_Images(dataset), count, seed)
     provenance = {"command": "split", "held_out": count, "seed": seed}
     records = []
-    with new_directory(Path(out)) as folder:
-        for name, rows in (("held-out", np.flatnonzero(kept)), ("train", np.flatnonzero(~kept))):
-            records.append(_select(dataset.select(rows), folder / name, Path(out) / name, name, provenance | {"split": name}))
+    with new_directory(out) as folder:
+        for name, rows in (
+            ("held-out", np.flatnonzero(is_held_out)),
+            ("train", np.flatnonzero(~is_held_out)),
+        ):
+            records.append(
+                _select(dataset.select(rows), folder / name, out / name, name, provenance | {"split": name})
+            )
     return records
 
 
-def subset(source: Path | str, out: Path | str, *, take: float, seed: int = 0) -> DatasetRecord:
-    """Some images, by chance but always the same: a larger subset by one seed has those of a smaller one.
+@with_options(SubsetConfig)
+def subset(config: SubsetConfig) -> list[DatasetRecord]:
+    """Some images, by chance but always the same: a larger subset by one seed contains a smaller one.
 
-    Args:
-        take: number of images, or, below 1, their share.
+    Returns:
+        The record of the new data set, alone in a list.
 
     Raises:
         UserError: a number that does not fit, or `out` exists.
     """
-    dataset = open_dataset(source)
-    count = _count("--take", take, len(dataset) + 1, source)
-    rows = np.sort(permutation(seed, Stream.SUBSET, len(dataset)).numpy()[:count])
-    with new_directory(Path(out)) as folder:
-        return _select(dataset.select(rows), folder, Path(out), f"{count}", {"command": "subset", "take": count, "seed": seed})
+    out = Path(config.out)
+    dataset = open_dataset(config.source)
+    count = _count("--take", config.take, len(dataset) + 1, config.source)
+    rows = np.sort(permutation(config.seed, Stream.SUBSET, len(dataset)).numpy()[:count])
+    provenance = {"command": "subset", "take": count, "seed": config.seed}
+    with new_directory(out) as folder:
+        record = _select(dataset.select(rows), folder, out, f"{count}", provenance)
+    return [record]
 
 
 def _count(option: str, value: float, beyond: int, source: Path | str) -> int:
@@ -109,7 +130,9 @@ class _Images:
         return self._dataset.read(np.arange(len(self._dataset))[rows])
 
 
-def _select(dataset: Dataset, folder: Path, out: Path, name: str, provenance: dict[str, Any]) -> DatasetRecord:
+def _select(
+    dataset: Dataset, folder: Path, out: Path, name: str, provenance: dict[str, Any]
+) -> DatasetRecord:
     folder.mkdir(exist_ok=True)
     r = dataset.record
     parts = _views(dataset, out, 0, None, dataset.labels is not None)
@@ -120,19 +143,30 @@ def _select(dataset: Dataset, folder: Path, out: Path, name: str, provenance: di
 
 
 def _views(
-    dataset: Dataset, out: Path, number: int, units: tuple[float, float] | None, labelled: bool, first_id: int | None = None
+    dataset: Dataset,
+    out: Path,
+    number: int,
+    units: tuple[float, float] | None,
+    labelled: bool,
+    first_id: int | None = None,
 ) -> list[Part]:
     """Parts that say where the images lie; `out` is where the view will lie, which relative paths start from."""
     parts: list[Part] = []
-    for here, part, images, rows in dataset.views():
-        ids = dataset.ids[here] if first_id is None else first_id + here
-        labels = dataset.labels[here] if labelled and dataset.labels is not None else None
+    for positions, part, images, rows in dataset.views():
+        ids = dataset.ids[positions] if first_id is None else first_id + positions
+        labels = dataset.labels[positions] if labelled and dataset.labels is not None else None
         own = (part.offset, part.scale) if part.scale is not None else units or (None, None)
-        place = images if is_address(images) else os.path.relpath(images, out.resolve())
+        location = images if is_address(images) else os.path.relpath(images, out.resolve())
         record = PartRecord(
-            f"part-{number + len(parts):05d}", part.dtype, len(here), labels is not None, place, _fingerprint(images), *own
+            f"part-{number + len(parts):05d}",
+            part.dtype,
+            len(positions),
+            labels is not None,
+            location,
+            _fingerprint(images),
+            *own,
         )
-        parts.append(Part(Columns(dataset.sigma[here], ids, labels), view=record, rows=rows))
+        parts.append(Part(Columns(dataset.sigma[positions], ids, labels), view=record, rows=rows))
     return parts
 
 

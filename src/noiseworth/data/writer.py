@@ -30,7 +30,9 @@ class Columns:
     labels: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        columns: list[NDArray[Any]] = [self.sigma, self.ids] if self.labels is None else [self.sigma, self.ids, self.labels]
+        columns: list[NDArray[Any]] = (
+            [self.sigma, self.ids] if self.labels is None else [self.sigma, self.ids, self.labels]
+        )
         if any(column.shape != (len(self.ids),) for column in columns):
             raise ValueError(f"columns must have one shape (N,), got {[column.shape for column in columns]}")
 
@@ -52,13 +54,20 @@ class ImageWriter:
 
     def _header(self) -> bytes:
         """Version 1.0 of NumPy's format, padded to a fixed length."""
-        told = repr({"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, *self.shape)})
-        return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + told.ljust(_HEADER - 11).encode("latin1") + b"\n"
+        header = repr({"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, *self.shape)})
+        return (
+            b"\x93NUMPY\x01\x00"
+            + (_HEADER - 10).to_bytes(2, "little")
+            + header.ljust(_HEADER - 11).encode("latin1")
+            + b"\n"
+        )
 
     def add(self, images: NDArray[Any]) -> None:
         """Append images (B, C, H, W) of this shape and dtype."""
         if images.shape[1:] != self.shape or images.dtype != self.dtype:
-            raise AssertionError(f"{images.dtype} {images.shape} does not belong into {self.dtype} {self.shape}")
+            raise AssertionError(
+                f"{images.dtype} {images.shape} does not belong into {self.dtype} {self.shape}"
+            )
         self._file.write(np.ascontiguousarray(images).data)
         self.count += len(images)
 
@@ -105,10 +114,14 @@ def new_directory(out: Path) -> Iterator[Path]:
         try:
             beside.rename(out)  # fails if somebody else's non-empty directory came first
         except OSError:
-            raise UserError(f"{out}: was made by somebody else meanwhile; nothing was changed there") from None
+            raise UserError(
+                f"{out}: was made by somebody else meanwhile; nothing was changed there"
+            ) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(f"{out}: no space left on the disk; nothing was written: make room, or choose another place") from None
+            raise UserError(
+                f"{out}: no space left on the disk; nothing was written: make room, or choose another place"
+            ) from None
         raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -147,33 +160,48 @@ def write_dataset(
     """
     digest = hashlib.sha256(f"{DATASET_FORMAT} {offset!r} {scale!r}".encode())
     records = []
-    found: tuple[int, ...] = shape or ()
+    image_shape: tuple[int, ...] = shape or ()
     for i, part in enumerate(parts):
-        place = part_folder(folder, i)
-        place.mkdir(exist_ok=True)
-        columns: dict[str, NDArray[Any] | None] = {"images": part.images, "sigma": part.columns.sigma, "ids": part.columns.ids}
+        part_directory = part_folder(folder, i)
+        part_directory.mkdir(exist_ok=True)
+        columns: dict[str, NDArray[Any] | None] = {
+            "images": part.images,
+            "sigma": part.columns.sigma,
+            "ids": part.columns.ids,
+        }
         columns |= {"labels": part.columns.labels, "rows": part.rows}
         labels = part.columns.labels is not None
         if part.view is None:
-            stored = np.load(place / "images.npy", mmap_mode="r") if part.images is None else part.images
-            found, dtype = stored.shape[1:], str(stored.dtype)
+            stored = (
+                np.load(part_directory / "images.npy", mmap_mode="r") if part.images is None else part.images
+            )
+            image_shape, dtype = stored.shape[1:], str(stored.dtype)
             if len(stored) != len(part.columns) or stored.ndim != 4:
-                raise ValueError(f"images {stored.shape} need (N, C, H, W) and {len(stored)} of everything, got {len(part.columns)}")
-            records.append(PartRecord(place.name, dtype, len(stored), labels))
+                raise ValueError(
+                    f"images {stored.shape} need (N, C, H, W) and {len(stored)} of everything, got {len(part.columns)}"
+                )
+            records.append(PartRecord(part_directory.name, dtype, len(stored), labels))
         else:
             view = part.view
             records.append(view)
-            digest.update(f"{place.name} {view.fingerprint} {view.images} {view.offset!r} {view.scale!r}".encode())
+            digest.update(
+                f"{part_directory.name} {view.fingerprint} {view.images} {view.offset!r} {view.scale!r}".encode()
+            )
         for key, column in columns.items():
-            file = place / f"{key}.npy"
+            file = part_directory / f"{key}.npy"
             if column is not None:
                 _save(file, column)
             if column is not None or (key == "images" and part.view is None):
                 with file.open("rb") as opened:
-                    digest.update(f"{place.name}/{key}".encode() + hashlib.file_digest(opened, "sha256").digest())
-    channels, height, width = (int(n) for n in found)
+                    digest.update(
+                        f"{part_directory.name}/{key}".encode()
+                        + hashlib.file_digest(opened, "sha256").digest()
+                    )
+    channels, height, width = (int(n) for n in image_shape)
     size: Shape = (channels, height, width)
-    record = DatasetRecord(DATASET_FORMAT, name, size, offset, scale, units, records, digest.hexdigest(), provenance)
+    record = DatasetRecord(
+        DATASET_FORMAT, name, size, offset, scale, units, records, digest.hexdigest(), provenance
+    )
     write_atomically(folder / "dataset.json", to_json(record) + "\n")
     return record
 

@@ -51,6 +51,8 @@ def _group_counts(ranked: Tensor) -> Tensor:
         logs = torch.log(ranked[noisy])
         bins = torch.zeros(len(ranked), dtype=torch.int64)
         bins[noisy] = 2 + ((logs - logs[0]) / (logs[-1] - logs[0]) * (_MAX_GROUPS - 1)).to(torch.int64)
-        bins[noisy.sum().neg()] = 1  # the least noisy one is a group of its own: at the lowest levels it may be alone
+        bins[noisy.sum().neg()] = (
+            1  # the least noisy one is a group of its own: at the lowest levels it may be alone
+        )
         counts = torch.unique_consecutive(bins, return_counts=True)[1]
     return counts

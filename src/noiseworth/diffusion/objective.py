@@ -1,4 +1,4 @@
-"""The unbiased ambient objective (DESIGN section 1).
+"""The unbiased ambient objective (docs/architecture.md, "The life of a training pair").
 
 An image `y = x + s z` is lifted to a level `sigma > s` exactly, `x_sigma = y + sqrt(sigma^2 - s^2) eps`, and the denoiser is fitted to
 
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from noiseworth.diffusion.precondition import Denoiser, loss_weight
-from noiseworth.tensors import per_image
+from noiseworth.diffusion.precondition import Denoiser, loss_weight, per_image
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,18 @@ def ambient_loss(
 
 
 def regression_loss(
-    denoiser: Denoiser, x_sigma: Tensor, target: Tensor, sigma: Tensor, sigma_data: float, weight: Tensor | None = None
+    denoiser: Denoiser,
+    x_sigma: Tensor,
+    target: Tensor,
+    sigma: Tensor,
+    sigma_data: float,
+    weight: Tensor | None = None,
 ) -> Loss:
     """The loss of a batch against any targets (B, C, H, W); other arguments as in `ambient_loss`."""
     residual = (denoiser(x_sigma, sigma) - target).square().flatten(1).mean(1)
-    scale = loss_weight(sigma, sigma_data) if weight is None else loss_weight(sigma, sigma_data) * weight.to(sigma.device)
+    scale = (
+        loss_weight(sigma, sigma_data)
+        if weight is None
+        else loss_weight(sigma, sigma_data) * weight.to(sigma.device)
+    )
     return Loss(scale.to(residual.dtype) * residual, residual.detach())

@@ -11,8 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from noiseworth.tensors import per_image
-
 
 class Denoiser(Protocol):
     """`(x_sigma (B, C, H, W), sigma (B,)) -> (B, C, H, W)`: an estimate of `E[x | x_sigma]`, in model units."""
@@ -44,10 +42,25 @@ class PreconditionedDenoiser(nn.Module):
         c_out = per_image(sigma * self.sigma_data * total.rsqrt(), x)
         c_in = per_image(total.rsqrt(), x)
         condition = sigma.log() / 4
-        output: Tensor = self.backbone(c_in * x, condition) if labels is None else self.backbone(c_in * x, condition, labels)
+        output: Tensor = (
+            self.backbone(c_in * x, condition)
+            if labels is None
+            else self.backbone(c_in * x, condition, labels)
+        )
         return c_skip * x + c_out * output.to(torch.float32)
 
 
 def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
     """`(sigma^2 + sigma_data^2) / (sigma sigma_data)^2` (arXiv 2206.00364, table 1, "Loss weighting")."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+def per_image(value: Tensor, like: Tensor) -> Tensor:
+    """Reshape (B,) to (B, 1, ..., 1) so that it broadcasts against `like` (B, ...), in `like`'s dtype.
+
+    Raises:
+        ValueError: `value` is not one number per image.
+    """
+    if value.shape != like.shape[:1]:
+        raise ValueError(f"expected one number per image, shape ({len(like)},), got {tuple(value.shape)}")
+    return value.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))

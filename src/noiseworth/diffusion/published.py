@@ -11,20 +11,20 @@ the level was raised. It is the baseline of every comparison, and no more.
 import torch
 from torch import Tensor
 
-from noiseworth.diffusion.levels import LogNormalLevels
+from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.objective import Loss, lift
 from noiseworth.diffusion.pairs import Pairs
-from noiseworth.diffusion.precondition import Denoiser, loss_weight
-from noiseworth.tensors import Stream, per_image, uniform
+from noiseworth.diffusion.precondition import Denoiser, loss_weight, per_image
+from noiseworth.rng import Stream, uniform
 
 
-class PublishedLaw:
-    """Pairs as published: the image uniform, the level `max(sigma, s_i)` with sigma from p(sigma).
+class PublishedPairSampler:
+    """Draws pairs as published: the image uniform, the level `max(sigma, s_i)` with sigma from p(sigma).
 
     Attributes:
         s: (N,) noise of each image, float64.
         trained_from: the noise of the cleanest image; no lower level is drawn.
-        refreshed_at, version: as in `pairs.PairLaw`.
+        refreshed_at, version: as in `PairSampler`.
     """
 
     def __init__(self, s: Tensor, levels: LogNormalLevels) -> None:
@@ -43,7 +43,9 @@ class PublishedLaw:
         return Pairs(sigma, index, torch.ones_like(sigma), torch.zeros(len(ids), dtype=torch.bool))
 
 
-def published_loss(denoiser: Denoiser, y: Tensor, s: Tensor, sigma: Tensor, noise: Tensor, sigma_data: float) -> Loss:
+def published_loss(
+    denoiser: Denoiser, y: Tensor, s: Tensor, sigma: Tensor, noise: Tensor, sigma_data: float
+) -> Loss:
     """The loss above; arguments as in `objective.ambient_loss`, but that a level may equal its image's noise.
 
     `Loss.residual` is against the unbiased target, and NaN where there is none (`a = 0`).

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.errors import UserError
-from noiseworth.tensors import Stream, normal
+from noiseworth.rng import Stream, normal
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class SamplerConfig:
         """The levels (steps + 1,), float64, falling, the last one 0. Raises UserError if the model knows none of them."""
         low = max(self.sigma_min, trained_from)
         if low >= self.sigma_max:
-            raise UserError(f"the model knows no level below {low:.4g}, and sampling starts at {self.sigma_max:g}: nothing to sample")
+            raise UserError(
+                f"the model knows no level below {low:.4g}, and sampling starts at {self.sigma_max:g}: nothing to sample"
+            )
         ramp = torch.linspace(0, 1, self.steps, dtype=torch.float64)
         root = 1 / self.rho
         levels = (self.sigma_max**root + ramp * (low**root - self.sigma_max**root)) ** self.rho

@@ -6,7 +6,7 @@
 
 where `s` is the noise of an image, `sigma` a level, and `v(sigma)` the mean over pixels of the variance of a clean pixel
 given `x_sigma`. An unbiased target from a noisy image has variance `v + s^2 / a` where one from a clean image has `v`; in the best
-linear combination each counts by its inverse variance, hence `w` (DESIGN section 1).
+linear combination each counts by its inverse variance, hence `w` (docs/architecture.md).
 """
 
 import math
@@ -49,7 +49,7 @@ def n_effective(sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
 
 
 def imputed_worth(sigma: Tensor, s: Tensor, noisiest: Tensor | None = None) -> Tensor:
-    """The worth of an imputed image (see `below`) at levels, relative to a clean one.
+    """The worth of an imputed image (`diffusion/imputation.py`) at levels, relative to a clean one.
 
     Imputed images are right where the noise of a level hides what the model may have made up, and too smooth at the finest levels; so
     the trust grows with `sigma / s`, from 0 to a half. Where the noisy image itself gives a target, nothing is left to the imputed one.
@@ -64,7 +64,9 @@ def imputed_worth(sigma: Tensor, s: Tensor, noisiest: Tensor | None = None) -> T
     """
     square = sigma.to(torch.float64) ** 2
     believed = 0.5 * square**2 / (square + (0.2 * s) ** 2) ** 2
-    return torch.where(trust(sigma, s if noisiest is None else noisiest) > 0, torch.zeros_like(believed), believed)
+    return torch.where(
+        trust(sigma, s if noisiest is None else noisiest) > 0, torch.zeros_like(believed), believed
+    )
 
 
 class PosteriorVariance:
@@ -87,7 +89,9 @@ class PosteriorVariance:
     def __init__(self, eigenvalues: Tensor) -> None:
         """`eigenvalues`: variances of the clean data's coefficients in an orthonormal basis, any shape, 0 or more."""
         step = math.log(self.HIGH / self.LOW) / self.BINS
-        self.grid = torch.exp(math.log(self.LOW) + step * (torch.arange(self.BINS, dtype=torch.float64) + 0.5))
+        self.grid = torch.exp(
+            math.log(self.LOW) + step * (torch.arange(self.BINS, dtype=torch.float64) + 0.5)
+        )
         self._step = step
         flat = eigenvalues.to(torch.float64).flatten()
         square = self.grid[:, None] ** 2
@@ -98,10 +102,12 @@ class PosteriorVariance:
 
     def __call__(self, sigma: Tensor) -> Tensor:
         """`v` at levels of any shape; float64. Outside the grid the end values are scaled like the bound's limits."""
-        place = (torch.log(sigma.to(torch.float64).cpu() / self.LOW) / self._step - 0.5).clamp(0, self.BINS - 1)
-        left = place.floor().to(torch.int64).clamp(max=self.BINS - 2)
+        position = (torch.log(sigma.to(torch.float64).cpu() / self.LOW) / self._step - 0.5).clamp(
+            0, self.BINS - 1
+        )
+        left = position.floor().to(torch.int64).clamp(max=self.BINS - 2)
         log_v = torch.log(self.value)
-        value = torch.exp(log_v[left] + (place - left) * (log_v[left + 1] - log_v[left]))
+        value = torch.exp(log_v[left] + (position - left) * (log_v[left + 1] - log_v[left]))
         # Below the grid nothing but noise is left to remove: v = sigma^2, as at its lowest level.
         below = (sigma.to(torch.float64).cpu() / self.grid[0]).clamp(max=1.0) ** 2
         return (value * below).to(sigma.device)
@@ -115,7 +121,9 @@ class PosteriorVariance:
             residual: (B,) mean over pixels of `(D - T)^2`.
         """
         sigma, s, residual = (t.detach().to("cpu", torch.float64) for t in (sigma, s, residual))
-        tells = (trust(sigma, s) > 0) & torch.isfinite(residual)  # an image says nothing about v at levels below its noise
+        tells = (trust(sigma, s) > 0) & torch.isfinite(
+            residual
+        )  # an image says nothing about v at levels below its noise
         sigma, s, residual = sigma[tells], s[tells], residual[tells]
         a = 1 - (s / sigma) ** 2
         weight = worth(sigma, s, self(sigma)) ** 2  # inverse variance of a residual, up to a constant

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def cache_place(*key: str) -> Path:
+def cache_path(*key: str) -> Path:
     """Where the thing with this key lies, if it is there."""
     root = os.environ.get("NOISEWORTH_CACHE") or Path.home() / ".cache" / "noiseworth"
     return Path(root) / hashlib.sha256("\0".join(key).encode()).hexdigest()[:40]
@@ -22,19 +22,19 @@ def cache_place(*key: str) -> Path:
 
 def cached_array(key: tuple[str, ...], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """The array of this key: from the cache, or made and kept."""
-    place = cache_place(*key).with_suffix(".npy")
+    path = cache_path(*key).with_suffix(".npy")
     try:
-        kept: NDArray[Any] = np.load(place, allow_pickle=False)
+        kept: NDArray[Any] = np.load(path, allow_pickle=False)
         return kept
     except (OSError, ValueError, EOFError):
         pass
     made = make()
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
             np.save(file, made, allow_pickle=False)
-        beside.replace(place)
+        beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)
     return made

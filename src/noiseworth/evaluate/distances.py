@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
-from noiseworth.evaluate.checks import check_features
 from noiseworth.evaluate.frechet import frechet_estimate, moments
 from noiseworth.evaluate.kernel import kernel_distance
-from noiseworth.evaluate.leak import LeakedNoise
+from noiseworth.evaluate.learned_noise import LearnedNoise
 from noiseworth.evaluate.neighbours import Memorisation, neighbour_scores
 from noiseworth.evaluate.sliced import sliced_wasserstein
+from noiseworth.evaluate.validation import check_features
 from noiseworth.records import DistanceRecord
 
 Array = NDArray[np.floating]
@@ -19,7 +19,12 @@ _MOST = 10_000  # images for what compares all pairs
 
 
 def distances(
-    generated: Array, real: Array, *, copies: Memorisation | None = None, leaked: LeakedNoise | None = None, seed: int = 0
+    generated: Array,
+    real: Array,
+    *,
+    copies: Memorisation | None = None,
+    noise: LearnedNoise | None = None,
+    seed: int = 0,
 ) -> DistanceRecord:
     """Everything that features (N, F) of generated and (M, F) of real images say.
 
@@ -27,7 +32,7 @@ def distances(
 
     Args:
         copies: whether training images were copied (`neighbours.memorisation`).
-        leaked: noise that was learned (`leak.leaked_noise`), which is of pixels, not of features.
+        noise: the noise that a model has learned (`learned_noise`), which is of pixels, not of features.
         seed: of the bootstrap, of random directions, and of which images are taken where not all are.
 
     Raises:
@@ -38,7 +43,10 @@ def distances(
     for features, kind in ((generated, "generated"), (real, "real")):
         if not np.any(features != features[0]):
             raise UserError(f"all {len(features):,} {kind} images are the same: there is nothing to compare")
-    frechet, kernel = frechet_estimate(generated, moments(real), seed), kernel_distance(generated, real, seed=seed)
+    frechet, kernel = (
+        frechet_estimate(generated, moments(real), seed),
+        kernel_distance(generated, real, seed=seed),
+    )
     rng, count = np.random.default_rng(seed), min(len(generated), len(real), _MOST)
     x, y = (features[np.sort(rng.permutation(len(features))[:count])] for features in (generated, real))
     near = neighbour_scores(x, y, _NEIGHBOURS)
@@ -47,7 +55,9 @@ def distances(
         few = f"{len(generated):,} images have no covariance of full rank in {generated.shape[1]:,} features"
         warnings.append(f"{few}: generate more, or compare in fewer features")
     if frechet.distance - frechet.limit > frechet.distance / 2:
-        warnings.append(f"more than half of the Frechet distance is the bias of having {len(generated):,} images; look at its limit")
+        warnings.append(
+            f"more than half of the Frechet distance is the bias of having {len(generated):,} images; look at its limit"
+        )
     return DistanceRecord(
         frechet=frechet.distance,
         frechet_limit=frechet.limit,
@@ -65,8 +75,8 @@ def distances(
         coverage=near.coverage,
         copied=None if copies is None else copies.share,
         copied_by_chance=None if copies is None else copies.by_chance,
-        leaked_noise=None if leaked is None else leaked.value,
-        leaked_low=None if leaked is None else leaked.low,
-        leaked_high=None if leaked is None else leaked.high,
+        learned_noise=None if noise is None else noise.value,
+        learned_noise_low=None if noise is None else noise.low,
+        learned_noise_high=None if noise is None else noise.high,
         warnings=warnings,
     )

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from noiseworth.errors import UserError
+from noiseworth.errors import UserError, first_line
 from noiseworth.evaluate.features import ClassifierFeatures, Features, make_classifier
 from noiseworth.evaluate.pca import PcaFeatures
 from noiseworth.records import sha256_of, write_atomically
@@ -35,17 +35,22 @@ def save_features(features: Features, shape: tuple[int, int, int], folder: Path)
             "classes": features.classifier.output.out_features,
         }
     elif isinstance(features, PcaFeatures):
-        tensors = {"mean": torch.from_numpy(features.mean), "components": torch.from_numpy(np.ascontiguousarray(features.components))}
+        tensors = {
+            "mean": torch.from_numpy(features.mean),
+            "components": torch.from_numpy(np.ascontiguousarray(features.components)),
+        }
         extra = {"scale": features.scale}
     else:
-        raise UserError(f"features of the kind {features.describe().name} are the same everywhere: there is nothing to save")
+        raise UserError(
+            f"features of the kind {features.describe().name} are the same everywhere: there is nothing to save"
+        )
     save_file(tensors, folder / _WEIGHTS)
-    told = features.describe()
+    description = features.describe()
     record = {
         "format": _FORMAT,
-        "name": told.name,
+        "name": description.name,
         "shape": list(shape),
-        "sha256": told.sha256,
+        "sha256": description.sha256,
         "weights": sha256_of(folder / _WEIGHTS),
     }
     write_atomically(folder / _RECORD, json.dumps(record | extra, indent=1) + "\n")
@@ -63,21 +68,27 @@ def load_features(folder: Path, shape: tuple[int, int, int]) -> Features:
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         if record["format"] != _FORMAT:
-            raise UserError(f"{folder}: has format {record['format']}, this version reads {_FORMAT}; train the features again")
+            raise UserError(
+                f"{folder}: has format {record['format']}, this version reads {_FORMAT}; train the features again"
+            )
         if record["weights"] != sha256_of(folder / _WEIGHTS):
             raise UserError(
                 f"{folder / _WEIGHTS}: is not the file that {_RECORD} names (its SHA-256 differs); train the features again"
             )
         if tuple(record["shape"]) != shape:
-            raise UserError(f"{folder}: features of images of shape {tuple(record['shape'])}, these have {shape}")
+            raise UserError(
+                f"{folder}: features of images of shape {tuple(record['shape'])}, these have {shape}"
+            )
         tensors = load_file(folder / _WEIGHTS)
         if record["name"] == "pca":
             return PcaFeatures(tensors["mean"].numpy(), tensors["components"].numpy(), record["scale"])
         classifier = make_classifier(shape[0], record["classes"])
         classifier.load_state_dict(tensors)
         classifier.eval().requires_grad_(False)
-        return ClassifierFeatures(classifier, record["scale"], record["sha256"], record["accuracy"], record["name"])
+        return ClassifierFeatures(
+            classifier, record["scale"], record["sha256"], record["accuracy"], record["name"]
+        )
     except FileNotFoundError:
         raise UserError(f"{folder}: no features there; `noiseworth features train` makes them") from None
     except (json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{folder}: damaged features ({str(error).splitlines()[0]}); train them again") from None
+        raise UserError(f"{folder}: damaged features ({first_line(error)}); train them again") from None

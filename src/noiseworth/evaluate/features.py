@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from noiseworth.errors import UserError
 from noiseworth.records import FeatureRecord
-from noiseworth.tensors import Stream, uniform
+from noiseworth.rng import Stream, uniform
 
 _DIMENSION = 32
 _EPOCHS = 30
@@ -79,7 +79,10 @@ class ClassifierFeatures:
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
         """See `Features`."""
         with torch.no_grad():
-            pieces = [self.classifier.features(torch.from_numpy(images[i : i + _CHUNK])) for i in range(0, len(images), _CHUNK)]
+            pieces = [
+                self.classifier.features(torch.from_numpy(images[i : i + _CHUNK]))
+                for i in range(0, len(images), _CHUNK)
+            ]
         return torch.cat(pieces).to(torch.float64).numpy() / self.scale
 
     def describe(self) -> FeatureRecord:
@@ -114,7 +117,9 @@ def train_classifier(
     if len(np.unique(labels)) < 2:
         raise UserError("classifier features need images of at least two classes; use --features pixels")
     if min(images.shape[2:]) < 4:
-        raise UserError(f"classifier features need images of at least 4x4, these are {images.shape[3]}x{images.shape[2]}")
+        raise UserError(
+            f"classifier features need images of at least 4x4, these are {images.shape[3]}x{images.shape[2]}"
+        )
     x, target = torch.from_numpy(images), torch.from_numpy(labels)
     classifier = make_classifier(images.shape[1], classes, seed)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
@@ -127,17 +132,25 @@ def train_classifier(
             torch.autograd.backward(loss)
             optimizer.step()
     classifier.eval().requires_grad_(False)
-    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in classifier.state_dict().values())).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(t.numpy().tobytes() for t in classifier.state_dict().values())
+    ).hexdigest()
     unscaled = ClassifierFeatures(classifier, 1.0, digest, None)
     scale = float(np.sqrt(unscaled(images).var(axis=0).mean()))
     accuracy = None
     if held_out is not None:
         with torch.no_grad():
-            accuracy = float((classifier(torch.from_numpy(held_out[0])).argmax(1) == torch.from_numpy(held_out[1])).double().mean())
+            accuracy = float(
+                (classifier(torch.from_numpy(held_out[0])).argmax(1) == torch.from_numpy(held_out[1]))
+                .double()
+                .mean()
+            )
     return ClassifierFeatures(classifier, scale, digest, accuracy)
 
 
-def train_rotations(images: NDArray[np.float32], held_out: NDArray[np.float32] | None = None, seed: int = 0) -> ClassifierFeatures:
+def train_rotations(
+    images: NDArray[np.float32], held_out: NDArray[np.float32] | None = None, seed: int = 0
+) -> ClassifierFeatures:
     """The same without labels: the classifier learns by how many quarter turns an image was turned (Gidaris et al., arXiv 1803.07728).
 
     Args:
@@ -148,10 +161,12 @@ def train_rotations(images: NDArray[np.float32], held_out: NDArray[np.float32] |
         UserError: the images are not square.
     """
     if images.shape[2] != images.shape[3]:
-        raise UserError(f"features by rotations need square images, these are {images.shape[3]}x{images.shape[2]}")
+        raise UserError(
+            f"features by rotations need square images, these are {images.shape[3]}x{images.shape[2]}"
+        )
 
     def turned(x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return np.concatenate([np.rot90(x, k, (2, 3)) for k in range(4)]), np.repeat(np.arange(4), len(x))
 
-    found = train_classifier(*turned(images), None if held_out is None else turned(held_out), seed)
-    return replace(found, name="rotations")
+    features = train_classifier(*turned(images), None if held_out is None else turned(held_out), seed)
+    return replace(features, name="rotations")

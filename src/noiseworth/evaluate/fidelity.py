@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseworth.errors import UserError
+from noiseworth.errors import UserError, first_line
 from noiseworth.records import FeatureRecord, sha256_of
 
 INCEPTION = "inception-v3-compat"
@@ -26,7 +26,12 @@ _CLIP = {  # torch-fidelity's names, and the first half of the SHA-256 that the 
     "clip-vit-b-16": "5806e77cd80f8b59890b7e101eabd078",
     "clip-vit-l-14": "b8cca3fd41ae0c99ba7e8951adf17d26",
 }
-_DINO = {"dinov2-vit-s-14": "vits14", "dinov2-vit-b-14": "vitb14", "dinov2-vit-l-14": "vitl14", "dinov2-vit-g-14": "vitg14"}
+_DINO = {
+    "dinov2-vit-s-14": "vits14",
+    "dinov2-vit-b-14": "vitb14",
+    "dinov2-vit-l-14": "vitl14",
+    "dinov2-vit-g-14": "vitg14",
+}
 _DINO_CODE = "facebookresearch_dinov2_main"
 
 
@@ -43,14 +48,31 @@ class _Known:
 def _known(name: str) -> _Known | None:
     if name == INCEPTION:
         file = "weights-inception-2015-12-05-6726825d.pth"
-        return _Known("2048", file, "6726825d", f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{file}")
+        return _Known(
+            "2048",
+            file,
+            "6726825d",
+            f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{file}",
+        )
     if name == "vgg16":
-        return _Known("fc2_relu", "vgg16-397923af.pth", "397923af", "https://download.pytorch.org/models/vgg16-397923af.pth")
+        return _Known(
+            "fc2_relu",
+            "vgg16-397923af.pth",
+            "397923af",
+            "https://download.pytorch.org/models/vgg16-397923af.pth",
+        )
     if name in _CLIP:
-        return _Known(name, f"{name}-{_CLIP[name]}.pt", _CLIP[name], "https://github.com/openai/CLIP (its list of models)")
+        return _Known(
+            name,
+            f"{name}-{_CLIP[name]}.pt",
+            _CLIP[name],
+            "https://github.com/openai/CLIP (its list of models)",
+        )
     if name in _DINO:
         file = f"dinov2_{_DINO[name]}_pretrain.pth"
-        return _Known("dinov2", file, "", f"https://dl.fbaipublicfiles.com/dinov2/dinov2_{_DINO[name]}/{file}")
+        return _Known(
+            "dinov2", file, "", f"https://dl.fbaipublicfiles.com/dinov2/dinov2_{_DINO[name]}/{file}"
+        )
     return None
 
 
@@ -62,7 +84,9 @@ def fidelity_names() -> tuple[str, ...]:
 class FidelityFeatures:
     """One layer of a pretrained network. A Frechet distance in these features is FID if, and only if, `is_inception`."""
 
-    def __init__(self, name: str = INCEPTION, weights: Path | str | None = None, *, sha256: str | None = None) -> None:
+    def __init__(
+        self, name: str = INCEPTION, weights: Path | str | None = None, *, sha256: str | None = None
+    ) -> None:
         """Load it.
 
         Args:
@@ -87,13 +111,19 @@ class FidelityFeatures:
             )
         self._layers = [self.layer, "logits_unbiased"] if self.is_inception else [self.layer]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        path = None if name in _DINO else str(file)  # DINOv2 is found by torch, where the file was just seen to lie
+        path = (
+            None if name in _DINO else str(file)
+        )  # DINOv2 is found by torch, where the file was just seen to lie
         try:
             made = _utils().create_feature_extractor(
-                name, self._layers, cuda=device.type == "cuda", feature_extractor_weights_path=path, verbose=False
+                name,
+                self._layers,
+                cuda=device.type == "cuda",
+                feature_extractor_weights_path=path,
+                verbose=False,
             )
         except (RuntimeError, KeyError, OSError, ValueError) as error:
-            raise UserError(f"{file}: weights of {name} that cannot be read ({str(error).splitlines()[0]})") from None
+            raise UserError(f"{file}: weights of {name} that cannot be read ({first_line(error)})") from None
         self._network, self._device = made, device
         self._dimension = 0
 
@@ -107,26 +137,38 @@ class FidelityFeatures:
         return self.with_logits(images)[0]
 
     @torch.no_grad()
-    def with_logits(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def with_logits(
+        self, images: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Features (N, F) of images (N, C, H, W) in model units and, of Inception, its logits (N, 1008).
 
         Raises:
             UserError: images that are neither grey nor RGB.
         """
         if images.shape[1] not in (1, 3):
-            raise UserError(f"{self.name} sees grey and RGB images; these have {images.shape[1]} channels: use --features pca")
-        found: list[list[Tensor]] = []
+            raise UserError(
+                f"{self.name} sees grey and RGB images; these have {images.shape[1]} channels: use --features pca"
+            )
+        outputs: list[list[Tensor]] = []
         for start in range(0, len(images), _CHUNK):
             shown = torch.from_numpy(as_bytes(images[start : start + _CHUNK])).to(self._device)
-            found.append([layer.float().flatten(1).cpu() for layer in self._network(shown.expand(-1, 3, -1, -1))])
-        columns = [torch.cat(layer).numpy() for layer in zip(*found, strict=True)]
+            outputs.append(
+                [layer.float().flatten(1).cpu() for layer in self._network(shown.expand(-1, 3, -1, -1))]
+            )
+        columns = [torch.cat(layer).numpy() for layer in zip(*outputs, strict=True)]
         self._dimension = columns[0].shape[1]
         return columns[0], columns[1] if self.is_inception else None
 
     def describe(self) -> FeatureRecord:
         """See `features.Features`."""
         how = "clipped to [-1, 1], rounded to 8 bits, grey as RGB; resized bilinearly by the network"
-        return FeatureRecord(f"{self.name}, {self.layer}", self._dimension, self.sha256, images=how, inception=self.is_inception)
+        return FeatureRecord(
+            f"{self.name}, {self.layer}",
+            self._dimension,
+            self.sha256,
+            images=how,
+            inception=self.is_inception,
+        )
 
 
 def as_bytes(images: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -142,7 +184,9 @@ def inception_score(logits: NDArray[np.floating], splits: int = 10, seed: int = 
         UserError: fewer images than parts.
     """
     if len(logits) < splits:
-        raise UserError(f"an Inception score over {splits} parts needs at least as many images, got {len(logits)}")
+        raise UserError(
+            f"an Inception score over {splits} parts needs at least as many images, got {len(logits)}"
+        )
     order = np.random.default_rng(seed).permutation(len(logits))
     log_p = torch.log_softmax(torch.from_numpy(logits[order]).double(), dim=1)
     scores = []
@@ -155,13 +199,25 @@ def inception_score(logits: NDArray[np.floating], splits: int = 10, seed: int = 
 def _find(name: str, known: _Known, weights: Path | str | None) -> Path:
     hub = Path(torch.hub.get_dir())
     if weights is not None and name in _DINO:
-        raise UserError(f"--weights {weights}: torch-fidelity reads {name} from {hub} alone; put it there and leave out --weights")
+        raise UserError(
+            f"--weights {weights}: torch-fidelity reads {name} from {hub} alone; put it there and leave out --weights"
+        )
     file = hub / "checkpoints" / known.file if weights is None else Path(weights)
-    missing = file if not file.is_file() else hub / _DINO_CODE if name in _DINO and not (hub / _DINO_CODE).is_dir() else None
+    missing = (
+        file
+        if not file.is_file()
+        else hub / _DINO_CODE
+        if name in _DINO and not (hub / _DINO_CODE).is_dir()
+        else None
+    )
     if missing is not None:
         what = "" if missing == file else "; clone https://github.com/facebookresearch/dinov2 there"
-        where = f"download {known.address}{what}" + ("" if name in _DINO else " and name the file with --weights")
-        raise UserError(f"{missing}: no weights of {name} there, and nothing is downloaded behind your back: {where}")
+        where = f"download {known.address}{what}" + (
+            "" if name in _DINO else " and name the file with --weights"
+        )
+        raise UserError(
+            f"{missing}: no weights of {name} there, and nothing is downloaded behind your back: {where}"
+        )
     return file
 
 
@@ -169,4 +225,6 @@ def _utils() -> Any:
     try:
         return importlib.import_module("torch_fidelity.utils")
     except ImportError as error:
-        raise UserError(f"these features need torch-fidelity ({error}): pip install 'noiseworth[fid]'") from None
+        raise UserError(
+            f"these features need torch-fidelity ({error}): pip install 'noiseworth[fid]'"
+        ) from None

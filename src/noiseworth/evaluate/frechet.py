@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
-from noiseworth.evaluate.checks import check_finite
+from noiseworth.evaluate.validation import check_finite
 
 Array = NDArray[np.float64]
 
@@ -62,9 +62,13 @@ class MomentSums:
             self.count, self.mean, self.scatter = other.count, other.mean, other.scatter
         elif other.count:
             if other.mean.shape != self.mean.shape:
-                raise UserError(f"features of dimension {len(other.mean)} cannot be added to features of dimension {len(self.mean)}")
+                raise UserError(
+                    f"features of dimension {len(other.mean)} cannot be added to features of dimension {len(self.mean)}"
+                )
             total, apart = self.count + other.count, other.mean - self.mean
-            self.scatter = self.scatter + other.scatter + np.outer(apart, apart) * (self.count * other.count / total)
+            self.scatter = (
+                self.scatter + other.scatter + np.outer(apart, apart) * (self.count * other.count / total)
+            )
             self.mean = self.mean + apart * (other.count / total)
             self.count = total
         return self
@@ -98,7 +102,9 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         UserError: the features have different dimensions.
     """
     if a.mean.shape != b.mean.shape:
-        raise UserError(f"features of dimension {len(a.mean)} cannot be compared with features of dimension {len(b.mean)}")
+        raise UserError(
+            f"features of dimension {len(a.mean)} cannot be compared with features of dimension {len(b.mean)}"
+        )
     root = _root(a.covariance)
     cross = np.linalg.eigvalsh(root @ b.covariance @ root)
     trace = np.trace(a.covariance) + np.trace(b.covariance) - 2 * np.sqrt(np.clip(cross, 0, None)).sum()
@@ -130,7 +136,9 @@ def frechet_estimate(x: NDArray[np.floating], reference: Moments, seed: int = 0)
         raise UserError(f"an interval needs at least 4 feature vectors, got {len(x)}")
     size = 8 * x.shape[1] ** 2
     if 4 * size > 2 * _BYTES:
-        raise UserError(f"{x.shape[1]:,} features: their covariances do not fit into memory; use fewer, as --features pca")
+        raise UserError(
+            f"{x.shape[1]:,} features: their covariances do not fit into memory; use fewer, as --features pca"
+        )
     rng = np.random.default_rng(seed)
     count = int(max(4, min(_BLOCKS, _BYTES // size, len(x)))) // 2 * 2
     blocks = [MomentSums().add(x[rows]) for rows in np.array_split(rng.permutation(len(x)), count)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.evaluate.checks import check_features
+from noiseworth.evaluate.validation import check_features
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,9 @@ class KernelEstimate:
     high: float
 
 
-def kernel_distance(x: NDArray[np.floating], y: NDArray[np.floating], *, subset_size: int = 10_000, seed: int = 0) -> KernelEstimate:
+def kernel_distance(
+    x: NDArray[np.floating], y: NDArray[np.floating], *, subset_size: int = 10_000, seed: int = 0
+) -> KernelEstimate:
     """Unbiased squared distance of features (N, F) and (M, F).
 
     Args:
@@ -44,9 +46,9 @@ def kernel_distance(x: NDArray[np.floating], y: NDArray[np.floating], *, subset_
     rng = np.random.default_rng(seed)
     a, b = (np.array_split(rng.permutation(len(f)), -(-len(f) // subset_size)) for f in (x, y))
     rounds = max(len(a), len(b))
-    found = [_with_variance(x[a[r % len(a)]], y[b[r % len(b)]]) for r in range(rounds)]
-    distance = float(np.mean([value for value, _ in found]))
-    half = 1.96 * float(np.mean([variance for _, variance in found]) / min(len(a), len(b))) ** 0.5
+    estimates = [_with_variance(x[a[r % len(a)]], y[b[r % len(b)]]) for r in range(rounds)]
+    distance = float(np.mean([value for value, _ in estimates]))
+    half = 1.96 * float(np.mean([variance for _, variance in estimates]) / min(len(a), len(b))) ** 0.5
     return KernelEstimate(distance, distance - half, distance + half)
 
 
@@ -57,7 +59,10 @@ def _with_variance(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[fl
     starts = [np.arange(count) * len(f) // count for f in (p, q)]
     n, m = (np.diff(s, append=len(f)).astype(np.float64) for s, f in zip(starts, (p, q), strict=True))
     within = [_block_sums(f, f, s, s) for f, s in zip((p, q), starts, strict=True)]
-    diagonal = [np.add.reduceat(((f * f).sum(axis=1) / f.shape[1] + 1) ** 3, s) for f, s in zip((p, q), starts, strict=True)]
+    diagonal = [
+        np.add.reduceat(((f * f).sum(axis=1) / f.shape[1] + 1) ** 3, s)
+        for f, s in zip((p, q), starts, strict=True)
+    ]
     between = _block_sums(p, q, *starts)
 
     def distance(kept: NDArray[np.bool_]) -> float:
@@ -67,7 +72,9 @@ def _with_variance(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[fl
         return float(own - 2 * between[np.ix_(kept, kept)].sum() / (n[kept].sum() * m[kept].sum()))
 
     without = np.array([distance(np.arange(count) != block) for block in range(count)])
-    return distance(np.ones(count, dtype=bool)), float((count - 1) / count * ((without - without.mean()) ** 2).sum())
+    return distance(np.ones(count, dtype=bool)), float(
+        (count - 1) / count * ((without - without.mean()) ** 2).sum()
+    )
 
 
 def _block_sums(x: Array, y: Array, of_x: NDArray[np.int64], of_y: NDArray[np.int64]) -> Array:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.errors import UserError
-from noiseworth.tensors import Stream, normal
+from noiseworth.rng import Stream, normal
 
 LIKELIHOOD_LEVELS = tuple(float(level) for level in np.geomspace(0.002, 80, 65))
 
@@ -41,7 +41,9 @@ def bits_from_risk(levels: Sequence[float], risk: Sequence[float], variance: flo
     """
     sigma, r = np.asarray(levels, dtype=np.float64), np.asarray(risk, dtype=np.float64)
     if len(sigma) < 8 or len(sigma) != len(r) or not (np.diff(sigma) > 0).all() or sigma[0] <= 0:
-        raise UserError("a likelihood from the risk needs at least 8 rising levels, above 0, and a risk at each")
+        raise UserError(
+            "a likelihood from the risk needs at least 8 rising levels, above 0, and a risk at each"
+        )
     snr = sigma**-2
     inside = (r - 1 / (1 + snr)) * snr  # against d ln snr
     integral = float(np.trapezoid(inside[::-1], np.log(snr[::-1])))
@@ -82,7 +84,9 @@ def bits_by_flow(
         UserError: levels that do not rise, or fewer than 2 steps.
     """
     if not 0 < sigma_min < sigma_max or steps < 2 or (probes is not None and probes < 1):
-        raise UserError("a likelihood along the flow needs 0 < sigma_min < sigma_max, at least 2 steps, and a probe")
+        raise UserError(
+            "a likelihood along the flow needs 0 < sigma_min < sigma_max, at least 2 steps, and a probe"
+        )
     x = torch.from_numpy(images)
     d, ids = x[0].numel(), torch.arange(len(x))
     directions = _directions(x, probes, seed)
@@ -129,4 +133,7 @@ def _directions(x: Tensor, probes: int | None, seed: int) -> list[tuple[Tensor, 
     if probes is None:
         return [(row.reshape(1, *shape), 1.0) for row in torch.eye(d, dtype=torch.float64)]
     ids = torch.arange(len(x))
-    return [(normal(seed, Stream.RISK, ids + ((p + 1) << 40), shape).double().sign(), 1 / probes) for p in range(probes)]
+    return [
+        (normal(seed, Stream.RISK, ids + ((p + 1) << 40), shape).double().sign(), 1 / probes)
+        for p in range(probes)
+    ]

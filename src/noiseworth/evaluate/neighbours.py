@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseworth.errors import UserError
-from noiseworth.evaluate.checks import check_features
+from noiseworth.evaluate.validation import check_features
 
 _ROWS = 1000
 _SAME = 1e-9  # of the mean square, within which two training images are the same
@@ -34,7 +34,9 @@ class NeighbourScores:
     coverage: float
 
 
-def neighbour_scores(generated: NDArray[np.floating], real: NDArray[np.floating], k: int = 3) -> NeighbourScores:
+def neighbour_scores(
+    generated: NDArray[np.floating], real: NDArray[np.floating], k: int = 3
+) -> NeighbourScores:
     """Scores of features (N, F) of generated and (M, F) of real images.
 
     Args:
@@ -82,7 +84,10 @@ class Memorisation:
 
 
 def memorisation(
-    generated: NDArray[np.floating], train: NDArray[np.floating], held_out: NDArray[np.floating], most: int = 16
+    generated: NDArray[np.floating],
+    train: NDArray[np.floating],
+    held_out: NDArray[np.floating],
+    most: int = 16,
 ) -> Memorisation:
     """Whether generated images are nearer to training images than images that were never trained on are.
 
@@ -96,7 +101,9 @@ def memorisation(
     check_features(generated, train, least=2)
     check_features(held_out, train, least=2)
     t = torch.from_numpy(np.ascontiguousarray(train)).double()
-    own = _radii(t, 1, _SAME * float((t * t).sum(1).mean()))  # an image that is there twice is not its own neighbour
+    own = _radii(
+        t, 1, _SAME * float((t * t).sum(1).mean())
+    )  # an image that is there twice is not its own neighbour
     shares, ratios, nearest = [], torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     for features in (held_out, generated):
         x = torch.from_numpy(np.ascontiguousarray(features)).double()
@@ -119,15 +126,17 @@ def _squares(x: Tensor) -> Tensor:
 
 def _radii(x: Tensor, k: int, beyond: float | None = None) -> Tensor:
     """Squared distance of each point to its k-th neighbour among the others, or among those farther than `beyond` (squared)."""
-    found, squares = [], _squares(x)
+    radii_by_block, squares = [], _squares(x)
     for start in range(0, len(x), _ROWS):
         squared = _squared(x[start : start + _ROWS], x, squares)
         rows = torch.arange(len(squared))
-        squared[rows, rows + start] = float("inf")  # not itself; without `beyond`, duplicates are neighbours at distance 0
+        squared[rows, rows + start] = float(
+            "inf"
+        )  # not itself; without `beyond`, duplicates are neighbours at distance 0
         if beyond is not None:
             squared[squared <= beyond] = float("inf")
-        found.append(squared.topk(k, dim=1, largest=False).values[:, -1])
-    radii = torch.cat(found)
+        radii_by_block.append(squared.topk(k, dim=1, largest=False).values[:, -1])
+    radii = torch.cat(radii_by_block)
     if beyond is not None and not bool(torch.isfinite(radii).all()):
         raise UserError("copies cannot be told from a training set whose images are all the same")
     return radii
@@ -135,4 +144,6 @@ def _radii(x: Tensor, k: int, beyond: float | None = None) -> Tensor:
 
 def _nearest(a: Tensor, b: Tensor) -> Tensor:
     squares = _squares(b)
-    return torch.cat([_squared(a[start : start + _ROWS], b, squares).argmin(dim=1) for start in range(0, len(a), _ROWS)])
+    return torch.cat(
+        [_squared(a[start : start + _ROWS], b, squares).argmin(dim=1) for start in range(0, len(a), _ROWS)]
+    )

@@ -50,7 +50,9 @@ def principal_components(images: NDArray[np.float32], count: int = _COMPONENTS) 
         some = flat[np.unique(np.linspace(0, len(flat) - 1, min(len(flat), _MOST)).astype(int))] - mean
         values, sides = np.linalg.eigh(some @ some.T / (len(some) - 1))
         vectors = some.T @ sides / np.sqrt(np.maximum(values, 1e-300) * (len(some) - 1))
-    kept = [k for k in np.argsort(values)[::-1][:count] if values[k] > 1e-12 * max(float(values.max()), 1e-300)]
+    kept = [
+        k for k in np.argsort(values)[::-1][:count] if values[k] > 1e-12 * max(float(values.max()), 1e-300)
+    ]
     if not kept:
         raise UserError("principal components need images that differ")
     components = vectors[:, kept].T

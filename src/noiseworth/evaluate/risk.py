@@ -19,7 +19,7 @@ from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.worth import MIN_A
 from noiseworth.errors import UserError
 from noiseworth.records import RiskCurve
-from noiseworth.tensors import Stream, normal
+from noiseworth.rng import Stream, normal
 
 DEFAULT_LEVELS = tuple(float(f"{level:.4g}") for level in np.geomspace(0.05, 5.0, 9))
 _CHUNK = 256
@@ -49,8 +49,18 @@ def denoising_risk(
         UserError: no images, or a level that is not positive.
     """
     if len(images) < 2 or min(levels) <= 0:
-        raise UserError(f"denoising risk needs at least 2 images and positive levels, got {len(images)} images, levels {list(levels)}")
-    return _risk(denoiser, torch.from_numpy(images), torch.zeros(len(images), dtype=torch.float64), levels, repeats, seed, device)
+        raise UserError(
+            f"denoising risk needs at least 2 images and positive levels, got {len(images)} images, levels {list(levels)}"
+        )
+    return _risk(
+        denoiser,
+        torch.from_numpy(images),
+        torch.zeros(len(images), dtype=torch.float64),
+        levels,
+        repeats,
+        seed,
+        device,
+    )
 
 
 def noisy_risk(
@@ -83,13 +93,21 @@ def noisy_risk(
         raise UserError("the risk on noisy images needs the noise of each, finite and 0 or more")
     curve = _risk(denoiser, x, noise, levels, repeats, seed, device)
     if not curve.levels:
-        raise UserError(f"no level of {list(levels)} lies above the noise of two images (the cleanest has {float(noise.min()):.3g})")
+        raise UserError(
+            f"no level of {list(levels)} lies above the noise of two images (the cleanest has {float(noise.min()):.3g})"
+        )
     return curve
 
 
 @torch.no_grad()
 def _risk(
-    denoiser: Denoiser, x: Tensor, noise: Tensor, levels: Sequence[float], repeats: int, seed: int, device: torch.device | str
+    denoiser: Denoiser,
+    x: Tensor,
+    noise: Tensor,
+    levels: Sequence[float],
+    repeats: int,
+    seed: int,
+    device: torch.device | str,
 ) -> RiskCurve:
     """Both: the target of a clean image is itself, and its noise is 0."""
     known, risks, errors = [], [], []
@@ -101,14 +119,14 @@ def _risk(
         per_image = torch.zeros(len(rows), dtype=torch.float64)
         for repeat in range(repeats):
             for start in range(0, len(rows), _CHUNK):
-                here = rows[start : start + _CHUNK]
-                ids = here + ((number * repeats + repeat) << 40)
-                sigma = torch.full((len(here),), level)
+                chunk = rows[start : start + _CHUNK]
+                ids = chunk + ((number * repeats + repeat) << 40)
+                sigma = torch.full((len(chunk),), level)
                 fresh = normal(seed, Stream.RISK, ids, x.shape[1:])
-                x_sigma, target = ambient_pair(x[here], noise[here], sigma, fresh)
+                x_sigma, target = ambient_pair(x[chunk], noise[chunk], sigma, fresh)
                 estimate = denoiser(x_sigma.to(device), sigma.to(device)).cpu()
                 residual = (estimate - target).double().square().flatten(1).mean(1)
-                per_image[start : start + len(here)] += (residual - noise[here] ** 2 / a[here]) / repeats
+                per_image[start : start + len(chunk)] += (residual - noise[chunk] ** 2 / a[chunk]) / repeats
         known.append(level)
         risks.append(float(per_image.mean()))
         errors.append(float(per_image.std() / len(rows) ** 0.5))

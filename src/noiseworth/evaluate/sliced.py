@@ -6,13 +6,15 @@ Unlike the Frechet distance it sees more than means and covariances; unlike the 
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.evaluate.checks import check_features
+from noiseworth.evaluate.validation import check_features
 
 _DIRECTIONS = 500
 _QUANTILES = 2000
 
 
-def sliced_wasserstein(x: NDArray[np.floating], y: NDArray[np.floating], *, directions: int = _DIRECTIONS, seed: int = 0) -> float:
+def sliced_wasserstein(
+    x: NDArray[np.floating], y: NDArray[np.floating], *, directions: int = _DIRECTIONS, seed: int = 0
+) -> float:
     """Root of the mean squared W2 over random directions, between features (N, F) and (M, F).
 
     One-dimensional W2 is the difference of quantile functions; of samples of different sizes they are compared at 2,000 quantiles.
@@ -24,13 +26,13 @@ def sliced_wasserstein(x: NDArray[np.floating], y: NDArray[np.floating], *, dire
     rng = np.random.default_rng(seed)
     total, left = 0.0, directions
     while left:
-        here = min(left, 64)
-        u = rng.standard_normal((x.shape[1], here))
+        count = min(left, 64)
+        u = rng.standard_normal((x.shape[1], count))
         u /= np.linalg.norm(u, axis=0)
         a, b = np.sort(x @ u, axis=0), np.sort(y @ u, axis=0)
         if len(a) != len(b):
             at = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
             a, b = np.quantile(a, at, axis=0), np.quantile(b, at, axis=0)
         total += float(((a - b) ** 2).mean(axis=0).sum())
-        left -= here
+        left -= count
     return float(np.sqrt(total / directions))

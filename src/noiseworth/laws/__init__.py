@@ -1,1 +1,1 @@
-"""Laws of quality against data: prices, fits with uncertainty. Arrays in, numbers out; no torch."""
+"""Scaling laws of quality against numbers of images: fits, prices, plans. The package imports no torch."""

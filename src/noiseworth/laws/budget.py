@@ -1,10 +1,12 @@
-"""What to buy with a budget: the mix of clean and noisy images whose predicted quality is best.
+"""The best purchase for a budget: the mix of clean and noisy images with the best predicted quality.
 
-A law knows only what it was fitted to. Purchases are therefore kept to shares of clean images that were observed, and a prediction for
-more images than any model saw, or fewer, says so. All-noisy training in particular is a different world (arXiv 2411.02780, table 3).
+A law holds only for data like those that it was fitted to. The share of clean images is therefore kept at or
+above the least observed share: training on noisy images alone follows no such law (arXiv 2411.02780, table
+3). A prediction for more or fewer images than in any observed model is marked.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +20,17 @@ from noiseworth.records import BudgetRecord, NextRecord, PurchaseRecord
 
 Array = NDArray[np.float64]
 
-_NEXT = 1000  # images
-_SHARES = 401  # of the budget that goes into noisy images
+_NEXT = 1000  # number of further images that are compared
+_SHARES = 401  # number of shares of the budget for noisy images that are compared
 
 
 @dataclass(frozen=True)
 class Market:
-    """Prices in any one currency: what a clean image costs, and what a noisy one of noise `sigma` costs."""
+    """The price of a clean image, and the price of a noisy image of noise `sigma`, in one currency.
+
+    Raises:
+        UserError: a price that is not finite and above 0.
+    """
 
     clean_price: float
     noisy_price: float
@@ -32,44 +38,55 @@ class Market:
 
     def __post_init__(self) -> None:
         if not (0 < self.clean_price < np.inf and 0 < self.noisy_price < np.inf):
-            raise UserError("prices must be finite and above 0")
+            raise UserError("--clean-price, --noisy-price: prices must be finite and above 0")
 
 
 def plan_purchase(
-    law: Law, observations: Observations, market: Market, budget: float, have_clean: float = 0.0, have_noisy: float = 0.0
+    law: Law,
+    observations: Observations,
+    market: Market,
+    budget: float,
+    have_clean: float = 0.0,
+    have_noisy: float = 0.0,
 ) -> BudgetRecord:
-    """The best purchase, its predicted quality, and the ratio of prices at which the answer would change.
+    """The best purchase, its predicted quality, and the ratio of prices at which the answer changes.
 
     Args:
         law: fitted to `observations`.
-        observations: they say which shares of clean images are known territory.
-        market: prices, and the noise that is for sale; the law must know it.
-        budget: to spend, in the prices' currency.
-        have_clean, have_noisy: images that are there already (the noisy ones of the same noise).
+        observations: trained models; they determine the least share of clean images.
+        market: prices, and the noise of the noisy images, one of the law's noise levels.
+        budget: money to spend, in the currency of the prices.
+        have_clean, have_noisy: numbers of images that are there already; the noisy ones have the market's
+            noise.
 
     Raises:
-        UserError: a noise level that the law does not know, a budget that buys nothing, or one that leads out of what was observed.
+        UserError: a noise level that is not one of the law's, a budget that is not finite and above 0, or no
+            purchase with an observed share of clean images.
     """
-    if market.sigma not in law.sigmas:
-        raise UserError(f"noise {market.sigma:g}: the law knows {', '.join(f'{s:g}' for s in law.sigmas)}")
-    if not 0 < budget < np.inf or have_clean < 0 or have_noisy < 0:
-        raise UserError("the budget must be finite and above 0, and what is there already 0 or more")
-    column = law.sigmas.index(market.sigma)
+    column = law.column(market.sigma)
+    if not 0 < budget < np.inf:
+        raise UserError(f"--budget {budget:g}: must be finite and above 0")
+    if have_clean < 0 or have_noisy < 0:
+        raise UserError(f"--have-clean {have_clean:g}, --have-noisy {have_noisy:g}: must be 0 or more")
     share = np.linspace(0, 1, _SHARES)
     clean = have_clean + budget * (1 - share) / market.clean_price
     noisy = have_noisy + budget * share / market.noisy_price
     least = least_clean_share(observations, column)
     allowed = clean >= least * (clean + noisy) * (1 - 1e-9)
     if not allowed.any():
-        raise UserError(f"even all clean, fewer than {least:.0%} of the images would be: no model like that was observed; buy more")
+        raise UserError(
+            f"--budget {budget:g}: if it buys clean images alone, they are less than {least:.0%} of all"
+            " images; no model like that was observed: give a larger budget"
+        )
     quality = np.where(allowed, law.predict(mixes(law, clean, noisy, column)), np.inf)
     best = int(quality.argmin())
     both = mixes(law, clean[[0, best]], noisy[[0, best]], column)
     draws = np.stack([other.predict(both) for other in refits(law, observations)])
-    purchases = [_purchase(i, clean, noisy, quality, draws[:, d], have_clean, have_noisy) for d, i in enumerate((0, best))]
+    purchases = [
+        _purchase(i, clean, noisy, quality, draws[:, d], have_clean, have_noisy)
+        for d, i in enumerate((0, best))
+    ]
     have = (have_clean, have_noisy) if have_clean + have_noisy else (float(clean[best]), float(noisy[best]))
-    seen = observations.n_clean + observations.n_noisy.sum(axis=1)
-    total = float(clean[best] + noisy[best])
     return BudgetRecord(
         law=law.name,
         sigma=market.sigma,
@@ -83,23 +100,42 @@ def plan_purchase(
         least_clean_share=least,
         following=_following(law, market, *have, column),
         next_runs=next_runs(law, observations, column, float(clean[0]), float(noisy[0])),
-        beyond="more" if total > 1.01 * seen.max() else "fewer" if total < 0.99 * seen.min() else None,
+        beyond=_beyond(observations, float(clean[best] + noisy[best])),
     )
 
 
+def _beyond(observations: Observations, total: float) -> Literal["more", "fewer"] | None:
+    """Whether a model with `total` images has more or fewer images than every observed model."""
+    observed = observations.n_clean + observations.n_noisy.sum(axis=1)
+    if total > 1.01 * observed.max():
+        return "more"
+    if total < 0.99 * observed.min():
+        return "fewer"
+    return None
+
+
 def _following(law: Law, market: Market, clean: float, noisy: float, column: int) -> NextRecord:
-    """The next images from a mix. Which is best is decided at the margin: of unequal purchases the smaller would seem the better."""
+    """Predicted quality with `_NEXT` more clean or noisy images, and which of the two to buy.
+
+    The choice is by the marginal worth per price, because the two purchases cost different amounts.
+    """
     counts = np.array([[clean, noisy], [clean + _NEXT, noisy], [clean, noisy + _NEXT]])
-    here, more_clean, more_noisy = (float(q) for q in law.predict(mixes(law, counts[:, 0], counts[:, 1], column)))
+    quality, more_clean, more_noisy = (
+        float(q) for q in law.predict(mixes(law, counts[:, 0], counts[:, 1], column))
+    )
     pays = marginal_worth(law, clean, noisy, column) / market.noisy_price > 1 / market.clean_price
-    return NextRecord(_NEXT, int(clean), int(noisy), here, more_clean, more_noisy, "noisy" if pays else "clean")
+    return NextRecord(
+        _NEXT, int(clean), int(noisy), quality, more_clean, more_noisy, "noisy" if pays else "clean"
+    )
 
 
 def least_clean_share(observations: Observations, column: int) -> float:
-    """The least share of clean images in any observed model with noisy images of that noise."""
+    """Least share of clean images in the observed models with noisy images of noise level `column`."""
     noisy = observations.n_noisy[:, column]
     rows = noisy > 0
-    return float((observations.n_clean[rows] / (observations.n_clean + observations.n_noisy.sum(axis=1))[rows]).min())
+    return float(
+        (observations.n_clean[rows] / (observations.n_clean + observations.n_noisy.sum(axis=1))[rows]).min()
+    )
 
 
 def _purchase(

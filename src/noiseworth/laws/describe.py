@@ -1,4 +1,4 @@
-"""Everything that observations say about prices, in one record."""
+"""One record of what observations of trained models determine: laws, prices, and errors of prediction."""
 
 from contextlib import suppress
 
@@ -12,26 +12,43 @@ from noiseworth.records import LawRecord, PriceRecord
 
 
 def describe(observations: Observations, source: str) -> LawRecord:
-    """Fit both laws, the second where there are enough observations, and bound the prices by inequalities.
+    """Fit both laws, and bound the prices by inequalities.
+
+    The law of two currencies is left out where the observations do not determine it.
+
+    Args:
+        observations: trained models.
+        source: where they come from, for messages and for the record.
 
     Raises:
-        UserError: there are no noisy images, or the observations do not determine the one-currency law.
+        UserError: there are no noisy images, or the observations do not determine the law of one currency.
     """
     if not observations.sigmas:
-        raise UserError(f"{source}: no model was trained on noisy images, so there is no price to find")
+        raise UserError(
+            f"{source}: no model was trained on noisy images: add such models to measure their price"
+        )
     laws: dict[str, Law] = {"one": fit_law(observations, "one")}
-    with suppress(UserError):  # it has more parameters; where they cannot be determined the first law stands alone
+    with suppress(UserError):  # it has more parameters, which the observations may not determine
         laws["two"] = fit_law(observations, "two")
     one, two = laws["one"], laws.get("two")
     errors = {name: held_out_errors(observations, name) for name in laws}
     exponent, low, high = one.exponent()
     prices = []
     for s, bounds in enumerate(price_intervals(observations)):
-        rate, (rate_low, rate_high) = float(one.rates()[s]), one.rate_intervals()[s]
+        rate = float(one.rates()[s])
+        rate_low, rate_high = one.rate_intervals()[s]
         both = sorted((float(r) for r in two.rates()[:, s]), reverse=True) if two else [None, None]
         prices.append(
             PriceRecord(
-                bounds.sigma, rate, float(rate_low), float(rate_high), 1 / rate, bounds.low, bounds.high, coarse=both[0], fine=both[1]
+                bounds.sigma,
+                rate,
+                float(rate_low),
+                float(rate_high),
+                1 / rate,
+                bounds.low,
+                bounds.high,
+                coarse=both[0],
+                fine=both[1],
             )
         )
     return LawRecord(

@@ -1,10 +1,12 @@
-"""Laws with exchange rates, fitted robustly in the logarithm of the quality.
+"""Scaling laws with exchange rates between noisy and clean images, and their robust fit to log quality.
 
-    one currency     quality = E + A n_eff^-alpha,                   n_eff = n_clean + sum_s n_s r(s)
-    two currencies   quality = E + A n_1^-alpha + B n_2^-beta,       n_i = n_clean + sum_s n_s r_i(s),  r_i(s) = 1 / (1 + (s / s_i)^q_i)
+    one currency     quality = E + A n_eff^-alpha,                n_eff = n_clean + sum_s n_s r(s)
+    two currencies   quality = E + A n_1^-alpha + B n_2^-beta,    n_i = n_clean + sum_s n_s r_i(s)
+                                                                  r_i(s) = 1 / (1 + (s / s_i)^q_i)
 
-The second is what the theory of mixtures suggests (docs/theory.md): global structure forgives noise, fine detail does not. Numbers of
-images count in units of the greatest n_clean. Parameters are positive and fitted by their logarithms, rates below 1 by their logits.
+The theory of mixtures suggests two currencies (docs/theory.md): noise costs little worth for coarse
+structure, and much for fine detail. Numbers of images are in units of the greatest n_clean. Positive
+parameters are fitted by their logarithms, the rates of one currency by their logits.
 """
 
 from collections.abc import Callable
@@ -14,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
+from noiseworth.laws.identifiability import check_design
 from noiseworth.laws.observations import Observations
 
 Array = NDArray[np.float64]
 
 LAWS = ("one", "two")
-_SOFT = 3.0  # residuals beyond this many typical ones count less
-_ROUGH = 0.02  # typical residual to begin with
-# Pulls weakly towards the start, in units of residuals: it decides where the data do not, and is nothing where they do.
+_SOFT = 3.0  # residuals beyond this many typical residuals get less weight
+_ROUGH = 0.02  # typical residual at the start
+# Weight of a prior at the start, in units of residuals; it matters where the data do not determine a
+# parameter.
 _PRIOR = 0.006
-_VAGUE = 1.0  # standard error of ln alpha beyond which a law says nothing
+_VAGUE = 1.0  # standard error of ln alpha above which a fit is refused
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,14 @@ class Law:
     """A fitted law.
 
     Attributes:
-        name: "one" or "two" currencies.
-        sigmas: noise levels that it knows.
-        unit: images that count as 1.
-        parameters: transformed parameters, and their covariance, from the curvature at the optimum.
-        freedom: observations beyond the number of parameters.
-        scale: typical residual of log quality.
-        aicc: Akaike's criterion with its correction for few observations; lower is better.
+        name: "one" or "two", the number of currencies.
+        sigmas: (S,) its noise levels.
+        unit: unit of numbers of images.
+        parameters: (P,) transformed parameters.
+        covariance: (P, P) of the parameters, from the curvature at the optimum.
+        freedom: number of observations less the number of parameters, at least 1.
+        scale: typical residual of the logarithm of the quality.
+        aicc: Akaike's information criterion, corrected for few observations; lower is better.
     """
 
     name: str
@@ -49,8 +54,19 @@ class Law:
     scale: float
     aicc: float
 
+    def column(self, sigma: float) -> int:
+        """Index of a noise level.
+
+        Raises:
+            UserError: the law has no such noise level.
+        """
+        if sigma not in self.sigmas:
+            levels = ", ".join(f"{s:g}" for s in self.sigmas)
+            raise UserError(f"--sigma {sigma:g}: the law was fitted to noise {levels}; choose one of these")
+        return self.sigmas.index(sigma)
+
     def predict(self, observations: Observations) -> Array:
-        """Quality (N,) of models with these numbers of images; their noise levels must be the law's."""
+        """Predicted quality (N,) of models with these numbers of images, at the law's noise levels."""
         return np.exp(_log_quality(self.name, self.parameters, observations, self.unit))
 
     def rates(self) -> Array:
@@ -58,24 +74,27 @@ class Law:
         return _rates(self.name, self.parameters, self.sigmas)
 
     def terms(self) -> tuple[float, list[tuple[float, float, Array]]]:
-        """The floor E, and for each currency (A, alpha, rates): quality = E + sum A (images / unit)^-alpha."""
-        p, rates = self.parameters, np.atleast_2d(self.rates())
+        """The floor E, and (A, alpha, rates) of each currency: quality = E + sum A (images / unit)^-alpha."""
+        p = self.parameters
+        rates = np.atleast_2d(self.rates())
         pairs = [(1, 2), (3, 4)][: len(rates)]
-        return float(np.exp(p[0])), [(float(np.exp(p[a])), float(np.exp(p[b])), rates[k]) for k, (a, b) in enumerate(pairs)]
+        return float(np.exp(p[0])), [
+            (float(np.exp(p[a])), float(np.exp(p[b])), rates[k]) for k, (a, b) in enumerate(pairs)
+        ]
 
     def _interval(self, index: int) -> Array:
-        """95% interval of a transformed parameter, by Student's law."""
+        """95% interval of a transformed parameter, by Student's t distribution."""
         from scipy.stats import t
 
         half = float(t.ppf(0.975, self.freedom)) * float(np.sqrt(self.covariance[index, index]))
         return np.array([self.parameters[index] - half, self.parameters[index] + half])
 
     def rate_intervals(self) -> Array:
-        """95% intervals of the rates of one currency, (S, 2)."""
+        """95% intervals (S, 2) of the rates of a law of one currency."""
         return np.stack([_logistic(self._interval(3 + s)) for s in range(len(self.sigmas))])
 
     def exponent(self) -> tuple[float, float, float]:
-        """alpha of one currency, and its 95% interval."""
+        """alpha of a law of one currency, and the ends of its 95% interval."""
         low, high = np.exp(self._interval(2))
         return float(np.exp(self.parameters[2])), float(low), float(high)
 
@@ -87,14 +106,16 @@ def _logistic(x: Array) -> Array:
 def _rates(name: str, parameters: Array, sigmas: tuple[float, ...]) -> Array:
     if name == "one":
         return _logistic(parameters[3 : 3 + len(sigmas)])
-    s, at, power = np.array(sigmas), np.exp(parameters[[5, 7]])[:, None], np.exp(parameters[[6, 8]])[:, None]
-    return np.asarray(1 / (1 + (s / at) ** power))
+    scale = np.exp(parameters[[5, 7]])[:, None]  # s_i
+    power = np.exp(parameters[[6, 8]])[:, None]  # q_i
+    return np.asarray(1 / (1 + (np.array(sigmas) / scale) ** power))
 
 
 def _log_quality(name: str, parameters: Array, o: Observations, unit: float) -> Array:
-    clean, noisy, rates = o.n_clean / unit, o.n_noisy / unit, _rates(name, parameters, o.sigmas)
-    # A few images at least: a law of powers has no value at none.
-    count = np.maximum(clean[..., None] + noisy @ np.atleast_2d(rates).T, 1e-6)
+    """Logarithm of the predicted quality, (N,), by the formulas of the module's docstring."""
+    rates = np.atleast_2d(_rates(name, parameters, o.sigmas))
+    # The power of 0 images is infinite, so that the number is kept above 0.
+    count = np.maximum(o.n_clean[..., None] / unit + o.n_noisy / unit @ rates.T, 1e-6)
     E, A, alpha = np.exp(parameters[:3])
     quality = E + A * count[:, 0] ** -alpha
     if name == "two":
@@ -104,42 +125,49 @@ def _log_quality(name: str, parameters: Array, o: Observations, unit: float) -> 
 
 
 def _starts(name: str, o: Observations) -> list[Array]:
+    """Starts of the optimisation, each (P,)."""
     least = np.log(0.9 * o.quality.min())
     if name == "one":
         rates = np.linspace(2.0, 0.0, len(o.sigmas)) if len(o.sigmas) > 1 else np.ones(len(o.sigmas))
-        return [np.concatenate([[least, np.log(0.2 * o.quality.min()), np.log(a)], rates]) for a in (0.7, 1.5, 3.0)]
+        return [
+            np.concatenate([[least, np.log(0.2 * o.quality.min()), np.log(a)], rates])
+            for a in (0.7, 1.5, 3.0)
+        ]
     middle = float(np.median(o.sigmas))
     return [
-        np.log([np.exp(least), 0.1 * o.quality.min(), a, 0.02 * o.quality.min(), b, 3 * middle, 1.0, middle, 1.0])
+        np.log(
+            [np.exp(least), 0.1 * o.quality.min(), a, 0.02 * o.quality.min(), b, 3 * middle, 1.0, middle, 1.0]
+        )
         for a, b in ((0.7, 2.0), (2.0, 4.0))
     ]
 
 
 def fit_law(observations: Observations, name: str = "one", *, check: bool = True) -> Law:
-    """Fit a law.
+    """Fit a law to trained models.
 
     Args:
         observations: trained models.
-        name: "one" or "two" currencies.
-        check: refuse a design that does not determine the law. Without, a weak prior decides what the data do not.
+        name: "one" or "two", the number of currencies.
+        check: refuse observations that do not determine the law. Without it, a weak prior determines the
+            rest.
 
     Raises:
-        UserError: an unknown law, too few observations, a design that does not determine the law (what is missing is named), or
-            qualities that hardly differ.
+        UserError: an unknown law; too few observations, or numbers of images that do not determine the law
+            (the message names the missing runs); or qualities that hardly differ.
     """
     if name not in LAWS:
-        raise UserError(f"law {name!r}: must be one of {', '.join(LAWS)}")
-    o, unit = observations, float(observations.n_clean.max())
+        raise UserError(f"--law {name}: must be one of {', '.join(LAWS)}")
+    o = observations
+    unit = float(o.n_clean.max())
     starts = _starts(name, o)
     if check:
-        if len(o) < len(starts[0]) + 2:
-            raise UserError(f"{len(o)} observations cannot determine {len(starts[0])} parameters; {len(starts[0]) + 2} at least")
-        _check_design(o)
+        check_design(o, len(starts[0]))
         if name == "two":
-            fit_law(o, "one")  # where the simpler law cannot be told, neither can this one
-    target, scale = np.log(o.quality), _ROUGH
+            fit_law(o, "one")  # where the simpler law is not determined, this one is not either
+    target = np.log(o.quality)
+    scale = _ROUGH
     best = min((_solve(name, o, unit, target, start, start, scale) for start in starts), key=lambda r: r[1])
-    for _ in range(3):  # the typical residual is found along the way
+    for _ in range(3):  # typical residual and fit in turn
         residual = _log_quality(name, best[0], o, unit) - target
         scale = max(1.4826 * float(np.median(np.abs(residual))), 1e-6)
         best = _solve(name, o, unit, target, best[0], best[2], scale)
@@ -152,44 +180,65 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     information = slopes.T @ (weight[:, None] * slopes) / max(variance, 1e-12)
     covariance = np.linalg.pinv(information, hermitian=True)
     if check and name == "one" and covariance[2, 2] > _VAGUE**2:
-        spread, scatter = float(np.ptp(np.log(o.quality))), float(np.sqrt(variance))
+        spread = float(np.ptp(np.log(o.quality)))
+        scatter = float(np.sqrt(variance))
         raise UserError(
-            f"the qualities differ by {spread:.1%} in all, with a scatter of {scatter:.1%}, too little to tell a law: train longer, "
-            "or on numbers of images farther apart, or with more seeds"
+            f"the qualities differ by {spread:.1%} in all, with a scatter of {scatter:.1%}, too little to"
+            " fit a law: train longer, or on numbers of images farther apart, or with more seeds"
         )
-    count, size = len(o), len(parameters) + 1
+    count = len(o)
+    size = len(parameters) + 1
     correction = 2 * size * (size + 1) / max(count - size - 1, 1)
     aicc = count * np.log(max(float((weight * residual**2).mean()), 1e-12)) + 2 * size + correction
     return Law(
-        name, o.sigmas, unit, parameters, np.asarray(covariance, dtype=np.float64), freedom, float(np.sqrt(variance)), float(aicc)
+        name,
+        o.sigmas,
+        unit,
+        parameters,
+        np.asarray(covariance, dtype=np.float64),
+        freedom,
+        float(np.sqrt(variance)),
+        float(aicc),
     )
 
 
 def refits(law: Law, observations: Observations, count: int = 100, seed: int = 0) -> list[Law]:
-    """The law fitted again to qualities with resampled residuals (the bootstrap): what else it could have been.
+    """The law, fitted again to qualities with resampled residuals (the bootstrap).
 
-    Curvature says less where a law is hardly determined, as that of two currencies often is.
+    The spread of the refits is a better measure of uncertainty than the curvature where a law is hardly
+    determined, as the law of two currencies often is.
+
+    Args:
+        law: fitted to `observations`.
+        observations: trained models.
+        count: number of refits.
+        seed: seed of the resamples.
     """
     rng = np.random.default_rng(seed)
     centre = _log_quality(law.name, law.parameters, observations, law.unit)
     residual = np.log(observations.quality) - centre
     residual = (residual - residual.mean()) * np.sqrt(len(residual) / law.freedom)
-    found = []
+    laws = []
     for _ in range(count):
         target = centre + rng.choice(residual, len(residual))
         start = law.parameters
-        found.append(replace(law, parameters=_solve(law.name, observations, law.unit, target, start, start, law.scale)[0]))
-    return found
+        solution = _solve(law.name, observations, law.unit, target, start, start, law.scale)
+        laws.append(replace(law, parameters=solution[0]))
+    return laws
 
 
-def prediction_interval(law: Law, observations: Observations, models: Observations, coverage: float = 0.9) -> Array:
-    """Where the quality of models that are yet to be trained would be measured, (N, 2): the law's own uncertainty and the scatter of
-    single trainings, both by the bootstrap.
+def prediction_interval(
+    law: Law, observations: Observations, models: Observations, coverage: float = 0.9
+) -> Array:
+    """Prediction intervals (N, 2) of the measured quality of models that are not trained yet.
+
+    They contain the uncertainty of the law and the scatter of single trainings, both by the bootstrap.
 
     Args:
         law: fitted to `observations`.
-        models: numbers of images; their quality is not looked at.
-        coverage: share of such intervals that should hold.
+        observations: trained models.
+        models: numbers of images of N models; their quality is not used.
+        coverage: nominal share of the intervals that contain the measured quality.
     """
     others = refits(law, observations, 200)
     centre = np.log(observations.quality) - np.log(law.predict(observations))
@@ -218,31 +267,27 @@ def _solve(
 
 def jacobian(function: Callable[[Array], Array], at: Array, step: float = 1e-5) -> Array:
     """Derivatives (N, P) of a function of parameters (P,) with N values."""
-    return np.stack([(function(at + e) - function(at - e)) / (2 * step) for e in step * np.eye(len(at))], axis=1)
+    return np.stack(
+        [(function(at + e) - function(at - e)) / (2 * step) for e in step * np.eye(len(at))], axis=1
+    )
 
 
-def _check_design(o: Observations) -> None:
-    """Refuse a design that cannot tell the law's parts from each other, and say which runs would."""
-    alone = o.n_noisy.sum(axis=1) == 0
-    sizes = len(np.unique(o.n_clean[alone]))
-    if sizes < 3:
-        raise UserError(
-            f"{sizes} numbers of clean images alone cannot tell the floor from the exponent: add runs with clean images alone, "
-            f"of {3 - sizes} other number(s) or more, far apart"
-        )
-    for column, sigma in enumerate(o.sigmas):
-        rows = (o.n_noisy[:, column] > 0) & (o.n_clean > 0)
-        if len(np.unique(o.n_clean[rows] + 1j * o.n_noisy[rows, column])) < 2:
-            raise UserError(
-                f"one mix with noise {sigma:g} is too little: add runs with another number of clean images beside such noisy ones"
-            )
+def held_out_errors(
+    observations: Observations, name: str, splits: int = 20, share: float = 0.7, seed: int = 0
+) -> Array:
+    """Relative errors `|predicted / measured - 1|` of held-out models, over all random splits.
 
-
-def held_out_errors(observations: Observations, name: str, splits: int = 20, share: float = 0.7, seed: int = 0) -> Array:
-    """Relative errors `|predicted / measured - 1|` of the mixes left out, over random splits; all splits count, also those whose
-    design hardly determines the law."""
-    rng, errors = np.random.default_rng(seed), []
-    number = observations.mixes()  # repeats of a mix are left out together: one of them would tell the others
+    Args:
+        observations: trained models.
+        name: "one" or "two", the number of currencies.
+        splits: number of random splits.
+        share: share of the mixes that a law is fitted to; the others are held out.
+        seed: seed of the splits.
+    """
+    rng = np.random.default_rng(seed)
+    errors = []
+    # Repeats of a mix are held out together, because they have almost the same quality.
+    number = observations.mixes()
     kept = round(share * (number.max() + 1))
     for _ in range(splits):
         order = rng.permutation(number.max() + 1)

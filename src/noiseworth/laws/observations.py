@@ -1,11 +1,12 @@
-"""What a law is fitted to: the quality of models trained on known numbers of clean and noisy images.
+"""Observations for laws: the quality of models trained on known numbers of clean and noisy images.
 
-It comes from a CSV file, from a sweep (whose `observations.csv` is one), or from the tables of arXiv 2411.02780. One row is one model:
+They come from a CSV file, from a sweep (its `observations.csv`), or from the tables of arXiv 2411.02780. One
+row is one model:
 
-    n_clean, n_noisy, sigma     numbers of images; several noise levels in one model as 300;200 and 0.2;0.5
-    quality                     lower is better; or any other column, by name ("risk", "frechet_distance" of a sweep)
-    train.*                     settings of the training; a law holds for one of each
-    predicted_worth             of one noisy image of each level, by the run itself
+    n_clean, n_noisy, sigma     numbers of images, and noise; several noise levels as 300;200 and 0.2;0.5
+    quality                     lower is better; or another column, such as "risk" or "frechet_distance"
+    train.*                     settings of the training; a law holds for one value of each
+    predicted_worth             worth of one noisy image of each level, as the run predicts it
 """
 
 import csv
@@ -24,19 +25,26 @@ from noiseworth.errors import UserError
 
 Array = NDArray[np.float64]
 
-PUBLISHED = "published:"  # published:cifar10 names a data set of the paper
-TABLE = "observations.csv"  # of a sweep
+PUBLISHED = "published:"  # as in published:cifar10, a data set of arXiv 2411.02780
+TABLE = "observations.csv"  # in the directory of a sweep
 _COLUMNS = ("n_clean", "n_noisy", "sigma")
 _SETTING = "train."
 
 
 @dataclass(frozen=True)
 class Observations:
-    """One row a trained model.
+    """N trained models.
 
-    `n_clean` (N,) clean images; `n_noisy` (N, S) images of each noise in `sigmas` (S,), rising; `quality` (N,), positive, lower is
-    better (a Frechet distance, a risk). `left_out` models had no clean images: they are another world (arXiv 2411.02780, table 3),
-    which no law of these knows.
+    Attributes:
+        n_clean: (N,) numbers of clean images.
+        n_noisy: (N, S) numbers of noisy images of each noise level.
+        sigmas: (S,) noise levels, rising.
+        quality: (N,) positive, lower is better (a Frechet distance, a risk).
+        left_out: number of models that were left out because they had no clean images. Such models follow
+            another law (arXiv 2411.02780, table 3).
+
+    Raises:
+        ValueError: shapes that do not match.
     """
 
     n_clean: Array
@@ -46,24 +54,33 @@ class Observations:
     left_out: int = 0
 
     def __post_init__(self) -> None:
-        if not len(self.n_clean) == len(self.n_noisy) == len(self.quality) or self.n_noisy.shape[1:] != (len(self.sigmas),):
-            raise ValueError("n_clean (N,), n_noisy (N, S), sigmas (S,) and quality (N,) must agree")
+        if not len(self.n_clean) == len(self.n_noisy) == len(self.quality) or self.n_noisy.shape[1:] != (
+            len(self.sigmas),
+        ):
+            raise ValueError(
+                "n_clean (N,), n_noisy (N, S), sigmas (S,) and quality (N,) must agree in N and S"
+            )
 
     def __len__(self) -> int:
         return len(self.quality)
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Observations":
-        """Some of the rows."""
-        return replace(self, n_clean=self.n_clean[rows], n_noisy=self.n_noisy[rows], quality=self.quality[rows])
+        """The models of these rows, as indices or as a mask (N,)."""
+        return replace(
+            self, n_clean=self.n_clean[rows], n_noisy=self.n_noisy[rows], quality=self.quality[rows]
+        )
 
     def mixes(self) -> NDArray[np.int64]:
-        """A number for each model (N,); those with the same numbers of images have the same."""
+        """Index of the mix of each model, (N,). Models with the same numbers of images have the same mix."""
         table = np.column_stack([self.n_clean, self.n_noisy])
         numbers: NDArray[np.int64] = np.unique(table, axis=0, return_inverse=True)[1].reshape(-1)
         return numbers
 
     def averaged(self) -> tuple["Observations", float]:
-        """One row for each mix, with the geometric mean of its quality, and the relative scatter of that mean (0 without repeats)."""
+        """One row for each mix, with the geometric mean of its quality; and the relative error of that mean.
+
+        It is the standard error, pooled over all mixes; 0 without repeats.
+        """
         number = self.mixes()
         firsts = np.array([int(np.flatnonzero(number == k)[0]) for k in range(number.max() + 1)])
         logs = [np.log(self.quality[number == k]) for k in range(number.max() + 1)]
@@ -74,30 +91,39 @@ class Observations:
 
 
 def from_rows(rows: Sequence[tuple[float, float, float, float]]) -> Observations:
-    """Rows of (n_clean, n_noisy, sigma, quality); sigma is of no account where n_noisy is 0."""
-    return _assemble([(clean, {sigma: noisy} if noisy > 0 else {}, quality) for clean, noisy, sigma, quality in rows])
+    """Observations from rows of (n_clean, n_noisy, sigma, quality); sigma is not used where n_noisy is 0."""
+    return _assemble(
+        [(clean, {sigma: noisy} if noisy > 0 else {}, quality) for clean, noisy, sigma, quality in rows]
+    )
 
 
 def _assemble(rows: Sequence[tuple[float, Mapping[float, float], float]]) -> Observations:
-    """Rows of n_clean, numbers of noisy images by sigma, and quality."""
+    """Observations from rows of (n_clean, numbers of noisy images by sigma, quality)."""
     sigmas = sorted({float(s) for _, noisy, _ in rows for s in noisy})
-    counts = np.array([[noisy.get(s, 0.0) for s in sigmas] for _, noisy, _ in rows], dtype=np.float64).reshape(len(rows), len(sigmas))
+    counts = np.array(
+        [[noisy.get(s, 0.0) for s in sigmas] for _, noisy, _ in rows], dtype=np.float64
+    ).reshape(len(rows), len(sigmas))
     clean, quality = (np.array([row[k] for row in rows], dtype=np.float64) for k in (0, 2))
     return Observations(clean, counts, tuple(sigmas), quality)
 
 
 def published(name: str) -> Observations:
-    """Table 3 of "How much is a noisy image worth?" (arXiv 2411.02780) for one of its data sets, entries with some clean data.
+    """Table 3 of "How much is a noisy image worth?" (arXiv 2411.02780) for one data set.
+
+    Entries without clean images are left out. The quality is the FID.
 
     Raises:
-        UserError: there is no such data set.
+        UserError: the table has no such data set.
     """
-    facts = json.loads(resources.files("noiseworth.laws").joinpath("published.json").read_text(encoding="utf-8"))
+    facts = json.loads(
+        resources.files("noiseworth.laws").joinpath("published.json").read_text(encoding="utf-8")
+    )
     if name not in facts["images"]:
-        raise UserError(f"{PUBLISHED}{name}: there is no such data set; there are {', '.join(facts['images'])}")
+        raise UserError(f"{PUBLISHED}{name}: no such data set; there are {', '.join(facts['images'])}")
     images = facts["images"][name]
     rows = [
-        (images * p / 100, 0.0, 0.0, q) for p, q in zip(facts["clean_only"]["percent_clean"], facts["clean_only"][name], strict=True)
+        (images * p / 100, 0.0, 0.0, q)
+        for p, q in zip(facts["clean_only"]["percent_clean"], facts["clean_only"][name], strict=True)
     ]
     for sigma, values in facts["mixed"][name].items():
         for p, q in zip(facts["mixed"]["percent_clean"], values, strict=True):
@@ -107,35 +133,39 @@ def published(name: str) -> Observations:
 
 
 def read_observations(source: str, *, quality: str | None = None, where: str = "") -> Observations:
-    """Read models that were trained.
+    """Read observations of trained models.
 
     Args:
-        source: a CSV file, a sweep's directory, or `published:NAME`.
-        quality: the column to be explained; by default "quality", or a sweep's "risk".
-        where: models to keep, as "train.n_images=20000,seed=0"; the prefix "train." may be left out.
+        source: a CSV file, the directory of a sweep, or `published:NAME`.
+        quality: column of the quality; by default "quality" or, of a sweep, "risk".
+        where: models to keep, such as "train.n_images=20000,seed=0"; the prefix "train." may be left out.
 
     Raises:
-        UserError: no such file, a missing column, models of several settings, or a number that makes no sense; the row is named.
+        UserError: no such file, a missing column, models of several settings, or an invalid number (the
+            message names the line).
     """
     if source.startswith(PUBLISHED):
         if where or quality:
-            raise UserError(f"{source}: the published table has one quality (FID) and nothing to choose by")
+            raise UserError(
+                f"{source}: the published table has one quality (FID) and no settings; leave out --quality"
+                " and --where"
+            )
         return published(source.removeprefix(PUBLISHED))
     name, rows = _read_table(source, where)
     column = quality or ("quality" if "quality" in rows[0][1] else "risk")
-    for wanted in (*_COLUMNS, column):
-        if wanted not in rows[0][1]:
-            has = f"the columns are {', '.join((*_COLUMNS, column))}"
-            raise UserError(f"{name}: column {wanted!r} is missing; {has}")
+    needed = (*_COLUMNS, column)
+    for missing in needed:
+        if missing not in rows[0][1]:
+            raise UserError(f"{name}: column {missing!r} is missing; needed are {', '.join(needed)}")
     models = [_row(line, column, f"{name}: line {number}") for number, line in rows]
     mixed = [model for model in models if model[0] > 0]
     if not mixed:
-        raise UserError(f"{name}: no model had clean images, and a law of both kinds needs some")
+        raise UserError(f"{name}: no model had clean images: add models with clean images, which a law needs")
     return replace(_assemble(mixed), left_out=len(models) - len(mixed))
 
 
 class RunWorth(NamedTuple):
-    """What one run of a sweep, with one noise level, says a noisy image was worth in clean ones."""
+    """Worth of one noisy image in clean images, as one run of a sweep with one noise level predicts it."""
 
     trial: str
     n_clean: float
@@ -145,44 +175,64 @@ class RunWorth(NamedTuple):
 
 
 def predicted_worth(source: str, *, where: str = "") -> list[RunWorth]:
-    """By each run of a sweep that has one noise level; empty for other tables."""
+    """Predicted worth by each run of a sweep with one noise level; empty for other tables.
+
+    Args:
+        source, where: as for `read_observations`.
+
+    Raises:
+        UserError: as for `read_observations`.
+    """
     if source.startswith(PUBLISHED):
         return []
     name, rows = _read_table(source, where)
-    found = []
+    candidates = []
     for number, line in rows:
         text = line.get("predicted_worth") or ""
         if text and ";" not in text:
-            at = f"{name}: line {number}"
-            clean, noisy, sigma, worth = (_number(line, c, at) for c in ("n_clean", "n_noisy", "sigma", "predicted_worth"))
-            found.append(RunWorth(line.get("trial") or at, clean, noisy, sigma, worth))
-    return found
+            position = f"{name}: line {number}"
+            clean, noisy, sigma, worth = (
+                _number(line, c, position) for c in ("n_clean", "n_noisy", "sigma", "predicted_worth")
+            )
+            candidates.append(RunWorth(line.get("trial") or position, clean, noisy, sigma, worth))
+    return candidates
 
 
 def _read_table(source: str, where: str) -> tuple[str, list[tuple[int, dict[str, str]]]]:
-    """The file that was read, and its rows that are wanted, with their lines."""
+    """The path of the file, and its rows that satisfy `where`, each with its line number."""
     path = Path(source)
     if path.is_dir():
         if not (path / TABLE).is_file():
-            raise UserError(f"{path}: no {TABLE} there; `noiseworth sweep run {path}` or `sweep collect` writes it")
+            raise UserError(
+                f"{path}: no {TABLE} there; `noiseworth sweep run {path}` or `noiseworth sweep collect`"
+                " writes it"
+            )
         path = path / TABLE
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if missing := [c for c in _COLUMNS if c not in (reader.fieldnames or [])]:
-                raise UserError(f"{path}: column {missing[0]!r} is missing; the columns are {', '.join(_COLUMNS)} and a quality")
-            rows = [(number, {k: v or "" for k, v in line.items() if k is not None}) for number, line in enumerate(reader, 2)]
+                needed = f"{', '.join(_COLUMNS)} and a quality"
+                raise UserError(f"{path}: column {missing[0]!r} is missing; needed are {needed}")
+            rows = [
+                (number, {k: v or "" for k, v in line.items() if k is not None})
+                for number, line in enumerate(reader, 2)
+            ]
     except FileNotFoundError:
-        raise UserError(f"{source}: no such file; give a CSV file, a sweep, or {PUBLISHED}NAME") from None
+        raise UserError(
+            f"{source}: no such file; give a CSV file, the directory of a sweep, or {PUBLISHED}NAME"
+        ) from None
     except UnicodeDecodeError:
-        raise UserError(f"{source}: not a text file") from None
+        raise UserError(f"{source}: not a text file; give a CSV file in UTF-8") from None
     if not rows:
-        raise UserError(f"{path}: no rows")
+        raise UserError(f"{path}: no rows; give one row for each trained model")
     for condition in filter(None, where.split(",")):
         key, equals, value = (part.strip() for part in condition.partition("="))
         column = key if key in rows[0][1] else _SETTING + key
         if not equals or column not in rows[0][1]:
-            raise UserError(f"--where {condition}: must be COLUMN=VALUE; {path} has the columns {', '.join(rows[0][1])}")
+            raise UserError(
+                f"--where {condition}: must be COLUMN=VALUE; {path} has the columns {', '.join(rows[0][1])}"
+            )
         kept = [row for row in rows if _same(row[1][column], value)]
         if not kept:
             has = ", ".join(sorted({line[column] for _, line in rows}))
@@ -192,7 +242,10 @@ def _read_table(source: str, where: str) -> tuple[str, list[tuple[int, dict[str,
         values = sorted({line[column] for _, line in rows}) if column and column.startswith(_SETTING) else []
         if len(values) > 1:
             short = column.removeprefix(_SETTING)
-            raise UserError(f"{path}: its models differ in {short} ({', '.join(values)}); choose with --where {short}={values[0]}")
+            raise UserError(
+                f"{path}: its models differ in {short} ({', '.join(values)}); choose with --where"
+                f" {short}={values[0]}"
+            )
     return str(path), rows
 
 
@@ -209,13 +262,17 @@ def _row(line: dict[str, str], quality: str, where: str) -> tuple[float, dict[fl
     if ";" in counts or ";" in sigmas:
         each = [_numbers(text, name, where) for text, name in ((counts, "n_noisy"), (sigmas, "sigma"))]
         if len(each[0]) != len(each[1]):
-            raise UserError(f"{where}: n_noisy names {len(each[0])} numbers, sigma {len(each[1])}")
+            raise UserError(
+                f"{where}: n_noisy has {len(each[0])} numbers and sigma {len(each[1])}; they must be as many"
+            )
         noisy = dict(zip(each[1], each[0], strict=True))
     else:
         count = _number(line, "n_noisy", where)
         noisy = {_number(line, "sigma", where, empty=0.0): count} if count else {}
     if value == 0 or n_clean + sum(noisy.values()) == 0 or 0.0 in noisy:
-        raise UserError(f"{where}: {quality} and the number of images must be above 0, and noisy images need a sigma above 0")
+        raise UserError(
+            f"{where}: {quality} and the number of images must be above 0; noisy images need a sigma above 0"
+        )
     return n_clean, noisy, value
 
 
@@ -232,5 +289,5 @@ def _number(line: Mapping[str, str], column: str, where: str, empty: float | Non
     except ValueError:
         raise UserError(f"{where}: {column} is {text!r}, not a number") from None
     if not math.isfinite(value) or value < 0:
-        raise UserError(f"{where}: {column} is {text}; it must be finite and 0 or more")
+        raise UserError(f"{where}: {column} is {text}; must be finite and 0 or more")
     return value

@@ -1,4 +1,4 @@
-"""Prices at a mix: how many noisy images replace one clean one, on average and at the margin, with what each is known from."""
+"""Prices at a mix: noisy images for one clean image, on average and at the margin, with intervals."""
 
 from collections.abc import Sequence
 
@@ -23,24 +23,26 @@ def quote(
     n_noisy: float | None = None,
     predicted: Sequence[RunWorth] = (),
 ) -> QuoteRecord:
-    """Average and marginal price of noise `sigma` at a mix.
+    """Average and marginal price of images of noise `sigma` at a mix.
 
     Args:
         law: fitted to `observations`.
+        observations: trained models.
+        sigma: one of the law's noise levels.
         n_clean, n_noisy: the mix; by default that of the observed model with the most images of this noise.
-        predicted: what single runs say (`predicted_worth`); the one nearest to the mix is quoted.
+        predicted: predictions of single runs (`predicted_worth`); the one nearest to the mix is quoted.
 
     Raises:
-        UserError: a noise level that the law does not know, or a mix without images of it.
+        UserError: a noise level that is not one of the law's, or a mix without clean or without noisy images.
     """
-    if sigma not in law.sigmas:
-        raise UserError(f"noise {sigma:g}: the law knows {', '.join(f'{s:g}' for s in law.sigmas)}")
-    column = law.sigmas.index(sigma)
+    column = law.column(sigma)
     most = int(observations.n_noisy[:, column].argmax())
     clean = float(observations.n_clean[most]) if n_clean is None else float(n_clean)
     noisy = float(observations.n_noisy[most, column]) if n_noisy is None else float(n_noisy)
     if not (0 < clean < np.inf and 0 < noisy < np.inf):
-        raise UserError(f"a mix of {clean:,.0f} clean and {noisy:,.0f} noisy images has no price; both must be above 0")
+        raise UserError(
+            f"--n-clean {clean:.0f} --n-noisy {noisy:.0f}: such a mix has no price; both must be above 0"
+        )
     others = refits(law, observations)
     average = np.array([average_price(other, clean, noisy, column) for other in others])
     marginal = np.array([1 / marginal_worth(other, clean, noisy, column) for other in others])
@@ -70,5 +72,5 @@ def quote(
 
 
 def _apart(a: float, b: float) -> float:
-    """How far two numbers of images are apart."""
+    """Distance of two numbers of images, in logarithms."""
     return abs(float(np.log((a + 1) / (b + 1))))

@@ -1,33 +1,62 @@
 """What is written to disk and read back: frozen dataclasses <-> JSON. No torch here, so that readers stay light."""
 
 from noiseworth.records.datasets import DATASET_FORMAT, DatasetRecord, Inspection, PartRecord, SigmaGroup, Use
-from noiseworth.records.files import from_json, load_lines, load_record, parse_record, sha256_of, to_json, to_line, write_atomically
-from noiseworth.records.laws import BudgetRecord, LawRecord, NextRecord, PriceRecord, PurchaseRecord, QuoteRecord, SuggestedRun
-from noiseworth.records.results import RESULTS_FORMAT, Check, Results, machine, now, versions
+from noiseworth.records.environment import machine, versions
+from noiseworth.records.files import (
+    from_json,
+    load_lines,
+    load_record,
+    parse_record,
+    plain,
+    sha256_of,
+    to_json,
+    to_line,
+    write_atomically,
+)
+from noiseworth.records.laws import (
+    BudgetRecord,
+    LawRecord,
+    NextRecord,
+    PriceRecord,
+    PurchaseRecord,
+    QuoteRecord,
+    SuggestedRun,
+)
 from noiseworth.records.runs import (
     REGIMES,
+    AverageRecord,
     DemoSummary,
     DistanceRecord,
     DoneRecord,
     Evaluation,
     FeatureRecord,
+    MonitorRecord,
     RegimeSummary,
+    ReportRecord,
     RiskCurve,
     SpeedRecord,
     StepRecord,
-    WatchRecord,
     WorthRecord,
 )
 from noiseworth.records.studies import Number, Panel, Series, TheoryStudy
-from noiseworth.records.sweeps import SWEEP_FORMAT, NoisyPart, SweepPlan, SweepStatus, Trial, TrialRecord, TrialState
+from noiseworth.records.sweeps import (
+    SWEEP_FORMAT,
+    CollectRecord,
+    NoisyPart,
+    SweepPlan,
+    SweepStatus,
+    Trial,
+    TrialRecord,
+    TrialState,
+)
 
 __all__ = [
     "DATASET_FORMAT",
     "REGIMES",
-    "RESULTS_FORMAT",
     "SWEEP_FORMAT",
+    "AverageRecord",
     "BudgetRecord",
-    "Check",
+    "CollectRecord",
     "DatasetRecord",
     "DemoSummary",
     "DistanceRecord",
@@ -36,6 +65,7 @@ __all__ = [
     "FeatureRecord",
     "Inspection",
     "LawRecord",
+    "MonitorRecord",
     "NextRecord",
     "NoisyPart",
     "Number",
@@ -45,7 +75,7 @@ __all__ = [
     "PurchaseRecord",
     "QuoteRecord",
     "RegimeSummary",
-    "Results",
+    "ReportRecord",
     "RiskCurve",
     "Series",
     "SigmaGroup",
@@ -59,14 +89,13 @@ __all__ = [
     "TrialRecord",
     "TrialState",
     "Use",
-    "WatchRecord",
     "WorthRecord",
     "from_json",
     "load_lines",
     "load_record",
     "machine",
-    "now",
     "parse_record",
+    "plain",
     "sha256_of",
     "to_json",
     "to_line",

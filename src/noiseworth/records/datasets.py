@@ -76,5 +76,7 @@ class Inspection:
     at_limits: float  # share of the noisy images' pixels at the ends of a type that clips
     duplicates: list[list[int]]  # groups of images with the same pixels
     duplicate_images: int  # in all such groups
-    leaks: list[list[int]]  # (noisy image, clean image): the noisy one looks like the clean one with noise added
+    leaks: list[
+        list[int]
+    ]  # (noisy image, clean image): the noisy one looks like the clean one with noise added
     leak_checked: int  # noisy images that were looked at

@@ -18,6 +18,17 @@ from noiseworth.errors import UserError
 T = TypeVar("T")
 
 
+def plain(value: Any) -> Any:
+    """A dataclass, or a list of them, as plain dictionaries and lists; anything else as it is."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return (
+        dataclasses.asdict(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type)
+        else value
+    )
+
+
 def to_json(record: Any) -> str:
     """A dataclass as indented JSON. Raises ValueError for NaN or infinity."""
     return json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
@@ -54,7 +65,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     elif origin is list and isinstance(value, list):
         return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     elif origin is tuple and isinstance(value, list) and len(value) == len(arguments):
-        return tuple(_build(t, item, f"{where}[{i}]") for i, (t, item) in enumerate(zip(arguments, value, strict=True)))
+        return tuple(
+            _build(t, item, f"{where}[{i}]") for i, (t, item) in enumerate(zip(arguments, value, strict=True))
+        )
     elif origin is dict and isinstance(value, dict):
         return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -69,6 +82,8 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
         raise UserError(f"{where}: expected an object for {kind.__name__}, found {value!r:.60}")
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
+    new_names = getattr(kind, "RENAMED", {})  # of keys in files that older versions wrote
+    value = {new_names.get(key, key): item for key, item in value.items()}
     if unknown := sorted(value.keys() - fields.keys()):
         raise UserError(f"{where}: unknown key {unknown[0]!r}")
     arguments = {}

@@ -1,31 +1,33 @@
 """What a run, an evaluation and the demo say of themselves."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 REGIMES = ("clean", "clean_small", "noisy", "mixed")
 
 
 @dataclass(frozen=True)
-class WatchRecord:
-    """How training goes, looked at now and then by the averaged model (`experiments/watch.py` says what each number means, and when
-    it is too much). A number is null where it cannot be measured; `warnings` says in words what is wrong, and what would help."""
+class MonitorRecord:
+    """What the monitors of a training measured, with the averaged model. `train/monitors.py` says what each number means, and its
+    threshold. A number is null where it cannot be measured; `warnings` says in words what is wrong, and what would help."""
 
     risk: float | None  # over sigma^2, mean over levels, on held-out clean images
-    distinct: float  # different images that it seems to know
-    learned_noise: float | None  # in generated images, over the noise of the training images
+    distinct: float  # estimated number of distinct images that the model generates
+    learned_noise: float | None  # noise in generated images, divided by the noise of the training images
     sigmas: list[float]  # noise of the groups of the two lists below
-    calibration: list[float]  # the noise that the model finds in each group over the declared one
+    calibration: list[float]  # measured noise of each group, divided by the declared noise
     loss_by_level: list[float]  # mean loss in each quarter of the levels, low to high
     gradient_share: list[float]  # of each quarter in the squared norm of the gradient
-    memorised: float | None  # risk on held-out clean images over that on the clean training images
+    memorised: float | None  # risk on held-out clean images, divided by that on clean training images
     warnings: list[str]
 
 
 @dataclass(frozen=True)
 class StepRecord:
     """One optimiser step. `loss` is the weighted loss per pixel; `seconds` is the time since the process began training. `spike` are
-    the ids of this process's images in a batch whose loss was far above the mean, `watch` what was found by looking at the run."""
+    the ids of this process's images in a batch whose loss was far above the mean, `monitor` what the monitors measured after this step."""
+
+    RENAMED: ClassVar[dict[str, str]] = {"watch": "monitor"}
 
     step: int
     n_images: int
@@ -34,12 +36,12 @@ class StepRecord:
     lr: float
     seconds: float
     spike: list[int] | None = None
-    watch: WatchRecord | None = None
+    monitor: MonitorRecord | None = None
 
 
 @dataclass(frozen=True)
 class WorthRecord:
-    """What the images of a run were worth, by level, when it ended (DESIGN section 1).
+    """What the images of a run were worth, by level, when it ended (docs/architecture.md).
 
     `worth[k][j]` is the worth, at `levels[j]`, of one image whose noise is `sigmas[k]`; there are `counts[k]` of them.
     Below its noise an image counts as it is trusted there once imputed, if the run imputed; else for nothing.
@@ -69,6 +71,21 @@ class DoneRecord:
     data_fingerprint: str
     weights: dict[str, str]  # file -> SHA-256
     worth: WorthRecord
+
+
+@dataclass(frozen=True)
+class AverageRecord:
+    """What `noiseworth ema` made: the run in the directory `out`, an average at `n_images` images seen."""
+
+    out: str
+    n_images: int
+
+
+@dataclass(frozen=True)
+class ReportRecord:
+    """What `noiseworth report` made: the page `report`."""
+
+    report: str
 
 
 @dataclass(frozen=True)
@@ -129,9 +146,15 @@ class DistanceRecord:
     from the same reference, with its 95% interval. `kernel` is unbiased; both reach below 0 where nothing can be told apart. `sliced`,
     `precision`, `recall`, `density` and `coverage` compare `compared` images of either kind, the last four by `neighbours` nearest
     neighbours. `copied` is the share of generated images nearer to a clean training image than that one's own neighbour,
-    `copied_by_chance` that of held-out real images (null: not measured). `leaked_noise` is the noise in generated images beyond that
+    `copied_by_chance` that of held-out real images (null: not measured). `learned_noise` is the noise in generated images beyond that
     of real ones, in model units, negative where they have less fine detail. `inception_score` is there with Inception's features.
     """
+
+    RENAMED: ClassVar[dict[str, str]] = {
+        "leaked_noise": "learned_noise",
+        "leaked_low": "learned_noise_low",
+        "leaked_high": "learned_noise_high",
+    }
 
     frechet: float
     frechet_limit: float
@@ -149,9 +172,9 @@ class DistanceRecord:
     coverage: float
     copied: float | None
     copied_by_chance: float | None
-    leaked_noise: float | None
-    leaked_low: float | None
-    leaked_high: float | None
+    learned_noise: float | None
+    learned_noise_low: float | None
+    learned_noise_high: float | None
     warnings: list[str]
     inception_score: float | None = None
     inception_score_sd: float | None = None
@@ -177,7 +200,9 @@ class Evaluation:
     held_out_limit: float | None = None  # of infinitely many held-out images
     risk_on_noisy: bool = False  # estimated from held-out noisy images
     bits: float | None = None  # per dimension in raw units, at most, by the risk
-    bits_by_flow: float | None = None  # the same, exactly, by the probability flow, of the first held-out images
+    bits_by_flow: float | None = (
+        None  # the same, exactly, by the probability flow, of the first held-out images
+    )
     bits_by_flow_error: float | None = None  # its standard error
     reference: str = ""  # fingerprint of the data set
 

@@ -37,8 +37,14 @@ class Trial:
 
     def __post_init__(self) -> None:
         counts = [self.clean, *(part.count for part in self.noisy)]
-        if self.clean < 0 or sum(counts) < 1 or any(p.count < 1 or not 0 < p.sigma < float("inf") for p in self.noisy):
-            raise UserError(f"trial {asdict(self)}: numbers of images must be 0 or more, and not all 0; sigma above 0")
+        if (
+            self.clean < 0
+            or sum(counts) < 1
+            or any(p.count < 1 or not 0 < p.sigma < float("inf") for p in self.noisy)
+        ):
+            raise UserError(
+                f"trial {asdict(self)}: numbers of images must be 0 or more, and not all 0; sigma above 0"
+            )
         sigmas = [part.sigma for part in self.noisy]
         if sigmas != sorted(set(sigmas)):
             raise UserError(f"trial {asdict(self)}: list each noise level once, rising")
@@ -126,3 +132,12 @@ class SweepStatus:
     hours_spent: float
     hours_left: float | None
     trials: list[TrialState]
+
+
+@dataclass(frozen=True)
+class CollectRecord:
+    """What `sweep collect` wrote: the file `table` of so many rows; `missing` trainings are not done."""
+
+    table: str
+    rows: int
+    missing: int

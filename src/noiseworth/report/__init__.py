@@ -1,1 +1,1 @@
-"""HTML and figures from records; no torch."""
+"""HTML pages, text tables and figures from records. The package imports no torch."""

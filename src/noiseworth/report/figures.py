@@ -1,4 +1,4 @@
-"""Curves as SVG text, drawn from records."""
+"""Figures from records, as SVG text."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -12,7 +12,14 @@ COLOURS = ("#1b6ca8", "#d1495b", "#7a7a7a", "#2a9d5c", "#8e5ea2", "#c98a1b")
 
 
 def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str, float]) -> str | None:
-    """Risk over sigma^2 against the level, a curve a run, bars of two standard errors; dotted below what it was trained at."""
+    """Denoising risk over sigma^2 against the level, one curve for each run; None if no run has a risk.
+
+    Bars are two standard errors. A curve is dotted below the lowest level that the run was trained at.
+
+    Args:
+        evaluations: by name of the run.
+        trained_from: lowest training level of each run, by name; 0 if missing.
+    """
     measured = {name: e.risk for name, e in evaluations.items() if e.risk is not None}
     if not measured:
         return None
@@ -20,24 +27,25 @@ def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str
     def draw(axes: Any) -> None:
         for (name, curve), colour in zip(measured.items(), COLOURS * len(measured), strict=False):
             levels = np.array(curve.levels)
-            value, error = np.array(curve.risk) / levels**2, 2 * np.array(curve.standard_error) / levels**2
-            known = levels >= trained_from.get(name, 0.0)
+            value = np.array(curve.risk) / levels**2
+            error = 2 * np.array(curve.standard_error) / levels**2
+            trained = levels >= trained_from.get(name, 0.0)
             axes.errorbar(
-                levels[known],
-                value[known],
-                error[known],
+                levels[trained],
+                value[trained],
+                error[trained],
                 color=colour,
                 label=name,
                 marker="o",
                 markersize=3.5,
                 linewidth=1.6,
             )
-            if not known.all():
-                until = int(known.argmax()) + 1 if known.any() else len(levels)
+            if not trained.all():
+                until = int(trained.argmax()) + 1 if trained.any() else len(levels)
                 axes.plot(levels[:until], value[:until], color=colour, linestyle=":", linewidth=1.6)
         axes.axhline(1, color="#999999", linewidth=0.8)
         axes.annotate(
-            "leaves all the noise in",
+            "1: all the noise is left in",
             (0.99, 1),
             xycoords=("axes fraction", "data"),
             ha="right",
@@ -52,25 +60,44 @@ def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str
 
 
 def risk_ratio_figure(evaluations: Mapping[str, Evaluation]) -> str | None:
-    """Risk over that of the first run, level by level: below 1 is better than it. Needs two runs measured at the same levels.
+    """Denoising risk over that of the first run, by level; below 1 is better than the first run.
 
-    Bars are two standard errors, as if the runs were measured on images of their own; they share theirs, which makes the truth surer.
+    None if no other run was measured at the same levels. Bars are two standard errors for runs measured on
+    independent images. The runs are measured on the same images, so that the true errors are smaller.
+
+    Args:
+        evaluations: by name of the run.
     """
     measured = {name: e.risk for name, e in evaluations.items() if e.risk is not None}
     names = list(measured)
     others = [name for name in names[1:] if measured[name].levels == measured[names[0]].levels]
     if not others:
         return None
-    base, base_error = (np.array(values) for values in (measured[names[0]].risk, measured[names[0]].standard_error))
+    base, base_error = (
+        np.array(values) for values in (measured[names[0]].risk, measured[names[0]].standard_error)
+    )
 
     def draw(axes: Any) -> None:
         for name, colour in zip(others, COLOURS[1:] * len(others), strict=False):
-            risk, error = (np.array(values) for values in (measured[name].risk, measured[name].standard_error))
+            risk, error = (
+                np.array(values) for values in (measured[name].risk, measured[name].standard_error)
+            )
             ratio = risk / base
             bars = 2 * ratio * np.hypot(error / risk, base_error / base)
-            axes.errorbar(measured[name].levels, ratio, bars, color=colour, label=name, marker="o", markersize=3.5, linewidth=1.6)
+            axes.errorbar(
+                measured[name].levels,
+                ratio,
+                bars,
+                color=colour,
+                label=name,
+                marker="o",
+                markersize=3.5,
+                linewidth=1.6,
+            )
         axes.axhline(1, color=COLOURS[0], linewidth=1.2, label=names[0])
-        axes.set(xscale="log", yscale="log", xlabel="level σ (model units)", ylabel=f"risk over that of {names[0]}")
+        axes.set(
+            xscale="log", yscale="log", xlabel="level σ (model units)", ylabel=f"risk over that of {names[0]}"
+        )
         label_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=9)
 
@@ -78,7 +105,7 @@ def risk_ratio_figure(evaluations: Mapping[str, Evaluation]) -> str | None:
 
 
 def worth_figure(records: Mapping[str, WorthRecord]) -> str | None:
-    """`N_eff` against the level: how many clean images each run's data was worth."""
+    """Effective number of clean images, `N_eff`, against the level, one curve per run; None without runs."""
     if not records:
         return None
 
@@ -93,7 +120,7 @@ def worth_figure(records: Mapping[str, WorthRecord]) -> str | None:
 
 
 def loss_figure(metrics: Mapping[str, list[StepRecord]]) -> str | None:
-    """Training loss against images seen, averaged over fifty stretches of the run."""
+    """Training loss against images seen, one curve for each run, as means over fifty parts of the run."""
     measured = {name: records for name, records in metrics.items() if records}
     if not measured:
         return None
@@ -102,7 +129,13 @@ def loss_figure(metrics: Mapping[str, list[StepRecord]]) -> str | None:
         for (name, records), colour in zip(measured.items(), COLOURS * len(measured), strict=False):
             pieces = [p for p in np.array_split(np.arange(len(records)), 50) if len(p)]
             images = [np.mean([records[i].n_images for i in p]) for p in pieces]
-            axes.plot(images, [np.mean([records[i].loss for i in p]) for p in pieces], color=colour, label=name, linewidth=1.4)
+            axes.plot(
+                images,
+                [np.mean([records[i].loss for i in p]) for p in pieces],
+                color=colour,
+                label=name,
+                linewidth=1.4,
+            )
         axes.set(xlabel="images seen", ylabel="training loss", yscale="log")
         axes.legend(frameon=False, fontsize=9)
 
@@ -110,11 +143,13 @@ def loss_figure(metrics: Mapping[str, list[StepRecord]]) -> str | None:
 
 
 def svg(draw: Callable[[Any], None]) -> str:
-    """A figure of the usual size and look as SVG text; `draw` is given its axes."""
+    """A figure of the common size and style as SVG text; `draw` gets its axes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "noiseworth", "font.family": "sans-serif", "font.size": 10}):
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "noiseworth", "font.family": "sans-serif", "font.size": 10}
+    ):
         figure = Figure(figsize=(6.4, 3.9), layout="constrained")
         axes = figure.subplots()
         axes.spines[["top", "right"]].set_visible(False)
@@ -127,7 +162,10 @@ def svg(draw: Callable[[Any], None]) -> str:
 
 
 def label_ticks(axis: Any) -> None:
-    """Plain numbers at 1, 2, 5 where an axis spans less than two decades: matplotlib labels powers of ten alone, and may find none."""
+    """Label a logarithmic axis at 1, 2 and 5 times powers of ten if it spans less than two decades.
+
+    By default matplotlib labels powers of ten alone, and such an axis may have none.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()

@@ -1,4 +1,4 @@
-"""The page of a fit: what was measured against what the laws say, what they leave over, and the prices."""
+"""The page of a fit: measured against predicted quality, residuals, and prices."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ NAMES = {"one": "One currency", "two": "Two currencies"}
 
 
 def write_law_page(observations: Observations, record: LawRecord, out: Path) -> Path:
-    """Write the page.
+    """Write the page of a fit, and return its path.
 
     Args:
-        observations: what the laws were fitted to.
-        record: `laws.describe.describe` of them.
-        out: the HTML file; a file that is there is replaced.
+        observations: trained models, to which the laws are fitted.
+        record: the record of `laws.describe.describe` for these observations.
+        out: the HTML file; an existing file is replaced.
     """
     laws = {name: fit_law(observations, name) for name in record.aicc}
     return write_page(
@@ -30,12 +30,15 @@ def write_law_page(observations: Observations, record: LawRecord, out: Path) -> 
         record=record,
         names=NAMES,
         prices=svg(_prices(record)),
-        figures={name: (svg(_measured(observations, law)), svg(_residuals(observations, law))) for name, law in laws.items()},
+        figures={
+            name: (svg(_measured(observations, law)), svg(_residuals(observations, law)))
+            for name, law in laws.items()
+        },
     )
 
 
 def _groups(o: Observations) -> list[tuple[str, Any]]:
-    """Rows by kind: clean images alone, each noise level, several at once."""
+    """Groups of models, as (label, mask): clean images alone, each noise level, several levels at once."""
     noisy = o.n_noisy > 0
     groups = [("clean alone", ~noisy.any(axis=1))]
     groups += [(f"noise {s:g}", noisy[:, k] & (noisy.sum(axis=1) == 1)) for k, s in enumerate(o.sigmas)]
@@ -60,13 +63,13 @@ def _measured(o: Observations, law: Law) -> Callable[[Any], None]:
 
 
 def _residuals(o: Observations, law: Law) -> Callable[[Any], None]:
-    left = 100 * (o.quality / law.predict(o) - 1)
+    residuals = 100 * (o.quality / law.predict(o) - 1)
 
     def draw(axes: Any) -> None:
         axes.axhline(0, color="#999999", linewidth=0.8)
         axes.axhspan(-200 * law.scale, 200 * law.scale, color="#1b6ca8", alpha=0.07, linewidth=0)
         for (label, rows), colour in zip(_groups(o), COLOURS * len(o), strict=False):
-            axes.plot(o.n_clean[rows], left[rows], "o", markersize=4.5, color=colour, label=label)
+            axes.plot(o.n_clean[rows], residuals[rows], "o", markersize=4.5, color=colour, label=label)
         axes.set(xscale="log", xlabel="clean images", ylabel="measured over predicted, percent")
         axes.legend(frameon=False, fontsize=9)
 
@@ -80,13 +83,28 @@ def _prices(record: LawRecord) -> Callable[[Any], None]:
     high = np.maximum([1 / max(p.rate_low, 1e-3) for p in record.prices], price)
 
     def draw(axes: Any) -> None:
-        axes.errorbar(sigmas, price, [price - low, high - price], fmt="o", color=COLOURS[0], label="one currency, 95% interval")
+        axes.errorbar(
+            sigmas,
+            price,
+            [price - low, high - price],
+            fmt="o",
+            color=COLOURS[0],
+            label="one currency, 95% interval",
+        )
         for p in record.prices:
             if p.most is not None:
                 wrong = p.least > p.most
-                axes.plot([p.sigma * 1.03] * 2, [p.least, p.most], color=COLOURS[1], linewidth=3, alpha=0.4 if wrong else 0.9)
+                axes.plot(
+                    [p.sigma * 1.03] * 2,
+                    [p.least, p.most],
+                    color=COLOURS[1],
+                    linewidth=3,
+                    alpha=0.4 if wrong else 0.9,
+                )
         axes.plot([], [], color=COLOURS[1], linewidth=3, label="by inequalities (pale: contradictory)")
-        axes.set(xscale="log", yscale="log", xlabel="noise (model units)", ylabel="noisy images for one clean")
+        axes.set(
+            xscale="log", yscale="log", xlabel="noise (model units)", ylabel="noisy images for one clean"
+        )
         label_ticks(axes.xaxis)
         label_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=9)

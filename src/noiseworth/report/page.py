@@ -1,4 +1,4 @@
-"""One self-contained HTML page from the directories of finished runs."""
+"""The report page of finished runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from noiseworth.report.html import data_uri, write_page
 
 @dataclass(frozen=True)
 class Row:
-    """One run as the page shows it."""
+    """A finished run, as the page shows it."""
 
     name: str
     done: DoneRecord
@@ -21,31 +21,33 @@ class Row:
 
     @property
     def n_clean(self) -> int:
-        """Clean images it was trained on."""
+        """Number of clean images in its training data."""
         return sum(c for s, c in zip(self.done.worth.sigmas, self.done.worth.counts, strict=True) if s == 0)
 
     @property
     def noisy(self) -> list[tuple[float, int, float, float | None]]:
-        """(sigma, count, mean worth, price) of each noise level it was trained on."""
+        """(sigma, number of images, mean worth, price) of each noise level of its training data."""
         w = self.done.worth
         return [row for row in zip(w.sigmas, w.counts, w.mean_worth, w.price, strict=True) if row[0] > 0]
 
     @property
     def n_noisy(self) -> int:
-        """Noisy images it was trained on."""
+        """Number of noisy images in its training data."""
         return sum(count for _, count, _, _ in self.noisy)
 
 
 def read_row(run: Path) -> Row:
-    """Read a finished run.
+    """Read a finished run from its directory.
 
     Raises:
-        UserError: the run is not finished.
+        UserError: the directory is not a run, or the run is not finished.
     """
     if not (run / "DONE.json").is_file():
-        what = "is not finished; `noiseworth train` goes on with it" if (run / "config.yaml").is_file() else "is not a run"
-        raise UserError(f"{run}: {what}")
-    evaluation, grid = run / "evaluation.json", run / "samples" / "grid.png"
+        if (run / "config.yaml").is_file():
+            raise UserError(f"{run}: the run is not finished; `noiseworth train` goes on with it")
+        raise UserError(f"{run}: is not a run; give the directory that `noiseworth train` wrote")
+    evaluation = run / "evaluation.json"
+    grid = run / "samples" / "grid.png"
     return Row(
         name=run.resolve().name,
         done=load_record(DoneRecord, run / "DONE.json"),
@@ -64,18 +66,22 @@ def write_report(
     real: bytes | None = None,
     following: list[str] | None = None,
 ) -> Path:
-    """Write the page.
+    """Write one self-contained HTML page on finished runs, and return its path.
 
     Args:
-        runs: directories of finished runs; the first one is the measure of the others.
-        out: the HTML file; its folder is made, a file that is there is replaced.
-        lead: what the page is about, plain text.
-        real: a picture of real images, PNG.
-        following: how to go on, one plain line each; lines in backquotes are commands.
+        runs: directories of finished runs; the others are compared with the first.
+        out: the HTML file; its folder is created, an existing file is replaced.
+        title: title of the page.
+        lead: first paragraph, plain text.
+        real: a grid of real images, PNG.
+        following: next steps, one line of plain text each, with commands in backquotes.
+
+    Raises:
+        UserError: a directory is not a finished run, or two runs have the same name.
     """
     rows = [read_row(run) for run in runs]
     if len({row.name for row in rows}) < len(rows):
-        raise UserError("two of the runs have the same name; rename one, so that the page can tell them apart")
+        raise UserError("two of the runs have the same name; rename the directory of one")
     evaluations = {row.name: row.evaluation for row in rows if row.evaluation is not None}
     return write_page(
         "page.html.j2",

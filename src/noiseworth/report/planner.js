@@ -1,5 +1,6 @@
 "use strict";
-// The arithmetic of noiseworth.laws.budget, in the browser: 401 shares of the budget, kept to observed shares of clean images.
+// The computation of noiseworth.laws.budget in the browser: the best of 401 shares of the budget for noisy images,
+// among those with an observed share of clean images.
 const data = JSON.parse(document.getElementById("data").textContent);
 const SHARES = 401;
 const svg = document.getElementById("frontier");
@@ -11,22 +12,32 @@ function significant(x, digits = 3) {
   return String(Number(x.toPrecision(digits)));
 }
 
-// Sliders of what is above 0 move by factors: position p stands for 10^p.
+// Sliders of values above 0 are logarithmic: position p means 10^p.
 const around = (x) => [Math.log10(x) - 2, Math.log10(x) + 2];
 const top10 = Math.ceil(Math.log10(data.seen[1])) + 1;
 const controls = [
   { key: "budget", words: "Budget", log: true, range: around(data.start.budget) },
   { key: "clean_price", words: "Price of a clean image", log: true, range: around(data.start.clean_price) },
   { key: "noisy_price", words: "Price of a noisy image", log: true, range: around(data.start.noisy_price) },
-  { key: "sigma", words: "Noise sigma of the noisy ones", range: [0, data.sigmas.length - 1], show: (v) => significant(data.sigmas[v]) },
-  { key: "have_clean", words: "Clean images there already", zero: true },
-  { key: "have_noisy", words: "Noisy images there already", zero: true },
+  { key: "sigma", words: "Noise sigma of the noisy images", range: [0, data.sigmas.length - 1], show: (v) => significant(data.sigmas[v]) },
+  { key: "have_clean", words: "Clean images that you have", zero: true },
+  { key: "have_noisy", words: "Noisy images that you have", zero: true },
 ];
 const state = { ...data.start };
 
-// Numbers of images from 0 on: position 0 is none, p stands for 10^(p / 20).
+// Sliders of numbers of images: position 0 means 0, position p > 0 means 10^(p / 20).
 const toCount = (p) => (p === 0 ? 0 : Math.round(10 ** (p / 20)));
-const toPlace = (n) => (n < 1 ? 0 : Math.round(20 * Math.log10(n)));
+const toPosition = (n) => (n < 1 ? 0 : Math.round(20 * Math.log10(n)));
+
+// Position of the slider of control c for a value, and the value at a position.
+function positionOf(c, value) {
+  if (c.zero) return toPosition(value);
+  return c.log ? Math.log10(value) : value;
+}
+function valueAt(c, p) {
+  if (c.zero) return toCount(p);
+  return c.log ? 10 ** p : p;
+}
 
 for (const c of controls) {
   const row = document.createElement("div");
@@ -45,18 +56,18 @@ for (const c of controls) {
   input.min = low;
   input.max = high;
   input.step = c.log ? 0.02 : 1;
-  input.value = c.zero ? toPlace(state[c.key]) : c.log ? Math.log10(state[c.key]) : state[c.key];
-  const tell = () => {
+  input.value = positionOf(c, state[c.key]);
+  const showValue = () => {
     shown.textContent = c.show ? c.show(state[c.key]) : significant(state[c.key]);
     input.setAttribute("aria-valuetext", shown.textContent);
   };
   input.addEventListener("input", () => {
     const p = Number(input.value);
-    state[c.key] = c.zero ? toCount(p) : c.log ? 10 ** p : p;
-    tell();
+    state[c.key] = valueAt(c, p);
+    showValue();
     draw();
   });
-  tell();
+  showValue();
   row.append(label, input);
   form.append(row);
 }
@@ -77,8 +88,10 @@ function quantile(values, p) {
 
 function marginalWorth(clean, noisy, column) {
   const step = 1e-4 * Math.max(clean + noisy, 1);
-  const here = quality(data.law, clean, noisy, column);
-  return (here - quality(data.law, clean, noisy + step, column)) / (here - quality(data.law, clean + step, noisy, column));
+  const atMix = quality(data.law, clean, noisy, column);
+  const moreClean = quality(data.law, clean + step, noisy, column);
+  const moreNoisy = quality(data.law, clean, noisy + step, column);
+  return (atMix - moreNoisy) / (atMix - moreClean);
 }
 
 function plan() {
@@ -112,8 +125,10 @@ function draw() {
   const answer = document.getElementById("answer"), detail = document.getElementById("detail"), warning = document.getElementById("warning");
   svg.replaceChildren();
   if (best === null) {
-    answer.textContent = "This budget leads where no model was observed.";
-    detail.textContent = "Even all clean, too small a share of the images would be clean: buy more, or count fewer noisy ones in.";
+    answer.textContent = "No observed model is like the possible purchases.";
+    detail.textContent =
+      "Even if the budget buys clean images alone, their share of all images is below that of every observed model. " +
+      "Raise the budget, or lower the number of noisy images that you have.";
     warning.textContent = "";
     return;
   }
@@ -123,10 +138,12 @@ function draw() {
   const flip = 1 / marginalWorth(points[0].clean, points[0].noisy, column), ratio = state.clean_price / state.noisy_price;
   detail.textContent =
     `Predicted quality ${significant(best.q)} (${significant(low)} to ${significant(high)}); all clean ${significant(points[0].q)}. ` +
-    `A clean image costs ${significant(ratio)} noisy ones; noisy ones pay from a ratio of ${significant(flip)} on.`;
+    `A clean image costs as much as ${significant(ratio)} noisy images; noisy images pay from a ratio of ${significant(flip)} on.`;
   const total = best.clean + best.noisy;
-  const beyond = total > 1.01 * data.seen[1] ? "fewer" : total < 0.99 * data.seen[0] ? "more" : "";
-  warning.textContent = beyond ? `Beyond what was observed: every model had ${beyond} images, and the law may not hold here.` : "";
+  let observed = "";
+  if (total > 1.01 * data.seen[1]) observed = "fewer";
+  else if (total < 0.99 * data.seen[0]) observed = "more";
+  warning.textContent = observed ? `Extrapolation: every observed model had ${observed} images, so that the law may not hold here.` : "";
 
   const allowed = points.filter((p) => p.allowed);
   const shown = allowed.filter((_, i) => i % 8 === 0 || i === allowed.length - 1);

@@ -1,4 +1,4 @@
-"""The planner: one self-contained page on which a law is asked by hand what a budget buys."""
+"""The planner: a self-contained page that computes the best purchase for a budget, with sliders."""
 
 import json
 from pathlib import Path
@@ -9,28 +9,37 @@ from noiseworth.laws.fit import Law, refits
 from noiseworth.laws.observations import Observations
 from noiseworth.report.html import read_asset, write_page
 
-_DRAWS = 60
+_DRAWS = 60  # refits of the law, for the intervals
 
 
 def write_planner(
-    law: Law, observations: Observations, market: Market, budget: float, have: tuple[float, float], out: Path, *, source: str
+    law: Law,
+    observations: Observations,
+    market: Market,
+    budget: float,
+    have: tuple[float, float],
+    out: Path,
+    *,
+    source: str,
 ) -> Path:
-    """Write the page.
+    """Write the page, and return its path.
 
     Args:
-        law: fitted to `observations`; its bootstrap gives the page's intervals.
-        market, budget, have: where the sliders stand at first.
-        out: the HTML file; a file that is there is replaced.
-        source: what the law was fitted to, in words.
+        law: fitted to `observations`; its bootstrap gives the intervals of the page.
+        observations: trained models.
+        market, budget, have: initial values of the sliders; `have` is the numbers of clean and of noisy
+            images that are there already.
+        out: the HTML file; an existing file is replaced.
+        source: name of the source of the observations.
     """
-    seen = observations.n_clean + observations.n_noisy.sum(axis=1)
+    totals = observations.n_clean + observations.n_noisy.sum(axis=1)
     data = {
         "sigmas": list(law.sigmas),
         "unit": law.unit,
         "law": _terms(law),
         "draws": [_terms(other) for other in refits(law, observations, _DRAWS)],
         "least": [least_clean_share(observations, column) for column in range(len(law.sigmas))],
-        "seen": [float(seen.min()), float(seen.max())],
+        "seen": [float(totals.min()), float(totals.max())],
         "start": {
             "budget": budget,
             "clean_price": market.clean_price,
@@ -52,5 +61,6 @@ def write_planner(
 
 
 def _terms(law: Law) -> dict[str, Any]:
+    """The law as planner.js evaluates it."""
     floor, terms = law.terms()
     return {"E": floor, "terms": [{"A": A, "alpha": alpha, "r": rates.tolist()} for A, alpha, rates in terms]}

@@ -1,4 +1,4 @@
-"""What the theory studies say: in text, as figures, and on one page."""
+"""The results of the studies of the theory: a text table, figures, and a page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from noiseworth.report.html import write_page
 
 
 def theory_table(studies: Sequence[TheoryStudy]) -> str:
-    """Every number of every study, a line each."""
+    """A text table with one line for each number of each study."""
     lines = []
     for study in studies:
         width = max(len(measured(number)) for number in study.numbers)
@@ -20,30 +20,46 @@ def theory_table(studies: Sequence[TheoryStudy]) -> str:
 
 
 def measured(number: Number) -> str:
-    """The value with its interval, and what was expected."""
-    interval = "" if number.low is None or number.high is None else f" ({number.low:.3g} to {number.high:.3g})"
+    """A number in words: value, 95% interval, unit, and the value that the theory gives."""
+    interval = (
+        "" if number.low is None or number.high is None else f" ({number.low:.3g} to {number.high:.3g})"
+    )
     unit = f" {number.unit}" if number.unit and number.unit != "ratio" else ""
     expected = "" if number.expected is None else f", expected {number.expected:.3g}"
     return f"{number.value:.3g}{interval}{unit}{expected}"
 
 
 def panel_figure(panel: Panel) -> str:
-    """The panel as SVG text."""
+    """A panel as SVG text."""
 
     def draw(axes: Any) -> None:
         colours = iter(COLOURS * len(panel.series))
-        colour, guides = COLOURS[0], sum(series.guide for series in panel.series)
+        colour = COLOURS[0]
+        guides = sum(series.guide for series in panel.series)
         for series in panel.series:
             if series.guide:
-                # In the colour of the points before it, if every curve has a guide of its own.
+                # Where every curve has a guide of its own, the guide gets the colour of the curve before it.
                 shade = colour if guides > 1 else "#8a8f94"
-                axes.plot(series.x, series.y, color=shade, linewidth=1.1, linestyle="--", label=series.label, zorder=1)
+                axes.plot(
+                    series.x,
+                    series.y,
+                    color=shade,
+                    linewidth=1.1,
+                    linestyle="--",
+                    label=series.label,
+                    zorder=1,
+                )
                 continue
-            colour, bars = next(colours), None
+            colour = next(colours)
+            bars = None
             if series.low is not None and series.high is not None:
                 below = [max(y - low, 0) for y, low in zip(series.y, series.low, strict=True)]
                 bars = [below, [max(high - y, 0) for y, high in zip(series.y, series.high, strict=True)]]
-            style: dict[str, Any] = {"color": colour, "label": series.label, "linestyle": "none" if guides else "-"}
+            style: dict[str, Any] = {
+                "color": colour,
+                "label": series.label,
+                "linestyle": "none" if guides else "-",
+            }
             axes.errorbar(series.x, series.y, bars, marker="o", markersize=4, linewidth=1.1, **style)
         axes.set(xlabel=panel.x_label, ylabel=panel.y_label, xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
@@ -54,13 +70,13 @@ def panel_figure(panel: Panel) -> str:
 
 
 def figure_file(panel: Panel) -> str:
-    """The panel as an SVG file of its own, on white, as readers of a page may have a dark background."""
+    """A panel as the text of an SVG file, on white, because a page may have a dark background."""
     head, body = panel_figure(panel).split(">", 1)
     return f'{head}><rect width="100%" height="100%" fill="white"/>{body}'
 
 
 def write_theory_report(studies: Sequence[TheoryStudy], out: Path) -> Path:
-    """One self-contained page with all numbers and figures of the studies."""
+    """Write one self-contained page with all numbers and figures of the studies, and return its path."""
     return write_page(
         "theory.html.j2",
         out,

@@ -1,1 +1,4 @@
-"""Gaussian mixtures under noise: closed forms that everything else is held against. Never imports `diffusion`."""
+"""Gaussian mixtures under noise: closed forms, the reference in the tests of the other packages.
+
+It never imports `diffusion`, so that the reference is independent of the code that it tests.
+"""

@@ -1,12 +1,13 @@
-"""How fast a mixture can be learned from samples of mixed noise: bounds, effective sample sizes, exchange rates.
+"""Bounds on the error of estimating a mixture from samples of mixed noise; exchange rates.
 
-"How much is a noisy image worth?" (arXiv 2411.02780), section 4: k atoms in a ball of R^d, sigma_i >= 1 (in units of the ball's
-radius), error in W1, probability 1 - delta. Two sums decide:
+"How much is a noisy image worth?" (arXiv 2411.02780), section 4: k atoms in a ball of R^d, noise sigma_i >= 1
+in units of the ball's radius, error in the Wasserstein distance W1, probability 1 - delta. The bounds depend
+on the samples through two sums, the effective sample sizes:
 
-    S4 = sum_i sigma_i^-4          for finding the subspace
-    SL = sum_i sigma_i^-(4k-2)     for telling the components apart
+    S4 = sum_i sigma_i^-4          for estimating the subspace of the atoms
+    SL = sum_i sigma_i^-(4k-2)     for separating the atoms within it
 
-The theorems hold up to constants, which are arguments here, 1 unless said otherwise.
+The theorems hold up to constants. The constants are arguments, 1 by default.
 """
 
 import math
@@ -21,7 +22,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Samples:
-    """`counts[g]` samples of noise `sigmas[g]`, for each group g."""
+    """Samples in groups: `counts[g]` samples of noise `sigmas[g]`, the standard deviation per coordinate.
+
+    Raises:
+        ValueError: lengths that differ, a count below 0, no samples at all, or noise that is not above 0.
+    """
 
     counts: Sequence[float]
     sigmas: Sequence[float]
@@ -34,7 +39,7 @@ class Samples:
             or min(self.sigmas) <= 0
             or sum(self.counts) <= 0
         ):
-            raise ValueError("need as many counts (0 or more, some above 0) as sigmas (above 0)")
+            raise ValueError("counts (0 or more, one above 0) and sigmas (above 0) must have the same length")
 
     @property
     def n(self) -> float:
@@ -47,35 +52,55 @@ class Samples:
 
     @property
     def subspace(self) -> float:
-        """S4: the effective number of samples of noise 1 for finding the subspace."""
+        """S4: the effective number of samples of noise 1 for estimating the subspace."""
         return self.power_sum(4)
 
     def separation(self, k: int) -> float:
-        """SL: the effective number of samples of noise 1 for telling k components apart."""
+        """SL: the effective number of samples of noise 1 for separating k atoms."""
         return self.power_sum(4 * k - 2)
 
     @classmethod
     def mixed(cls, n: float, p: float, sigma: float) -> "Samples":
-        """A share p at noise 1, the rest at `sigma` (Corollary 4.3)."""
+        """`n` samples: a share `p` of noise 1, the rest of noise `sigma` (Corollary 4.3)."""
         return cls([n * p, n * (1 - p)], [1.0, sigma])
 
 
 def upper_bound(
-    samples: Samples, k: int, d: int, delta: float = math.exp(-1), c_subspace: float = 1.0, c_separation: float = 1.0
+    samples: Samples,
+    k: int,
+    d: int,
+    delta: float = math.exp(-1),
+    c_subspace: float = 1.0,
+    c_separation: float = 1.0,
 ) -> float:
-    """Theorem 4.2: `c_subspace k ((d + log 1/delta) / S4)^(1/4) + c_separation k^3 ((k log k + log 1/delta) / SL)^(1/(4k-2))`."""
+    """Upper bound on W1 for k atoms in R^d, which holds with probability 1 - delta (Theorem 4.2).
+
+    c_subspace k ((d + log 1/delta) / S4)^(1/4)
+    + c_separation k^3 ((k log k + log 1/delta) / SL)^(1/(4k-2))
+    """
     confidence = math.log(1 / delta)
     subspace = c_subspace * k * math.pow((d + confidence) / samples.subspace, 1 / 4)
-    separation = c_separation * k**3 * math.pow((k * math.log(k) + confidence) / samples.separation(k), 1 / (4 * k - 2))
+    separation = (
+        c_separation
+        * k**3
+        * math.pow((k * math.log(k) + confidence) / samples.separation(k), 1 / (4 * k - 2))
+    )
     return subspace + separation
 
 
 def lower_bound(
-    samples: Samples, k: int, d: int, delta: float = math.exp(-1), c_subspace: float = 1.0, c_separation: float = 1.0
+    samples: Samples,
+    k: int,
+    d: int,
+    delta: float = math.exp(-1),
+    c_subspace: float = 1.0,
+    c_separation: float = 1.0,
 ) -> float:
-    """Theorem 4.4: the greater of `c_subspace ((d + log 1/delta) / S4)^(1/4)` and `c_separation / k (SL / log 1/delta)^(-1/(4k-2))`.
+    """Lower bound on W1 for k atoms in R^d (Theorem 4.4): the greater of two terms.
 
-    On the line there is no subspace to find, and the second stands alone.
+        c_subspace ((d + log 1/delta) / S4)^(1/4)  and  c_separation / k (SL / log 1/delta)^(-1/(4k-2))
+
+    For d = 1 there is no subspace to estimate, and the bound is the second term.
     """
     confidence = math.log(1 / delta)
     separation = c_separation / k * math.pow(samples.separation(k) / confidence, -1 / (4 * k - 2))
@@ -85,9 +110,13 @@ def lower_bound(
 
 
 def exchange_rate(sigma: float, k: int, limit: str) -> float:
-    """What one sample of noise `sigma` is worth in samples of noise 1, where the `limit` is "subspace" or "separation".
+    """Worth of one sample of noise `sigma` in samples of noise 1: `sigma^-4` or `sigma^-(4k-2)`.
 
-    `sigma^-4`, or `sigma^-(4k-2)`: exponentially worse in k.
+    Args:
+        sigma: noise, in units of the radius of the ball of the atoms.
+        k: number of atoms.
+        limit: the term of the bounds that limits the error: "subspace" (`sigma^-4`) or "separation"
+            (`sigma^-(4k-2)`).
 
     Raises:
         ValueError: another limit.
@@ -99,10 +128,12 @@ def exchange_rate(sigma: float, k: int, limit: str) -> float:
 
 
 def uniform_weights_factor(samples: Samples, power: int) -> float:
-    """By how much equal weights make the error greater than weights `~ sigma_i^-power`: `(mean(sigma^power) S_power / n)^(1/power)`.
+    """Error with equal weights over that with weights `~ sigma_i^-power`.
 
-    The variance of a mean with weights a_i is `sum_i a_i^2 sigma_i^power`; the error is its power 1/power (power 4 for the subspace,
-    4k-2 for the separation).
+        (mean(sigma^power) S_power / n)^(1/power),   S_power = sum_i sigma_i^-power
+
+    The variance of a weighted moment is `sum_i a_i^2 sigma_i^power`, and the error is this variance to the
+    power 1/power. The power is 4 for the subspace, and 4k-2 for the separation.
     """
     mean = sum(n * s**power for n, s in zip(samples.counts, samples.sigmas, strict=True)) / samples.n
     return math.pow(mean * samples.power_sum(power) / samples.n, 1 / power)

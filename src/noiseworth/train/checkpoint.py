@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from noiseworth.records import load_record, sha256_of, to_json
 class State:
     """`state.json`: where the run stands, and the hashes of the files beside it."""
 
+    RENAMED: ClassVar[dict[str, str]] = {"law_refreshed_at": "sampler_refreshed_at"}
+
     step: int
     n_images: int
     seconds: float  # of training so far, over all processes that worked on the run one after the other
@@ -34,13 +36,20 @@ class State:
     data_fingerprint: str
     trained_from: float  # lowest level trained at
     posterior_variance: dict[str, list[float]]
-    law_refreshed_at: int  # images seen when the law of the pairs was last computed
+    sampler_refreshed_at: int  # images seen when the pair sampler was last refreshed
     sha256: dict[str, str]
     loss_mean: float = 0.0  # running mean of the loss, and the losses in it
     loss_steps: int = 0
 
 
-def save(folder: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]], *, keep: int = 2, keep_every: int = 0) -> Path:
+def save(
+    folder: Path,
+    state: State,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    *,
+    keep: int = 2,
+    keep_every: int = 0,
+) -> Path:
     """Write a checkpoint under `folder` and remove all but the newest `keep`.
 
     Args:
@@ -54,7 +63,7 @@ def save(folder: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]]
         UserError: a file could not be written (a full disk); earlier checkpoints are intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"step-{state.step:08d}"
+    directory = folder / f"step-{state.step:08d}"
     beside = folder / f".step-{state.step:08d}.partial"
     for unfinished in folder.glob(".step-*.partial"):  # of a process that died while writing
         shutil.rmtree(unfinished)
@@ -65,19 +74,21 @@ def save(folder: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]]
             file = beside / f"{stem}.safetensors"
             _write_tensors(file, group)
             hashes[file.name] = sha256_of(file)
-        (beside / "state.json").write_text(to_json(dataclasses.replace(state, sha256=hashes)) + "\n", encoding="utf-8")
+        (beside / "state.json").write_text(
+            to_json(dataclasses.replace(state, sha256=hashes)) + "\n", encoding="utf-8"
+        )
         _sync(beside / "state.json")
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
-        raise UserError(_unwritable(place, error)) from None
+        raise UserError(_unwritable(directory, error)) from None
     _sync(beside)
     for damaged in folder.glob("step-*"):  # passed over when the run went on: they would count as the newest
         if int(damaged.name.removeprefix("step-")) >= state.step:
             shutil.rmtree(damaged)
-    beside.rename(place)
+    beside.rename(directory)
     _sync(folder)
     _thin(folder, keep, keep_every)
-    return place
+    return directory
 
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -110,29 +121,27 @@ def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
     _sync(file)
 
 
-def _unwritable(place: Path, error: OSError) -> str:
-    return (
-        f"{place.parent.name}/{place.name}: could not be written ({error.strerror or error}); earlier checkpoints are intact: make room"
-    )
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"{path.parent.name}/{path.name}: could not be written ({error.strerror or error}); earlier checkpoints are intact: make room"
 
 
 def _thin(folder: Path, keep: int, keep_every: int) -> None:
     """Remove checkpoints that are neither among the newest nor the first of a stretch of images."""
     stretches: set[int] = set()
-    places = sorted(folder.glob("step-*"))
-    for place in places[:-keep]:
+    directories = sorted(folder.glob("step-*"))
+    for directory in directories[:-keep]:
         if keep_every:
             try:
-                stretch = load_record(State, place / "state.json").n_images // keep_every
+                stretch = load_record(State, directory / "state.json").n_images // keep_every
             except UserError:
                 stretch = 0
             if stretch > 0 and stretch not in stretches:
                 stretches.add(stretch)
                 continue
-        shutil.rmtree(place)
+        shutil.rmtree(directory)
 
 
-def load(place: Path) -> tuple[State, dict[str, dict[str, Tensor]]]:
+def load(directory: Path) -> tuple[State, dict[str, dict[str, Tensor]]]:
     """Read a checkpoint and check its hashes.
 
     Raises:
@@ -140,10 +149,10 @@ def load(place: Path) -> tuple[State, dict[str, dict[str, Tensor]]]:
     """
     from safetensors.torch import load_file
 
-    state = load_record(State, place / "state.json")
+    state = load_record(State, directory / "state.json")
     tensors = {}
     for name, expected in state.sha256.items():
-        file = place / name
+        file = directory / name
         if not file.is_file() or sha256_of(file) != expected:
             raise UserError(f"{file}: is missing or damaged (its SHA-256 is not the one in state.json)")
         tensors[file.stem] = load_file(file)
@@ -157,9 +166,9 @@ def load_newest(folder: Path) -> tuple[State, dict[str, dict[str, Tensor]], list
         UserError: there are checkpoints, and none is whole.
     """
     damaged: list[str] = []
-    for place in sorted(folder.glob("step-*"), reverse=True):
+    for directory in sorted(folder.glob("step-*"), reverse=True):
         try:
-            return (*load(place), damaged)
+            return (*load(directory), damaged)
         except UserError as error:
             damaged.append(str(error))
     if damaged:
@@ -170,7 +179,11 @@ def load_newest(folder: Path) -> tuple[State, dict[str, dict[str, Tensor]], list
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """An optimiser's state as named tensors: `<parameter number>.<key>`."""
     state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
-    return {f"{number}.{key}": torch.as_tensor(value) for number, group in state.items() for key, value in group.items()}
+    return {
+        f"{number}.{key}": torch.as_tensor(value)
+        for number, group in state.items()
+        for key, value in group.items()
+    }
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -180,7 +193,10 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
         number, key = name.split(".", 1)
         state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    for parameter, own in optimizer.state.items():  # the fused step walks through memory: moments must lie as their weights do
+    for (
+        parameter,
+        own,
+    ) in optimizer.state.items():  # the fused step walks through memory: moments must lie as their weights do
         for key, value in own.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 own[key] = torch.empty_like(parameter).copy_(value)

@@ -1,116 +1,120 @@
-"""Settings of a training run. No torch here, so that `noiseworth train --help` is quick."""
+"""Settings of training. No torch here, so that `noiseworth train --help` is quick."""
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from noiseworth.errors import UserError
+from noiseworth.options import POSITIONAL, StrPath, flag_of, require
 from noiseworth.records import Use
 
-_LOOK_EVERY = 20_000  # images, at least: a look costs as much as some hundred images
+_LEAST_MONITOR_INTERVAL = 20_000  # images: the monitors cost as much time as some hundred images
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train one denoiser on images of mixed noise.
+    """Train one denoiser on images of mixed noise. The same command goes on after an interruption."""
 
-    Args:
-        data: packed data set to train on: a directory, or an address that fsspec knows (s3://..., hf://...).
-        out: directory of the run; the same command goes on there after an interruption.
-        use: train on all images, or on the clean or the noisy ones alone.
-        preset: size of the network (digits, mini, small, cifar, imagenet64).
-        n_images: training length, in images seen.
-        batch: images in a step, over all processes.
-        accumulate: pieces that each process takes its share of a batch in, one after the other, to save memory.
-        lr: peak learning rate of Adam.
-        warmup: images over which the learning rate rises.
-        decay: the learning rate then falls to 0 along a cosine, or stays ("none": a run is then the beginning of a longer one).
-        clip: largest norm of the gradient; larger ones are scaled down.
-        objective: "worth" draws and weighs pairs by what they tell; "published" is that of arXiv 2411.02780, for comparison.
-        below: what noisy images teach below their own noise: "imputation", "consistency", or "none" (as with "published").
-        views: views of an image, per unit of ln sigma, after which it has told half of what it can.
-        labels: condition on the class labels of the data; they are hidden from a tenth of the images, so that none are needed later.
-        augment: change images at random in ways that keep white noise white: "flip" left and right, "turns" that and quarter turns,
-            "shift" flips and moves by whole pixels round the edge.
-        level_mean: mean of ln sigma over the training levels; by default -1.6, and EDM's -1.2 with "published".
-        level_std: standard deviation of ln sigma over the training levels.
-        ema: half-life of the averaged weights, in images; shorter at the beginning.
-        more_ema: half-lives of further averages, which are kept beside it.
-        power_ema: relative widths (0.05, 0.1) of power-function averages that are saved at each checkpoint, so that one of any width
-            can be made afterwards (`noiseworth ema`).
-        checkpoint_every: images between checkpoints.
-        keep: the newest checkpoints that are kept.
-        keep_every: images between checkpoints that are kept for good; 0: none.
-        held_out: packed data set of clean images that are not trained on, for the risk that is reported on the way.
-        watch_every: images between looks at how training goes (risk, what could go wrong); by default a quarter of the run, 20,000 at
-            least, and at its end; 0: none.
-        tensorboard: write metrics for TensorBoard, too (needs the package tensorboard).
-        seed: of every random draw.
-        precision: arithmetic of the network.
-        compile: let torch compile the network.
-        channels_last: store images with their channels last, which suits convolutions on GPUs.
-        device: where to train.
-        resume: "auto" goes on with what is in the run directory, "never" refuses a directory that is not empty.
-    """
+    RENAMED: ClassVar[dict[str, str]] = {
+        "views": "presentations",
+        "watch_every": "monitor_every",
+        "below": "below_noise",
+    }
 
     data: str
+    """Packed data set to train on: a directory, or an address that fsspec knows (s3://..., hf://...)."""
     out: str
+    """Directory of the run; the same command goes on there after an interruption."""
     use: Use = "all"
+    """Train on all images, or on the clean or the noisy ones alone."""
     preset: str = "digits"
+    """Size of the network: digits, mini, small, cifar or imagenet64."""
     n_images: int = 100_000
+    """Length of the training, in images seen (one image may be seen many times)."""
     batch: int = 128
+    """Images in one optimiser step, over all processes."""
     accumulate: int = 1
+    """Number of pieces in which each process computes its share of a batch, one after the other, to save memory."""
     lr: float = 2e-3
+    """Peak learning rate of Adam."""
     warmup: int = 5_000
+    """Images over which the learning rate rises to its peak."""
     decay: Literal["cosine", "none"] = "cosine"
+    """How the learning rate goes on: it falls to 0 along a cosine, or stays ("none": a run is then the beginning of a longer one)."""
     clip: float = 1.0
+    """Largest norm of the gradient; a larger one is scaled down."""
     objective: Literal["worth", "published"] = "worth"
-    below: Literal["imputation", "consistency", "none"] = "imputation"
-    views: float = 3.0
+    """What is minimised: "worth" draws and weighs training pairs by their information; "published" is the objective of
+    arXiv 2411.02780, for comparison."""
+    below_noise: Literal["imputation", "consistency", "none"] = "imputation"
+    """What noisy images teach at levels below their own noise: images imputed by the model, a consistency loss, or nothing ("none";
+    always so with "published")."""
+    presentations: float = 3.0
+    """Presentations of one image, per unit of ln sigma, after which half of its information is used up. An image shown more often is
+    drawn less often."""
     labels: bool = False
+    """Condition the model on the class labels of the data. They are hidden from a tenth of the images, so that sampling needs none."""
     augment: Literal["none", "flip", "turns", "shift"] = "none"
+    """Change images at random in ways that keep white noise white: "flip" left and right; "turns" also by quarter turns; "shift" flips,
+    and moves by whole pixels round the edge."""
     level_mean: float | None = None
+    """Mean of ln sigma over the training levels; by default -1.6, and EDM's -1.2 with "published"."""
     level_std: float = 1.2
+    """Standard deviation of ln sigma over the training levels."""
     ema: int = 10_000
+    """Half-life of the averaged weights (exponential moving average), in images; shorter at the beginning of the training."""
     more_ema: list[int] = field(default_factory=list)
+    """Half-lives of further averages of the weights, which are saved too."""
     power_ema: list[float] = field(default_factory=list)
+    """Relative widths, such as [0.05,0.1], of power-function averages that are saved at each checkpoint, so that `noiseworth ema` can
+    make an average of any width after training."""
     checkpoint_every: int = 25_000
+    """Images between checkpoints."""
     keep: int = 2
+    """Number of the newest checkpoints that are kept."""
     keep_every: int = 0
+    """Images between checkpoints that are kept for good; 0: none."""
     held_out: str | None = None
-    watch_every: int | None = None
+    """Packed data set of clean images that are not trained on, for the risk that the monitors report."""
+    monitor_every: int | None = None
+    """Images between uses of the monitors, which measure the risk and warn of what goes wrong; they also run at the end. By default a
+    quarter of the training, 20,000 at least; 0: never."""
     tensorboard: bool = False
+    """Write metrics for TensorBoard, too (needs the package tensorboard)."""
     seed: int = 0
+    """Seed of every random draw."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the network: 32 bits, or bfloat16."""
     compile: bool = False
+    """Compile the network with torch.compile."""
     channels_last: bool = False
+    """Store images with their channels last in memory, which suits convolutions on GPUs."""
     device: Literal["auto", "cpu"] = "auto"
+    """Where to train: on the GPU if there is one ("auto"), or on the processor."""
     resume: Literal["auto", "never"] = "auto"
+    """Go on with the run in the directory ("auto"), or refuse a directory that is not empty ("never")."""
 
     def __post_init__(self) -> None:
         for name in ("n_images", "batch", "accumulate", "ema", "checkpoint_every", "keep"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)}: must be at least 1")
-        if self.n_images < self.batch:
-            raise UserError(f"--n_images {self.n_images}: is less than one batch of {self.batch}")
-        for name in ("lr", "clip", "level_std", "views"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise UserError(f"--{name} {getattr(self, name)}: must be a finite number above 0")
-        if self.level_mean is not None and not math.isfinite(self.level_mean):
-            raise UserError(f"--level_mean {self.level_mean}: must be finite")
-        for name in ("keep_every", "watch_every"):
-            if (getattr(self, name) or 0) < 0:
-                raise UserError(f"--{name} {getattr(self, name)}: must be 0 or more")
-        if (
-            any(half_life < 1 for half_life in self.more_ema)
-            or self.ema in self.more_ema
-            or len(set(self.more_ema)) < len(self.more_ema)
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.n_images >= self.batch, "n_images", self.n_images, f"at least one batch of {self.batch}")
+        for name in ("lr", "clip", "level_std", "presentations"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value > 0, name, value, "a finite number above 0")
+        if self.level_mean is not None:
+            require(math.isfinite(self.level_mean), "level_mean", self.level_mean, "finite")
+        for name in ("keep_every", "monitor_every", "warmup"):
+            require((getattr(self, name) or 0) >= 0, name, getattr(self, name), "0 or more")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "0 or more")
+        half_lives = [self.ema, *self.more_ema]
+        if min(half_lives) < 1 or len(set(half_lives)) < len(half_lives):
+            must = "different half-lives of at least 1 image, none of them that of --ema"
+            raise UserError(f"{flag_of('more_ema')} {self.more_ema}: must be {must}")
+        if any(not 1e-3 <= width <= 12**-0.5 for width in self.power_ema) or len(set(self.power_ema)) < len(
+            self.power_ema
         ):
-            raise UserError(f"--more_ema {self.more_ema}: half-lives of at least 1 image, each different, and not that of --ema")
-        if any(not 1e-3 <= width <= 12**-0.5 for width in self.power_ema) or len(set(self.power_ema)) < len(self.power_ema):
-            raise UserError(f"--power_ema {self.power_ema}: different relative widths from 0.001 to {12**-0.5:.3f}")
-        if self.warmup < 0 or not 0 <= self.seed < 2**63:
-            raise UserError(f"--warmup {self.warmup} --seed {self.seed}: must be 0 or more")
+            must = f"different relative widths from 0.001 to {12**-0.5:.3f}"
+            raise UserError(f"{flag_of('power_ema')} {self.power_ema}: must be {must}")
 
     @property
     def levels(self) -> tuple[float, float]:
@@ -119,9 +123,13 @@ class TrainConfig:
         return default if self.level_mean is None else self.level_mean, self.level_std
 
     @property
-    def look_every(self) -> int:
-        """Images between looks at how training goes; 0: none."""
-        return max(_LOOK_EVERY, self.n_images // 4) if self.watch_every is None else self.watch_every
+    def monitor_interval(self) -> int:
+        """Images between uses of the monitors; 0: never."""
+        return (
+            max(_LEAST_MONITOR_INTERVAL, self.n_images // 4)
+            if self.monitor_every is None
+            else self.monitor_every
+        )
 
     @property
     def steps(self) -> int:
@@ -134,3 +142,43 @@ class TrainConfig:
         if self.decay == "none":
             return self.lr * rise
         return self.lr * rise * 0.5 * (1 + math.cos(math.pi * n_images / (self.steps * self.batch)))
+
+
+@dataclass(frozen=True)
+class EmaConfig:
+    """Average a run's weights in another way, after training, into a run of its own (the run needs --power-ema)."""
+
+    run: StrPath = field(metadata=POSITIONAL)
+    """Directory of a run that was trained with --power-ema."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new run, which can be sampled and evaluated."""
+    sigma_rel: float
+    """Relative width of the average (arXiv 2312.02696)."""
+    n_images: int | None = None
+    """Where in the training, in images seen; by default at its end."""
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Measure the speed of training, its overhead over a bare PyTorch loop, and its memory."""
+
+    preset: str = "small"
+    """Size of the network."""
+    size: int = 32
+    """Height and width of the images, which are made up for the purpose."""
+    channels: int = 3
+    """Channels of the images."""
+    batch: int = 64
+    """Images in a step."""
+    steps: int = 12
+    """Steps of each loop that are timed, after some that are not."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the network."""
+    compile: bool = False
+    """Compile both networks with torch.compile."""
+    channels_last: bool = False
+    """Store images with their channels last in memory."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "channels", "batch", "steps"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")

@@ -1,130 +1,151 @@
-"""Carrying a run through: resume, progress bar, metrics, checkpoints, signals, `DONE.json`."""
+"""Carrying a training run through: resume, progress bar, metrics, monitors, checkpoints, signals, `DONE.json`."""
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from noiseworth.data.inspect import group_sigmas
 from noiseworth.diffusion.worth import imputed_worth, worth
 from noiseworth.errors import Stopped, UserError
 from noiseworth.networks import count_parameters
-from noiseworth.records import DoneRecord, StepRecord, WatchRecord, WorthRecord, to_json, write_atomically
-from noiseworth.train import checkpoint, run
+from noiseworth.process import noted_signals
+from noiseworth.progress import notice, progress_bar
+from noiseworth.records import DoneRecord, MonitorRecord, StepRecord, WorthRecord, to_json, write_atomically
+from noiseworth.train import checkpoint, run_directory
 from noiseworth.train.config import TrainConfig
-from noiseworth.train.loop import Trainer
+from noiseworth.train.monitors import monitor
+from noiseworth.train.trainer import Trainer
 
 _FLUSH_SECONDS = 2.0
 _WORTH_LEVELS = 41
 _WORTH_RANGE = (0.02, 20.0)
 
 
-Watch = Callable[[Trainer], WatchRecord]
-
-
-def run_training(config: TrainConfig, *, watch: Watch | None = None, label: str | None = None, quiet: bool = False) -> DoneRecord:
+def run_training(config: TrainConfig, *, label: str | None = None) -> DoneRecord:
     """Train until done, going on from the last checkpoint; a run that is done is returned at once.
 
+    Every `config.monitor_interval` images and at the end the monitors measure how training goes (`train/monitors.py`). Their
+    record goes to `metrics.jsonl`, and their warnings to stderr.
+
     Args:
-        watch: looks at how training goes, every `config.look_every` images and at the end; `experiments.watch.watch`.
+        config: the settings.
         label: shown before the progress bar; by default the run's name.
-        quiet: no progress bar.
 
     Raises:
         UserError: settings, data or run directory do not fit.
         Stopped: SIGINT or SIGTERM came; the state is saved.
     """
-    place = Path(config.out)
-    run.check(config)
-    if (done := run.load_done(place)) is not None:
-        run.check_data(config, done.data_fingerprint)
+    run = Path(config.out)
+    run_directory.check(config)
+    if (done := run_directory.load_done(run)) is not None:
+        run_directory.check_data(config, done.data_fingerprint)
         return done
     trainer = Trainer(config)
-    with run.lock(place) if trainer.accelerator.is_main_process else nullcontext():
-        run.check(config)  # somebody else may have begun, and ended, while this process was starting
-        return _train(trainer, place, watch, label, quiet)
+    if not trainer.accelerator.is_main_process:
+        return _train(trainer, run, label)
+    with run_directory.hold(run):
+        run_directory.check(config)  # another process may have begun, and ended, while this one was starting
+        return _train(trainer, run, label)
 
 
-def _train(trainer: Trainer, place: Path, watch: Watch | None, label: str | None, quiet: bool) -> DoneRecord:
-    config, main = trainer.config, trainer.accelerator.is_main_process
-    if main:
-        run.begin(config)
-    board = _board(config) if main else None
+def _train(trainer: Trainer, run: Path, label: str | None) -> DoneRecord:
+    config, is_main = trainer.config, trainer.accelerator.is_main_process
+    if is_main:
+        run_directory.begin(config)
+    write_to_tensorboard = _tensorboard_writer(config) if is_main and config.tensorboard else None
     for line in trainer.restore():
         print(f"noiseworth: passing over a damaged checkpoint: {line}", file=sys.stderr)
-    if main:
-        run.rewind_metrics(place, trainer.step)
-    pending: list[StepRecord] = []
-    flushed = monotonic()
-
-    def flush() -> None:
-        if main and pending:
-            run.append_metrics(place, pending)
-        pending.clear()
-
-    bar = tqdm(
-        total=config.steps * config.batch, initial=trainer.n_images, unit="img", unit_scale=True, desc=label or place.name,
-        disable=quiet or not main, dynamic_ncols=True, mininterval=0.5, leave=False,
-    )  # fmt: skip
-    with _signals() as received, bar:
-        saved = trainer.n_images
+    if is_main:
+        run_directory.rewind_metrics(run, trainer.step)
+    metrics = _Metrics(run, write=is_main)
+    with noted_signals() as received, _progress(trainer, label or run.name) as bar:
+        saved_at = trainer.n_images
         for record in trainer.steps():
-            if watch is not None and _due(record.n_images, config.batch, config.look_every, trainer.step == config.steps):
-                record = replace(record, watch=_look(trainer, watch, place, quiet))
-            pending.append(record)
-            if board is not None:
-                board(record)
+            if _is_due(record.n_images, config.batch, config.monitor_interval, trainer.step == config.steps):
+                record = replace(record, monitor=_monitor(trainer, run))
+            metrics.add(record)
+            if write_to_tensorboard is not None:
+                write_to_tensorboard(record)
             bar.update(config.batch)
             bar.set_postfix(loss=f"{record.loss:.3f}", refresh=False)
-            due = record.n_images // config.checkpoint_every > saved // config.checkpoint_every
+            is_due = record.n_images // config.checkpoint_every > saved_at // config.checkpoint_every
             stop = trainer.any_process(bool(received))
-            if due or stop or trainer.step == config.steps:
-                flush()
+            if is_due or stop or trainer.step == config.steps:
+                metrics.flush()
                 trainer.save()
-                saved = record.n_images
-            elif monotonic() - flushed > _FLUSH_SECONDS:
-                flush()
-                flushed = monotonic()
+                saved_at = record.n_images
             if stop and trainer.step < config.steps:
                 raise Stopped(
-                    f"{place}: stopped and saved at {record.n_images:,} images; the same command goes on from there",
+                    f"{run}: stopped and saved at {record.n_images:,} images; the same command goes on from there",
                     received[0] if received else signal.SIGTERM,
                 )
-    return _finish(trainer, place)
+    return _finish(trainer, run)
 
 
-def _due(n_images: int, batch: int, every: int, last: bool) -> bool:
+class _Metrics:
+    """Step records on their way to `metrics.jsonl`, written together every few seconds."""
+
+    def __init__(self, run: Path, write: bool) -> None:
+        self._run, self._write = run, write
+        self._pending: list[StepRecord] = []
+        self._flushed = monotonic()
+
+    def add(self, record: StepRecord) -> None:
+        self._pending.append(record)
+        if monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._write and self._pending:
+            run_directory.append_metrics(self._run, self._pending)
+        self._pending.clear()
+        self._flushed = monotonic()
+
+
+def _progress(trainer: Trainer, label: str) -> Any:
+    """The progress bar, in images."""
+    config = trainer.config
+    return progress_bar(
+        total=config.steps * config.batch, initial=trainer.n_images, unit="img", unit_scale=True, desc=label,
+        disable=not trainer.accelerator.is_main_process, mininterval=0.5,
+    )  # fmt: skip
+
+
+def _is_due(n_images: int, batch: int, every: int, last: bool) -> bool:
+    """Whether something that is done every so many images, and at the end, is due after a step of `batch` images."""
     return every > 0 and (last or n_images // every > (n_images - batch) // every)
 
 
-def _look(trainer: Trainer, watch: Watch, place: Path, quiet: bool) -> WatchRecord | None:
-    """Look at the run, by the main process alone; warnings are said at once."""
-    found = None
+def _monitor(trainer: Trainer, run: Path) -> MonitorRecord | None:
+    """The monitors' record, by the main process alone; None in the others, and where measuring failed."""
+    record = None
     if trainer.accelerator.is_main_process:
         try:
-            found = watch(trainer)
+            record = monitor(trainer)
         except Exception as error:  # whatever it is, training goes on, and the other processes are waiting
-            print(f"noiseworth: {place}: could not be looked at ({type(error).__name__}: {error})", file=sys.stderr)
-        if found is not None and not quiet:
-            for warning in found.warnings:
-                tqdm.write(f"noiseworth: {place}: at {trainer.n_images:,} images: {warning}", file=sys.stderr)
+            print(
+                f"noiseworth: {run}: the monitors failed ({type(error).__name__}: {error}); training goes on",
+                file=sys.stderr,
+            )
+        for warning in record.warnings if record is not None else []:
+            notice(f"{run}: at {trainer.n_images:,} images: {warning}")
     trainer.accelerator.wait_for_everyone()
-    return found
+    return record
 
 
-def _board(config: TrainConfig) -> Callable[[StepRecord], None] | None:
-    """Writes records for TensorBoard, if that is asked for."""
-    if not config.tensorboard:
-        return None
+def _tensorboard_writer(config: TrainConfig) -> Callable[[StepRecord], None]:
+    """A function that writes a record for TensorBoard.
+
+    Raises:
+        UserError: the package is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -132,29 +153,35 @@ def _board(config: TrainConfig) -> Callable[[StepRecord], None] | None:
     writer = SummaryWriter(str(Path(config.out) / "tensorboard"))
 
     def write(record: StepRecord) -> None:
-        for name, value in (("loss", record.loss), ("gradient norm", record.gradient_norm), ("learning rate", record.lr)):
+        for name, value in (
+            ("loss", record.loss),
+            ("gradient norm", record.gradient_norm),
+            ("learning rate", record.lr),
+        ):
             writer.add_scalar(name, value, record.n_images)
-        if record.watch is not None and record.watch.risk is not None:
-            writer.add_scalar("risk", record.watch.risk, record.n_images)
+        if record.monitor is not None and record.monitor.risk is not None:
+            writer.add_scalar("risk", record.monitor.risk, record.n_images)
 
     return write
 
 
-def _finish(trainer: Trainer, place: Path) -> DoneRecord:
-    found = checkpoint.load_newest(place / "checkpoints")
-    if found is None:
-        raise UserError(f"{place}: its checkpoints have gone while it ran")
+def _finish(trainer: Trainer, run: Path) -> DoneRecord:
+    """Write `DONE.json`."""
+    newest = checkpoint.load_newest(run / "checkpoints")
+    if newest is None:
+        raise UserError(f"{run}: its checkpoints disappeared while it was training")
+    state = newest[0]
     done = DoneRecord(
         n_images=trainer.n_images,
-        seconds=found[0].seconds,
+        seconds=state.seconds,
         parameters=count_parameters(trainer.denoiser),
-        trained_from=trainer.law.trained_from,
-        data_fingerprint=found[0].data_fingerprint,
-        weights=found[0].sha256,
+        trained_from=trainer.pair_sampler.trained_from,
+        data_fingerprint=state.data_fingerprint,
+        weights=state.sha256,
         worth=measure_worth(trainer),
     )
     if trainer.accelerator.is_main_process:
-        write_atomically(place / "DONE.json", to_json(done) + "\n")
+        write_atomically(run / "DONE.json", to_json(done) + "\n")
     return done
 
 
@@ -167,17 +194,17 @@ def measure_worth(trainer: Trainer) -> WorthRecord:
     groups, counts = group_sigmas(trainer.data.sigma)
     s = torch.from_numpy(groups)
 
-    def counted(levels: torch.Tensor) -> torch.Tensor:  # (groups, levels)
-        own = worth(levels[None], s[:, None], trainer.v(levels)[None])
-        if not len(trainer.below.rows):
-            return own
+    def worth_with_imputation(levels: torch.Tensor) -> torch.Tensor:  # (groups, levels)
+        direct = worth(levels[None], s[:, None], trainer.v(levels)[None])
+        if not len(trainer.imputation.rows):
+            return direct
         imputed = imputed_worth(levels[None], s[:, None].clamp(min=torch.finfo(s.dtype).tiny))
-        return torch.where(s[:, None] > 0, torch.maximum(own, imputed), own)
+        return torch.where(s[:, None] > 0, torch.maximum(direct, imputed), direct)
 
-    table = counted(grid)
+    table = worth_with_imputation(grid)
     # Average over p(sigma) by its quantiles: the midpoint rule in probability.
-    typical = trainer.law.levels.quantile((torch.arange(4096, dtype=torch.float64) + 0.5) / 4096)
-    mean = counted(typical).mean(1)
+    typical = trainer.pair_sampler.levels.quantile((torch.arange(4096, dtype=torch.float64) + 0.5) / 4096)
+    mean = worth_with_imputation(typical).mean(1)
     return WorthRecord(
         levels=grid.tolist(),
         posterior_variance=trainer.v(grid).tolist(),
@@ -188,25 +215,3 @@ def measure_worth(trainer: Trainer) -> WorthRecord:
         mean_worth=mean.tolist(),
         price=[1 / m if m > 0 else None for m in mean.tolist()],
     )
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM are noted in the list, to be acted on between steps; a second one ends the process as usual."""
-    received: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    try:
-        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-            before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: signals are somebody else's
-        pass
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

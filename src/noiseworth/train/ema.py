@@ -64,7 +64,9 @@ def gamma_of(sigma_rel: float) -> float:
         UserError: no exponent of 0 or more has this width.
     """
     if not 0 < sigma_rel <= 12**-0.5 + 1e-12:
-        raise UserError(f"a power-function average has a relative width above 0 and at most {12**-0.5:.3f}, not {sigma_rel:g}")
+        raise UserError(
+            f"a power-function average has a relative width above 0 and at most {12**-0.5:.3f}, not {sigma_rel:g}"
+        )
     roots = np.roots([1, 7, 16 - sigma_rel**-2, 12 - sigma_rel**-2])
     return max(float(roots.real.max()), 0.0)
 
@@ -85,11 +87,13 @@ def coefficients(saved: Sequence[tuple[float, float]], wanted: tuple[float, floa
     matrix = np.array([[inner(p, q) for q in saved] for p in saved])
     right = np.array([inner(p, wanted) for p in saved])
     unit = np.sqrt(np.diag(matrix))  # of each profile, so that the matrix is as well conditioned as it can be
-    found: np.ndarray = np.linalg.lstsq(matrix / np.outer(unit, unit), right / unit, rcond=1e-13)[0] / unit
-    return found
+    solution: np.ndarray = np.linalg.lstsq(matrix / np.outer(unit, unit), right / unit, rcond=1e-13)[0] / unit
+    return solution
 
 
-def combine(snapshots: Mapping[tuple[float, float], Path], sigma_rel: float, n_images: float) -> dict[str, Tensor]:
+def combine(
+    snapshots: Mapping[tuple[float, float], Path], sigma_rel: float, n_images: float
+) -> dict[str, Tensor]:
     """The weights of the average of width `sigma_rel` at `n_images`, from saved ones (gamma, images seen) -> file.
 
     Raises:
@@ -116,11 +120,11 @@ def snapshot_name(n_images: int, sigma_rel: float) -> str:
 
 def find_snapshots(run: Path) -> dict[tuple[float, float], Path]:
     """(gamma, images seen) -> file."""
-    found = {}
+    snapshots = {}
     for path in sorted((run / SNAPSHOTS).glob("*-*.safetensors")):
         images, width = path.stem.split("-", 1)
-        found[gamma_of(float(width)), float(images)] = path
-    return found
+        snapshots[gamma_of(float(width)), float(images)] = path
+    return snapshots
 
 
 def _lerp(mine: nn.Module, other: nn.Module, weight: float) -> None:

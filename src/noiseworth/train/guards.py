@@ -8,12 +8,14 @@ import torch
 
 from noiseworth.errors import UserError
 
-_SPIKE = 5.0  # times the running mean: weighted losses of single batches scatter by some tens of percent about it
+_SPIKE = (
+    5.0  # times the running mean: weighted losses of single batches scatter by some tens of percent about it
+)
 _MEMORY = 0.98  # of the running mean, a step
 _WARM_UP = 100  # steps before a loss can be a spike
 
 
-class SpikeWatch:
+class SpikeDetector:
     """Notes losses far above their running mean. Its state goes into checkpoints, so that a run notes the same ones however it was
     interrupted.
 

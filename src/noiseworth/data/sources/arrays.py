@@ -38,11 +38,19 @@ def mapped(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path}: not a readable array file ({error}); pickled arrays are never loaded") from None
+        raise UserError(
+            f"{path}: not a readable array file ({error}); pickled arrays are never loaded"
+        ) from None
     return array
 
 
-def npz_source(content: bytes | Path, where: str, key: str | None, label_key: str | None, shape: tuple[int, int, int] | None) -> Source:
+def npz_source(
+    content: bytes | Path,
+    where: str,
+    key: str | None,
+    label_key: str | None,
+    shape: tuple[int, int, int] | None,
+) -> Source:
     """A `.npz` file: the array of this name, by default "images", "data" or the only one; labels and sigma if they are there.
 
     Raises:
@@ -55,18 +63,26 @@ def npz_source(content: bytes | Path, where: str, key: str | None, label_key: st
         name = many[0] if len(many) == 1 else ""
     if name not in arrays:
         what = f"no array named {key!r}" if key else "no array named 'images'"
-        raise UserError(f"{where}: has {what} (it has {', '.join(sorted(arrays)) or 'none'}); name it with --key")
+        raise UserError(
+            f"{where}: has {what} (it has {', '.join(sorted(arrays)) or 'none'}); name it with --key"
+        )
     images = arrays[name]
     if shape is not None and images.ndim == 2 and images.shape[1] == int(np.prod(shape)):
         images = images.reshape(-1, *shape)
     elif images.ndim == 2:
-        raise UserError(f"{where}: '{name}' is {images.shape}: rows of pixels; say what they are with --shape C,H,W")
+        raise UserError(
+            f"{where}: '{name}' is {images.shape}: rows of pixels; say what they are with --shape C,H,W"
+        )
     images = channels_first(images, where)
     if label_key and label_key not in arrays:
         raise UserError(f"{where}: has no array named {label_key!r} (it has {', '.join(sorted(arrays))})")
     labels, sigma = arrays.get(label_key or "labels"), arrays.get("sigma")
-    if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu" or (labels < 0).any()):
-        raise UserError(f"{where}: 'labels' must be {len(images)} whole numbers from 0 up, it is {labels.dtype} {labels.shape}")
+    if labels is not None and (
+        labels.shape != (len(images),) or labels.dtype.kind not in "iu" or (labels < 0).any()
+    ):
+        raise UserError(
+            f"{where}: 'labels' must be {len(images)} whole numbers from 0 up, it is {labels.dtype} {labels.shape}"
+        )
     if sigma is not None and (sigma.shape != (len(images),) or sigma.dtype.kind not in "iuf"):
         raise UserError(f"{where}: 'sigma' must be {len(images)} numbers, it is {sigma.dtype} {sigma.shape}")
     return of_array(images, where, labels=labels, sigma=sigma)
@@ -80,19 +96,27 @@ def _npz(content: bytes | Path, where: str) -> dict[str, NDArray[Any]]:
                 if info.filename.endswith(".npy"):
                     with archive.open(info) as member:
                         version = npy.read_magic(member)
-                        shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(member)
+                        shape, _, dtype = (
+                            npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+                        )(member)
                     if dtype.hasobject:
                         raise ValueError("Object arrays cannot be loaded")
                     if int(np.prod(shape)) * dtype.itemsize > info.file_size:
-                        raise ValueError(f"{info.filename} promises {shape} {dtype}, which its {info.file_size:,} bytes do not hold")
+                        raise ValueError(
+                            f"{info.filename} promises {shape} {dtype}, which its {info.file_size:,} bytes do not hold"
+                        )
                     if info.file_size > max(_MOST_BYTES, _RATIO * info.compress_size):
-                        raise ValueError(f"{info.filename}: {info.file_size:,} bytes from {info.compress_size:,}, a decompression bomb")
+                        raise ValueError(
+                            f"{info.filename}: {info.file_size:,} bytes from {info.compress_size:,}, a decompression bomb"
+                        )
         loaded = np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False)
         return {k: loaded[k] for k in loaded.files}
     except FileNotFoundError:
         raise UserError(f"{where}: no such file") from None
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{where}: not a readable array file ({error}); pickled arrays are never loaded") from None
+        raise UserError(
+            f"{where}: not a readable array file ({error}); pickled arrays are never loaded"
+        ) from None
 
 
 def is_cifar(name: str) -> bool:
@@ -108,7 +132,9 @@ def cifar_source(content: bytes, where: str) -> Source:
         UserError: not a whole number of rows, or a label beyond 9.
     """
     if not content or len(content) % _CIFAR_ROW:
-        raise UserError(f"{where}: {len(content):,} bytes are no whole number of CIFAR-10's rows of {_CIFAR_ROW:,}")
+        raise UserError(
+            f"{where}: {len(content):,} bytes are no whole number of CIFAR-10's rows of {_CIFAR_ROW:,}"
+        )
     rows = np.frombuffer(content, np.uint8).reshape(-1, _CIFAR_ROW)
     if rows[:, 0].max() > 9:
         bad = int(np.flatnonzero(rows[:, 0] > 9)[0])
@@ -146,7 +172,11 @@ def _idx(path: Path) -> NDArray[Any]:
                 most = int(np.prod(np.frombuffer(sizes, ">u4").astype(np.float64))) * 8
                 body = file.read(min(most, max(_MOST_BYTES, _RATIO * len(content))) + 1)
         else:
-            head, sizes, body = content[:4], content[4 : 4 + 4 * content[3]] if len(content) > 3 else b"", content[4 + 4 * content[3] :]
+            head, sizes, body = (
+                content[:4],
+                content[4 : 4 + 4 * content[3]] if len(content) > 3 else b"",
+                content[4 + 4 * content[3] :],
+            )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile, IndexError) as error:
@@ -155,5 +185,7 @@ def _idx(path: Path) -> NDArray[Any]:
         raise UserError(f"{path}: not an IDX file")
     shape, dtype = np.frombuffer(sizes, ">u4").astype(np.int64), np.dtype(_IDX[head[2]])
     if len(body) != int(np.prod(shape)) * dtype.itemsize:
-        raise UserError(f"{path}: holds {len(body):,} bytes of values, its header promises {'x'.join(map(str, shape))}")
+        raise UserError(
+            f"{path}: holds {len(body):,} bytes of values, its header promises {'x'.join(map(str, shape))}"
+        )
     return np.frombuffer(body, dtype).reshape(shape)

@@ -103,7 +103,9 @@ def _tar(archive: tarfile.TarFile, path: Path) -> Iterator[File]:
         _check_name(info.name, path)
         if not info.isreg():
             what = "link" if info.issym() or info.islnk() else "device"
-            raise UserError(f"{where}: is a {what}; archives with these are refused: pack the files themselves")
+            raise UserError(
+                f"{where}: is a {what}; archives with these are refused: pack the files themselves"
+            )
         name = PurePosixPath(info.name).as_posix()
         if not _is_hidden(PurePosixPath(name).parts):
             yield File(name, info.size, _tar_reader(archive, info, where))
@@ -126,7 +128,9 @@ def _tar_reader(archive: tarfile.TarFile, info: tarfile.TarInfo, where: str) -> 
 def _check_name(name: str, path: Path) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if ".." in parts or name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
-        raise UserError(f"{path}: its file {name!r} would lie outside the archive; such an archive is not to be trusted")
+        raise UserError(
+            f"{path}: its file {name!r} would lie outside the archive; such an archive is not to be trusted"
+        )
 
 
 def _check_bytes(size: int, where: str) -> None:

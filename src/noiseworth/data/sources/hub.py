@@ -1,14 +1,15 @@
 """Hugging Face data sets, by name (`hf:NAME`, `hf:NAME:SPLIT`) or as local Parquet files (extra `hub`)."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from noiseworth.data.sources.pictures import decode
+from noiseworth.data.sources.image_files import decode
 from noiseworth.data.sources.source import Entry, Source, stored
-from noiseworth.errors import UserError
+from noiseworth.errors import UserError, first_line
 
 PREFIX = "hf:"
 
@@ -39,7 +40,7 @@ def hub_source(source: str, key: str | None, label_key: str | None) -> Source:
     except UserError:
         raise
     except Exception as error:  # of the network, of the hub, of the file
-        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        words = first_line(error)
         raise UserError(f"{source}: cannot be loaded ({words})") from None
     return _source(datasets, rows, source, key, label_key)
 
@@ -48,22 +49,26 @@ def _source(datasets: Any, rows: Any, where: str, key: str | None, label_key: st
     features = rows.features
     column = key or next((n for n in features if _is_image(datasets, features[n])), "")
     if column not in features:
-        raise UserError(f"{where}: name the column of the images with --key (there are {', '.join(features)})")
+        raise UserError(
+            f"{where}: name the column of the images with --key (there are {', '.join(features)})"
+        )
     label = label_key or next((n for n in ("label", "labels") if n in features), None)
     if label is not None and label not in features:
         raise UserError(f"{where}: has no column {label!r} (there are {', '.join(features)})")
     if _is_image(datasets, features[column]):
-        rows = rows.cast_column(column, datasets.Image(decode=False))  # its own decoding would turn 16 bits into 8
+        rows = rows.cast_column(
+            column, datasets.Image(decode=False)
+        )  # its own decoding would turn 16 bits into 8
     classes = getattr(features[label], "names", None) or () if label else ()
 
     def entries() -> Iterator[Entry]:
         for i, row in enumerate(rows):
-            told = row[label] if label else None
-            if label and not (isinstance(told, int) and told >= 0):
+            label_value = row[label] if label else None
+            if label and not (isinstance(label_value, int) and label_value >= 0):
                 raise UserError(
-                    f"{where}: row {i} has the label {told!r}; labels are whole numbers from 0 up: give a table with --labels"
+                    f"{where}: row {i} has the label {label_value!r}; labels are whole numbers from 0 up: give a table with --labels"
                 )
-            yield Entry(f"row {i}", lambda value=row[column], i=i: _pixels(value, f"{where}: row {i}"), told)  # type: ignore[misc]
+            yield Entry(f"row {i}", partial(_pixels, row[column], f"{where}: row {i}"), label_value)
 
     return Source(entries(), where, len(rows), classes=classes)
 

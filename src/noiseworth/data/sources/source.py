@@ -53,7 +53,9 @@ def stored(pixels: NDArray[Any], where: str) -> NDArray[Any]:
     if str(pixels.dtype) in STORED:
         return pixels
     if pixels.dtype.kind == "b":
-        return pixels.astype(np.uint8) * np.uint8(255)  # false is black, true is white, as in pictures of one bit
+        return pixels.astype(np.uint8) * np.uint8(
+            255
+        )  # false is black, true is white, as in pictures of one bit
     if pixels.dtype.kind not in "iuf":
         raise UserError(f"{where}: pixels of type {pixels.dtype} cannot be packed ({', '.join(STORED)} can)")
     smaller = pixels.astype(np.float32)
@@ -79,7 +81,9 @@ def channels_first(images: NDArray[Any], where: str) -> NDArray[Any]:
     elif images.ndim == 4 and images.shape[3] in (1, 2, 3, 4) and images.shape[1] not in (1, 2, 3, 4):
         images = images.transpose(0, 3, 1, 2)
     elif images.ndim != 4:
-        raise UserError(f"{where}: images must be (N, H, W), (N, C, H, W) or (N, H, W, C), not {images.shape}")
+        raise UserError(
+            f"{where}: images must be (N, H, W), (N, C, H, W) or (N, H, W, C), not {images.shape}"
+        )
     if not images.size:
         raise UserError(f"{where}: holds no pixels, shape {images.shape}")
     return images
@@ -109,8 +113,10 @@ def of_array(
     """A source of an array (N, C, H, W), which may be mapped from a file."""
 
     def entry(i: int) -> Entry:
-        told = None if labels is None else int(labels[i])
+        label = None if labels is None else int(labels[i])
         noise = None if sigma is None else float(sigma[i])
-        return Entry(f"image {i}", lambda: stored(np.ascontiguousarray(images[i]), f"{where}: image {i}"), told, noise)
+        return Entry(
+            f"image {i}", lambda: stored(np.ascontiguousarray(images[i]), f"{where}: image {i}"), label, noise
+        )
 
     return Source((entry(i) for i in range(len(images))), where, len(images), value_range, classes)

@@ -1,0 +1,100 @@
+"""What the commands that train models, sample from them and measure them print."""
+
+from pathlib import Path
+from typing import Any
+
+from noiseworth.cli.console import tell
+from noiseworth.evaluate.config import FeaturesConfig
+from noiseworth.records import (
+    AverageRecord,
+    DemoSummary,
+    DoneRecord,
+    Evaluation,
+    FeatureRecord,
+    ReportRecord,
+    SpeedRecord,
+)
+from noiseworth.runs.config import DemoConfig, EvaluationConfig, RecipeConfig, ReportConfig, SampleConfig
+from noiseworth.train.config import BenchmarkConfig, EmaConfig, TrainConfig
+
+
+def print_demo(config: DemoConfig, summary: DemoSummary) -> None:
+    """The demo's table, and where its page is."""
+    from noiseworth.report.demo import demo_table
+
+    out = Path(config.out)
+    print(demo_table(summary))
+    print(f"\nreport: {out / 'report.html'}\nsummary: {out / 'summary.json'}")
+
+
+def print_training(config: TrainConfig, done: DoneRecord) -> None:
+    """What was trained, and what the noisy images were worth."""
+    _print_done(config.out, done)
+
+
+def print_recipe(config: RecipeConfig, done: DoneRecord) -> None:
+    """The same, of the run of a recipe."""
+    _print_done(f"{config.out}/run", done)
+
+
+def _print_done(run: str, done: DoneRecord) -> None:
+    print(f"{run}: {done.n_images:,} images seen in {done.seconds:.0f} s, {done.parameters:,} parameters")
+    if done.trained_from:
+        print(f"no clean images: trained from sigma {done.trained_from:.3g} up, and sampling will stop there")
+    w = done.worth
+    for sigma, count, worth, price in zip(w.sigmas, w.counts, w.mean_worth, w.price, strict=True):
+        if sigma > 0:
+            in_price = f"price: {price:.1f} noisy per clean" if price else "no price: worth nothing"
+            average = "of a clean one on average over the training levels"
+            print(f"{count:,} images of sigma {sigma:.3g}: worth {worth:.3f} {average} ({in_price})")
+    if any(w.sigmas):
+        assumed = "assuming that a level matters as often as it is trained, and that an imputed image is worth what it is trusted"
+        print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
+
+
+def print_average(config: EmaConfig, record: AverageRecord) -> None:
+    """Which average was made."""
+    print(f"{record.out}: the average of width {config.sigma_rel:g} at {record.n_images:,} images")
+
+
+def print_speed(config: BenchmarkConfig, record: SpeedRecord) -> None:
+    """Everything that was measured."""
+    print("\n".join(benchmark_lines(record)))
+
+
+def benchmark_lines(record: SpeedRecord) -> list[str]:
+    """A speed measurement in text, a line each."""
+    r = record
+    utilisation = "" if r.utilisation is None else f", {r.utilisation:.0%} of the device's bf16"
+    return [
+        f"{r.preset}, {r.size}x{r.size}, batch {r.batch}, {r.precision}, on {r.device}",
+        f"{r.parameters:,} parameters, {r.gflop_forward:.3g} GFLOP forward an image",
+        f"{r.images_per_second:.1f} images/s; a bare loop {r.bare_images_per_second:.1f}; overhead {r.overhead:.1%}",
+        f"{r.tflops:.3g} TFLOP/s{utilisation}",
+        f"peak memory {r.peak_gib:.2f} GiB",
+    ]
+
+
+def print_samples(config: SampleConfig, dataset: Any) -> None:
+    """Where the images are."""
+    print(f"{config.out}: {len(dataset):,} images; open {config.out}/grid.png to see them")
+
+
+def print_evaluation(config: EvaluationConfig, result: Evaluation) -> None:
+    """Every number, and what to beware of."""
+    from noiseworth.report.evaluation import evaluation_table
+
+    print(evaluation_table(result))
+    for warning in result.distances.warnings if result.distances else []:
+        tell(f"noiseworth: {warning}")
+
+
+def print_features(config: FeaturesConfig, record: FeatureRecord) -> None:
+    """Which features were made."""
+    accuracy = "" if record.accuracy is None else f", {record.accuracy:.1%} right on held-out images"
+    print(f"{config.out}: {record.dimension} features ({record.name}{accuracy})")
+
+
+def print_report(config: ReportConfig, record: ReportRecord) -> None:
+    """Where the page is."""
+    print(f"{record.report}: open it in a browser")

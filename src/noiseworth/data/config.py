@@ -1,0 +1,133 @@
+"""Settings of what makes data sets. No numpy and no torch here, so that `--help` is quick."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Literal
+
+from noiseworth.errors import UserError
+from noiseworth.options import POSITIONAL, SEVERAL, StrPath, require
+
+
+@dataclass(frozen=True)
+class PackConfig:
+    """Pack images, with the noise level of each, into a data set."""
+
+    sources: StrPath | Sequence[StrPath] = field(metadata=SEVERAL)
+    """What to read: folders; zip or tar archives of images (PNG, JPEG, WebP, TIFF, BMP); .npy and .npz; IDX (MNIST) and CIFAR-10's
+    binary files; HDF5, Zarr, FITS, MRC, NIfTI, DICOM; hf:NAME:SPLIT (Hugging Face) or Parquet; sklearn:digits."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set; with --held-out or --splits, of several data sets, one for each split."""
+    sigma: float | str | None = None
+    """Noise standard deviation of the images, where clean values span [-1, 1] (model units): one number for all (0: clean); rules on
+    the file names, clean/=0,noisy/=0.2; or a table (CSV, TSV, Parquet) with the columns file and sigma. By default what the source
+    says; without it the noise is unknown, and training refuses such images."""
+    sigma_units: Literal["model", "raw"] = "model"
+    """Units of sigma: model units, or those of the raw values."""
+    labels: str | None = None
+    """A table with the columns file and label, or "none". By default what the source says, or its folders, as classes."""
+    range: tuple[float, float] | None = None
+    """Raw values that become -1 and 1 in model units. By default the range of the integer type; floating-point images need one."""
+    measured_range: bool = False
+    """Take the smallest and the largest raw value as the range."""
+    float_range: tuple[float, float] | None = None
+    """The range of floating-point images alone; integer images keep that of their type."""
+    fit: str | None = None
+    """Bring images of different sizes to one size: crop:64x64, pad:64x64, shrink:2 (means of 2x2 pixels), or resize:64x64 (clean
+    images alone)."""
+    held_out: int = 0
+    """Number of images to set aside for measuring, chosen at random. Images with the same pixels stay together."""
+    splits: bool = False
+    """Treat the outermost folders (train, test) as splits; likewise the files of CIFAR-10 and MNIST."""
+    key: str | None = None
+    """Which array or column holds the images, where a file has several."""
+    label_key: str | None = None
+    """Which array or column holds the labels."""
+    shape: str | tuple[int, int, int] | None = None
+    """Channels, height and width (C,H,W) of images that are stored as rows of numbers."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """What to do with an image that cannot be read: stop, or leave it out and say so."""
+    part_images: int | None = None
+    """Largest number of images in one part of the data set; a large one can then be read from afar part by part."""
+    seed: int = 0
+    """Decides which images are held out."""
+    name: str | None = None
+    """Name of the data set; by default that of the source."""
+
+    def __post_init__(self) -> None:
+        for name in ("range", "float_range"):
+            ends = getattr(self, name)
+            if ends is not None and not (all(map(isfinite, ends)) and ends[0] < ends[1]):
+                raise UserError(
+                    f"--{name.replace('_', '-')} {ends[0]} {ends[1]}: must be two finite numbers, the lower one first"
+                )
+        if self.range is not None and self.measured_range:
+            raise UserError("--range and --measured-range exclude each other; give one of them")
+        if self.part_images is not None:
+            require(self.part_images >= 1, "part_images", self.part_images, "at least 1")
+        if self.held_out and self.splits:
+            raise UserError(
+                "--held-out and --splits exclude each other: use the source's own splits, and `noiseworth split` later"
+            )
+
+
+@dataclass(frozen=True)
+class CorruptConfig:
+    """Add noise to all but a fraction of a clean data set, once and for all."""
+
+    source: StrPath = field(metadata=POSITIONAL)
+    """A packed data set of clean images."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set."""
+    clean_fraction: float
+    """Share of the images, chosen at random, that stay clean: 0 to 1."""
+    sigma: float | str
+    """Noise standard deviation of the other images, where clean values span [-1, 1]: a number; choice:0.1,0.5; uniform:0.1:0.5;
+    loguniform:0.05:0.8; or a table (CSV, TSV, Parquet) with the columns id and sigma."""
+    seed: int = 0
+    """Decides which images stay clean, and the noise."""
+
+    def __post_init__(self) -> None:
+        require(
+            0 <= self.clean_fraction <= 1, "clean_fraction", self.clean_fraction, "a share between 0 and 1"
+        )
+
+
+@dataclass(frozen=True)
+class JoinConfig:
+    """Join several data sets into one, without copying their pixels."""
+
+    sources: Sequence[StrPath] = field(metadata=SEVERAL)
+    """Packed data sets whose images have one shape."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set, which works as long as the joined ones stay where they are."""
+    name: str | None = None
+    """Name of the data set; by default the names of the joined ones."""
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Split a data set into OUT/train and OUT/held-out, which share no image, without copying pixels."""
+
+    source: StrPath = field(metadata=POSITIONAL)
+    """A packed data set."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Folder of both new data sets."""
+    held_out: float
+    """Number of images to set aside or, below 1, their share."""
+    seed: int = 0
+    """Decides which images are set aside."""
+
+
+@dataclass(frozen=True)
+class SubsetConfig:
+    """Take a random part of a data set, without copying pixels."""
+
+    source: StrPath = field(metadata=POSITIONAL)
+    """A packed data set."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set."""
+    take: float
+    """Number of images or, below 1, their share."""
+    seed: int = 0
+    """Decides which images are taken. A larger subset by the same seed contains a smaller one."""

@@ -1,0 +1,56 @@
+"""Images with the same pixels: found, and kept on one side of a split."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.errors import UserError
+from noiseworth.rng import Stream, permutation
+
+_CHUNK = 1024
+
+
+def same_pixels(batches: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
+    """A number for each image (N,) of batches (B, C, H, W); images with the same pixels have the same."""
+    seen: dict[bytes, int] = {}
+    digests = (
+        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+        for batch in batches
+        for image in batch
+    )
+    return np.array([seen.setdefault(digest, len(seen)) for digest in digests], dtype=np.int64)
+
+
+def held_out_rows(images: Any, count: int, seed: int) -> NDArray[np.bool_]:
+    """Which images are held out: the first `count` of a random order, but that images with the same pixels stay together, so that none
+    is on both sides; a group that would not fit is left in training.
+
+    Args:
+        images: anything that is sliced to (B, C, H, W).
+
+    Raises:
+        UserError: no whole groups make up that number.
+    """
+    group = same_pixels(in_batches(images))
+    order = permutation(seed, Stream.HELD_OUT, len(images)).numpy()
+    sizes, kept, left = np.bincount(group), np.zeros(len(images), dtype=bool), count
+    for i in order:
+        if left == 0:
+            break
+        if not kept[i] and sizes[group[i]] <= left:
+            members = [i] if sizes[group[i]] == 1 else np.flatnonzero(group == group[i])
+            kept[members] = True
+            left -= len(members)
+    if left:
+        raise UserError(
+            f"--held-out {count}: so many images are the same that {count - left} is the nearest number that can be held out"
+        )
+    return kept
+
+
+def in_batches(images: Any) -> Iterator[NDArray[Any]]:
+    """Slices of some images."""
+    return (images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK))

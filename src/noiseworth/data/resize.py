@@ -1,0 +1,105 @@
+"""One size for all images, by a rule that the user names; never silently.
+
+crop:64x48     the middle
+pad:64x48      mirrored at the edges, around the middle
+shrink:4       means of 4x4 pixels: white noise stays white, with a quarter of its standard deviation; the result is float32
+resize:64x64   the middle, interpolated with antialiasing: for clean images alone, as it makes noise of neighbouring pixels alike
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.errors import UserError
+
+_FORM = re.compile(r"(crop|pad|shrink|resize):(\d+)(?:x(\d+))?")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A rule: `how`, and height and width (of "shrink" the factor, twice)."""
+
+    how: str
+    height: int
+    width: int
+
+    @property
+    def noise_factor(self) -> float:
+        """What becomes of the standard deviation of white noise."""
+        return 1 / self.height if self.how == "shrink" else 1.0
+
+    def __call__(self, pixels: NDArray[Any], where: str) -> NDArray[Any]:
+        """Pixels (C, H, W) in their new size.
+
+        Raises:
+            UserError: they are too small for it.
+        """
+        _, height, width = pixels.shape
+        if self.how == "shrink":
+            k = self.height
+            if height % k or width % k:
+                raise UserError(
+                    f"{where}: {width}x{height} is no multiple of {k} (--fit shrink:{k}); crop it first"
+                )
+            means = pixels.reshape(-1, height // k, k, width // k, k).mean(axis=(2, 4), dtype=np.float64)
+            shrunk: NDArray[np.float32] = means.astype(np.float32)
+            return shrunk
+        if self.how == "resize":
+            return _resized(pixels, self.height, self.width)
+        if self.how == "crop":
+            if height < self.height or width < self.width:
+                raise UserError(
+                    f"{where}: {width}x{height} is smaller than --fit crop:{self.height}x{self.width} (height x width)"
+                )
+            top, left = (height - self.height) // 2, (width - self.width) // 2
+            return np.ascontiguousarray(pixels[:, top : top + self.height, left : left + self.width])
+        more = self.height - height, self.width - width
+        if min(more) < 0 or more[0] >= 2 * height or more[1] >= 2 * width:
+            raise UserError(
+                f"{where}: {width}x{height} cannot be padded by mirroring to {self.width}x{self.height}"
+            )
+        return np.pad(pixels, [(0, 0), *((m // 2, m - m // 2) for m in more)], mode="symmetric")
+
+
+def parse_fit(text: str | None) -> Fit | None:
+    """`--fit`.
+
+    Raises:
+        UserError: it is no such rule.
+    """
+    if text is None:
+        return None
+    match = _FORM.fullmatch(text)
+    if not match or int(match[2]) < 1 or int(match[3] or 1) < 1 or (match[1] == "shrink" and match[3]):
+        raise UserError(
+            f"--fit {text}: one of crop:HEIGHTxWIDTH, pad:HEIGHTxWIDTH, resize:HEIGHTxWIDTH, shrink:FACTOR"
+        )
+    return Fit(match[1], int(match[2]), int(match[3] or match[2]))
+
+
+def _resized(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """The largest middle of the wanted proportions, by Pillow's bicubic filter with antialiasing, channel by channel in float32."""
+    from PIL import Image
+
+    _, h, w = pixels.shape
+    wide = min(w, round(h * width / height))
+    high = min(h, round(w * height / width))
+    box = ((w - wide) / 2, (h - high) / 2, (w + wide) / 2, (h + high) / 2)
+    made = [
+        np.asarray(
+            Image.fromarray(channel.astype(np.float32), mode="F").resize(
+                (width, height), Image.Resampling.BICUBIC, box=box
+            )
+        )
+        for channel in pixels
+    ]
+    image = np.stack(made)
+    if pixels.dtype.kind == "f":
+        exact: NDArray[Any] = image.astype(pixels.dtype)
+        return exact
+    limits = np.iinfo(pixels.dtype)
+    whole: NDArray[Any] = np.rint(image).clip(limits.min, limits.max).astype(pixels.dtype)
+    return whole

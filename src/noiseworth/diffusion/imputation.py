@@ -1,0 +1,97 @@
+"""Levels below the noise of an image: no unbiased target exists there. Two ways to use the image all the same.
+
+*Imputation*: run the reverse process from the noisy image at its own level down to 0 with the current model, and train on what
+comes out as if it were clean; repeat. This is expectation-maximisation for the distribution of clean images (SFBD, arXiv 2502.05446;
+DiffEM, arXiv 2510.12691). How far imputed images are trusted is `worth.imputed_worth`.
+
+*Consistency*: a denoiser that is right is a martingale along its own reverse process (arXiv 2404.10177),
+`D(x_sigma, sigma) = E[D(x_sigma', sigma') | x_sigma]` for `sigma' < sigma`; so run from the noisy image down to `sigma`, one step
+further to `sigma'`, and fit the denoiser at the first to the averaged denoiser's value at the second.
+"""
+
+import torch
+from torch import Tensor
+
+from noiseworth.diffusion.precondition import Denoiser, per_image
+from noiseworth.rng import Stream, normal
+
+_CONSISTENCY_STEPS = 3
+_CONSISTENCY_RATIO = 0.7  # sigma' / sigma
+
+
+@torch.no_grad()
+def impute(
+    denoiser: Denoiser,
+    y: Tensor,
+    s: Tensor,
+    ids: Tensor,
+    *,
+    seed: int,
+    steps: int = 6,
+    trained_from: float = 0.0,
+) -> Tensor:
+    """Clean images drawn from the denoiser's posterior, given noisy ones.
+
+    Args:
+        denoiser: maps (x, sigma) to an estimate of the clean image.
+        y: (B, C, H, W) noisy images in model units.
+        s: (B,) their noise, positive.
+        ids: (B,) of the draws; other ids give other images.
+        steps: of the reverse process; the denoiser is called twice in each, in the last one once.
+        trained_from: the lowest level that the denoiser knows. Images of less noise than that are replaced by its mean estimate, which
+            is smoother than an image: where to begin when there are no clean ones.
+
+    Returns:
+        (B, C, H, W).
+    """
+    ramp = (
+        torch.linspace(1, 0, steps + 1, dtype=torch.float64, device=s.device) ** 2
+    )  # finer at the fine levels
+    x = y
+    for number in range(steps if trained_from == 0 else 0):
+        x = _reverse(denoiser, x, s * ramp[number], s * ramp[number + 1], ids * steps + number, seed)
+    return x if trained_from == 0 else denoiser(y, s.clamp(min=trained_from))
+
+
+@torch.no_grad()
+def consistent_pair(
+    denoiser: Denoiser, y: Tensor, s: Tensor, sigma: Tensor, ids: Tensor, *, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Inputs at levels below the images' noise, and targets that make the denoiser consistent.
+
+    Args:
+        denoiser: the averaged one.
+        y: (B, C, H, W) noisy images in model units.
+        s: (B,) their noise.
+        sigma: (B,) levels, each at most a little above `s`.
+        ids: (B,) of the draws.
+
+    Returns:
+        `x_sigma` and the targets, both (B, C, H, W).
+    """
+    x, level = y, s.to(torch.float64)
+    ratio = (sigma.to(torch.float64) / level).clamp(max=1.0) ** (1 / _CONSISTENCY_STEPS)
+    calls = _CONSISTENCY_STEPS + 1
+    for number in range(_CONSISTENCY_STEPS):
+        x = _reverse(denoiser, x, level, level * ratio, ids * calls + number, seed)
+        level = level * ratio
+    further = _reverse(denoiser, x, level, level * _CONSISTENCY_RATIO, ids * calls + calls - 1, seed)
+    return x, denoiser(further, level * _CONSISTENCY_RATIO)
+
+
+def _reverse(denoiser: Denoiser, x: Tensor, sigma: Tensor, lower: Tensor, ids: Tensor, seed: int) -> Tensor:
+    """One stochastic step from levels `sigma` (B,) to `lower` (B,): Heun's step to `lower^2 / sigma`, and back up with fresh noise.
+
+    With that much noise many short steps follow the reverse process, so that what comes out given `x` is drawn from the posterior; with
+    more, it forgets `x`. Few steps by DDPM's rule lose variance that these keep (tests/test_imputation.py).
+    """
+    target = lower**2 / sigma
+    slope = (x - denoiser(x, sigma)) / per_image(sigma, x)
+    x_lower = x + per_image(target - sigma, x) * slope
+    if bool((lower > 0).all()):
+        second = (x_lower - denoiser(x_lower, target)) / per_image(target, x)
+        x_lower = x + per_image(target - sigma, x) * (slope + second) / 2
+        x_lower = x_lower + per_image(torch.sqrt(lower**2 - target**2), x) * normal(
+            seed, Stream.IMPUTE, ids, x.shape[1:]
+        )
+    return x_lower

@@ -1,0 +1,280 @@
+"""Drawing training pairs (level, image): each where the next presentation of an image tells most.
+
+An image of worth `w` that was presented often at a level tells less with each further presentation: after
+`c PRESENTATIONS` presentations per unit of `ln sigma` it has given the information `w c / (1 + c)`. With
+`I(sigma) = sum_i w_i c_i / (1 + c_i)`, the information of all images, the presentations that make
+`integral p(sigma) ln I(sigma) d ln sigma` largest are
+
+    c_i(sigma) = (sqrt(lambda(sigma) w_i) - 1)+      where  lambda I(lambda) = p(sigma) / mu
+
+and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion to `c_i(sigma)`, and their loss is
+weighted by `w_i / (1 + c_i)`, so that an image counts by the information that it has given. Two limits show what this
+does:
+
+- little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma), EDM's noise
+  distribution;
+- much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the least variance
+  of the gradient for images that count by their worth), and levels follow `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`:
+  compute follows the data, and few clean images are not overfitted.
+
+The one constant, PRESENTATIONS, is the same for all data. No pair with zero worth, and so none with a zero gradient, is
+ever drawn. Levels of successive slots are spread evenly (a golden-section sequence with a random start), which keeps
+chance out of how often each is seen.
+
+Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by an upper
+bound, an image of it uniformly, and the image is accepted with the ratio of its own to the bound (rejection sampling).
+The few levels at which that does not end soon are drawn from all images directly, in the same proportions.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from noiseworth.diffusion.groups import Groups
+from noiseworth.diffusion.noise_distribution import LogNormalLevels
+from noiseworth.diffusion.pairs import Pairs
+from noiseworth.diffusion.presentations import DEPTHS, information_at, interpolate, presentations_at
+from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, worth
+from noiseworth.errors import UserError
+from noiseworth.rng import Stream, uniform
+
+# Presentations of one image per unit of ln sigma after which half of its information about these levels is used up.
+PRESENTATIONS = 3.0
+
+_CELLS = 256
+_MAX_ATTEMPTS = 50
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden section, as a signed number
+
+
+class PairSampler:
+    """Draws pairs as the module's docstring says, for a fixed set of images; call `refresh` as training goes on.
+
+    Attributes:
+        s: (N,) noise of each image, float64.
+        trained_from: the lowest level that is ever drawn; 0 if there are clean or imputed images.
+        refreshed_at: images seen when the sampler was last refreshed.
+        version: how often it was refreshed.
+        imputed_rows: (M,) positions of the images that were imputed.
+    """
+
+    def __init__(
+        self,
+        s: Tensor,
+        levels: LogNormalLevels,
+        v: PosteriorVariance,
+        *,
+        presentations: float = PRESENTATIONS,
+    ) -> None:
+        self.levels, self.v, self.presentations = levels, v, presentations
+        self.s = s.to(torch.float64)
+        self._real = Groups(self.s)
+        self.version = 0
+        self._imputed: Groups | None = None
+        self.imputed_rows = torch.zeros(0, dtype=torch.int64)
+        self._low_share = 0.0
+        self.trained_from = (
+            self._real.cleanest / (1 - MIN_A) ** 0.5 * (1 + 1e-9)
+        )  # so that rounding cannot fall below it
+        self._set_range()
+        self.refresh(1)
+
+    def _set_range(self) -> None:
+        self._low_share = float(self.levels.share_below(self.trained_from)) if self.trained_from > 0 else 0.0
+        if self._low_share > 1 - 1e-6:
+            raise UserError(
+                f"the cleanest image has sigma {self._real.cleanest:.4g}, above almost every training level"
+                f" (log-normal, median {float(self.levels.quantile(torch.tensor(0.5))):.3g}); raise --level_mean or add cleaner images"
+            )
+
+    def set_imputed(self, rows: Tensor) -> None:
+        """From the next `refresh` on there are imputed versions of the images at `rows` (M,), and all levels are trained."""
+        self.imputed_rows, self._imputed = rows, Groups(self.s[rows])
+        self.trained_from = 0.0
+        self._set_range()
+
+    def refresh(self, n_images: int) -> None:
+        """Compute anew how pairs are drawn, after `n_images` images seen, from the present `v`."""
+        self.refreshed_at, self.version = n_images, self.version + 1
+        share = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) / _CELLS
+        centre = self.levels.quantile(self._low_share + (1 - self._low_share) * share)
+        self._centre = centre
+        edges = torch.log(self.levels.quantile(self._low_share + (1 - self._low_share) * _interior_edges()))
+        width = torch.diff(edges)  # of each cell in ln sigma; the two outermost cells without their tails
+        log_worth, counts = self._log_worth(centre, "typical"), self._counts()
+        peak = log_worth.amax(dim=1, keepdim=True)
+        relative = (log_worth - peak)[:, None]  # (cells, 1, groups)
+        depths = (DEPTHS[:, None] + relative).clamp(min=0)  # (cells, depths, groups)
+        information = (counts * torch.exp(log_worth)[:, None] * information_at(depths)).sum(2)
+        log_total = torch.log((counts * presentations_at(depths)).sum(2))
+        # lambda I, which rises with lambda, against the density of the levels in ln sigma.
+        slope = DEPTHS - peak + torch.log(information)
+        log_depths = torch.log(DEPTHS).expand_as(slope)
+
+        def spend(log_mu: float) -> tuple[Tensor, Tensor]:
+            at = interpolate(slope, log_depths, -torch.log(width) - log_mu)
+            return at, width * torch.exp(interpolate(log_depths, log_total, at))
+
+        low, high = -200.0, 200.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            if float(spend(middle)[1].sum()) > n_images / self.presentations:
+                low = middle
+            else:
+                high = middle
+        log_depth, mass = spend(high)
+        self._depth = torch.exp(log_depth)
+        self._cumulative = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(mass, 0)])
+        chosen = (self._depth[:, None] + relative[:, 0]).clamp(min=0)
+        information = (counts * torch.exp(log_worth) * information_at(chosen)).sum(1)
+        self._scale = (counts * presentations_at(chosen)).sum(1) / information  # makes the mean weight 1
+
+    def table(self, s: Tensor, imputed: bool) -> Tensor:
+        """How often one image of noise `s` (G,), itself or its imputed version, is drawn in each cell of levels: (G, cells). Summed
+        over all images and cells it is 1, up to how much worth changes inside a cell."""
+        log_worth, v = self._log_worth(self._centre, "typical"), self.v(self._centre)
+        log_lambda = self._depth - log_worth.amax(dim=1)
+        drawn = (self._counts() * presentations_at((log_lambda[:, None] + log_worth).clamp(min=0))).sum(1)
+        level = self._centre[:, None]
+        own = imputed_worth(level, s[None].clamp(min=1e-30)) if imputed else worth(level, s[None], v[:, None])
+        mass = torch.diff(self._cumulative) / self._cumulative[-1]
+        return (
+            mass / drawn * presentations_at((log_lambda[:, None] + torch.log(own)).clamp(min=0)).T
+        ).contiguous()
+
+    def pairs_at(self, cell: Tensor, share: Tensor, index: Tensor, imputed: Tensor) -> Pairs:
+        """Pairs of given images (B,), each at a place `share` (B,) in (0, 1) of a cell of levels."""
+        whole = (self._low_share + (1 - self._low_share) * (cell + share) / _CELLS).clamp(1e-12, 1 - 1e-12)
+        sigma = self.levels.quantile(whole)
+        log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
+        depth = (log_lambda + self._log_worth_of(sigma, index, imputed)).clamp(min=0)
+        weight = torch.where(
+            depth > 0,
+            torch.exp(depth - log_lambda) * information_at(depth) / presentations_at(depth),
+            torch.zeros_like(depth),
+        )
+        return Pairs(sigma, index, self._scale[cell] * weight, imputed)
+
+    def draw(self, seed: int, ids: Tensor) -> Pairs:
+        """Pairs for training slots, a function of (seed, ids).
+
+        Args:
+            ids: (B,) numbers of the slots, counted in images seen.
+        """
+        sigma, cell = self._draw_levels(seed, ids)
+        # ln lambda: the best images of a level have the depth of its cell, wherever in the cell the level lies.
+        log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
+        index, imputed = torch.full_like(ids, -1), torch.zeros(len(ids), dtype=torch.bool)
+        depth = torch.zeros(len(ids), dtype=torch.float64)  # ln(lambda w) of the image that is drawn
+        pending = torch.arange(len(ids))
+        for attempt in range(1, _MAX_ATTEMPTS):
+            u = uniform(seed, Stream.PAIR, ids[pending], 3, attempt)
+            bound = (log_lambda[pending, None] + self._log_worth(sigma[pending], "lowest")).clamp(
+                min=0
+            )  # (pending, groups)
+            most = presentations_at(bound)
+            cumulative = torch.cumsum(self._counts() * most, dim=1)
+            target = u[:, :1] * cumulative[:, -1:]
+            group = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(
+                max=cumulative.shape[1] - 1
+            )
+            row, is_imputed = self._member(group, u[:, 1])
+            own = log_lambda[pending] + self._log_worth_of(sigma[pending], row, is_imputed)
+            accepted = u[:, 2] * most.gather(1, group[:, None])[:, 0] < presentations_at(own.clamp(min=0))
+            done = pending[accepted]
+            index[done], imputed[done], depth[done] = row[accepted], is_imputed[accepted], own[accepted]
+            pending = pending[~accepted]
+            if not len(pending):
+                break
+        for (
+            slot
+        ) in pending:  # a level so low that hardly an image of its groups counts: weigh every image of these
+            rows, kind = self._members(
+                log_lambda[slot] + self._log_worth(sigma[slot : slot + 1], "lowest")[0] > 0
+            )
+            each = (log_lambda[slot] + self._log_worth_of(sigma[slot].expand(len(rows)), rows, kind)).clamp(
+                min=0
+            )
+            cumulative = torch.cumsum(presentations_at(each), 0)
+            target = uniform(seed, Stream.PAIR, ids[slot : slot + 1], 1, _MAX_ATTEMPTS)[0] * cumulative[-1]
+            row_number = torch.searchsorted(cumulative, target, right=True)[0].clamp(max=len(rows) - 1)
+            index[slot], imputed[slot], depth[slot] = rows[row_number], kind[row_number], each[row_number]
+        information = torch.exp(depth - log_lambda) * information_at(depth)
+        return Pairs(sigma, index, self._scale[cell] * information / presentations_at(depth), imputed)
+
+    def _draw_levels(self, seed: int, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels (B,), and the cell in which each lies."""
+        start = uniform(seed, Stream.LEVEL, torch.zeros(1, dtype=torch.int64), 1)[0, 0]
+        steps = (
+            ids.to(torch.int64) * _GOLDEN
+        ) >> 11  # wraps modulo 2^64: the fraction of id times the golden section, 53 bits
+        u = torch.remainder(start + steps.to(torch.float64) * 2.0**-53, 1.0)
+        target = u * self._cumulative[-1]
+        cell = torch.searchsorted(self._cumulative, target, right=True).clamp(1, _CELLS) - 1
+        mass = self._cumulative[cell + 1] - self._cumulative[cell]
+        share = (cell + (target - self._cumulative[cell]) / mass) / _CELLS
+        # A share that rounds to 0 or 1 would be a level of 0 or infinity.
+        return self.levels.quantile(
+            (self._low_share + (1 - self._low_share) * share).clamp(1e-12, 1 - 1e-12)
+        ), cell
+
+    def _counts(self) -> Tensor:
+        """Number of images in each group, the imputed groups last."""
+        return (
+            self._real.counts
+            if self._imputed is None
+            else torch.cat([self._real.counts, self._imputed.counts])
+        )
+
+    def _log_worth(self, sigma: Tensor, which: Literal["typical", "lowest"]) -> Tensor:
+        """Logarithm of the worth at levels (K,) of each group's typical image or, "lowest", the most in it: (K, groups)."""
+        level, v = sigma[:, None], self.v(sigma)[:, None]
+        values = worth(level, getattr(self._real, which)[None], v)
+        if self._imputed is not None:
+            noisiest = self._imputed.highest[None] if which == "lowest" else None
+            values = torch.cat(
+                [values, imputed_worth(level, getattr(self._imputed, which)[None], noisiest)], dim=1
+            )
+        return torch.log(values)
+
+    def _log_worth_of(self, sigma: Tensor, rows: Tensor, imputed: Tensor) -> Tensor:
+        """The same for one image at each level (B,)."""
+        v, s = self.v(sigma), self.s[rows]
+        return torch.log(torch.where(imputed, imputed_worth(sigma, s), worth(sigma, s, v)))
+
+    def _member(self, group: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """A uniformly drawn image of each group, and whether the group is of imputed ones."""
+        groups = len(self._real.counts)
+        is_imputed = group >= groups
+        row = self._real.member(group.clamp(max=groups - 1), u)
+        if self._imputed is not None:
+            row = torch.where(
+                is_imputed, self.imputed_rows[self._imputed.member((group - groups).clamp(min=0), u)], row
+            )
+        return row, is_imputed
+
+    def _members(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """All images of the groups marked in (groups,), and whether each is imputed."""
+        real = self._real.members(groups[: len(self._real.counts)])
+        if self._imputed is None:
+            return real, torch.zeros(len(real), dtype=torch.bool)
+        imputed = self.imputed_rows[self._imputed.members(groups[len(self._real.counts) :])]
+        return torch.cat([real, imputed]), torch.arange(len(real) + len(imputed)) >= len(real)
+
+    def wants_imputed(self) -> bool:
+        """Whether training has come so far that imputed versions of the noisy images would be drawn somewhere."""
+        if self.trained_from > 0:
+            return True
+        noisy = self._real.lowest[self._real.lowest > 0]
+        if not len(noisy):
+            return False
+        imputed = torch.log(imputed_worth(self._centre[:, None], noisy[None]))
+        log_lambda = self._depth - self._log_worth(self._centre, "typical").amax(dim=1)
+        return bool((log_lambda[:, None] + imputed > 0).any())
+
+
+def _interior_edges() -> Tensor:
+    """Edges of the cells in probability; the outermost at a quarter of a cell, as the tails have no end."""
+    edges = torch.arange(_CELLS + 1, dtype=torch.float64)
+    edges[0], edges[-1] = 0.25, _CELLS - 0.25
+    return edges / _CELLS

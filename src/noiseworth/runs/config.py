@@ -1,0 +1,136 @@
+"""Settings of what is done with runs. No torch here, so that `--help` is quick."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from noiseworth.errors import UserError
+from noiseworth.options import POSITIONAL, REPEATED, SEVERAL, StrPath, require
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Train on four mixes of clean and noisy digits, and compare them: the main job in miniature, about 4 minutes on two cores."""
+
+    out: str = "runs/demo"
+    """Directory for everything that the demo makes."""
+    seed: int = 0
+    """Seed of the choice of clean images, of the noise, of the training and of the generated images."""
+    sigma: float = 0.5
+    """Noise standard deviation of the noisy images, in model units."""
+    n_images: int = 90_000
+    """Length of each training, in images seen."""
+    n_generated: int = 4_000
+    """Images that each model generates for its Frechet distance."""
+    fresh: bool = False
+    """Remove an earlier demo in the directory first."""
+
+    def __post_init__(self) -> None:
+        require(self.sigma > 0, "sigma", self.sigma, "above 0")
+        require(self.n_images >= 128, "n_images", self.n_images, "at least 128")
+        require(self.n_generated >= 2, "n_generated", self.n_generated, "at least 2")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+
+
+@dataclass(frozen=True)
+class RecipeConfig:
+    """Go from the files of a data set to a trained model by one YAML file (see the folder recipes). The same command goes on."""
+
+    file: StrPath = field(metadata=POSITIONAL)
+    """The recipe."""
+    out: StrPath
+    """Directory of the packed data, of the mixed data, and of the run."""
+    source: StrPath | None = None
+    """The files; by default those that the recipe names."""
+    set: list[str] = field(default_factory=list, metadata=REPEATED)
+    """An option in place of the recipe's, such as train.n_images=1000; may be given several times."""
+
+    def resolved(self) -> dict[str, object]:
+        """The recipe as it would be carried out."""
+        from noiseworth.runs.recipe import load_recipe
+
+        return load_recipe(self.file, self.set) | ({"source": self.source} if self.source else {})
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Generate images with a run, into a data set of their own with a picture of them, grid.png."""
+
+    run: StrPath = field(metadata=POSITIONAL)
+    """Directory of the run."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set: raw values in float32, clipped to the range of the data, and grid.png of the first 96."""
+    n: int = 64
+    """Number of images. Image i of a seed is the same whatever n is."""
+    steps: int = 18
+    """Steps of the sampler (Heun's method); the network is called about twice in each."""
+    batch: int = 500
+    """Images that are generated at a time."""
+    seed: int = 0
+    """Seed of the noise that sampling starts from."""
+    label: int | None = None
+    """The class to generate, for a run trained with --labels; by default any."""
+    guidance: float = 1.0
+    """Strength of classifier-free guidance towards the label (arXiv 2207.12598): 1 is the model as trained; more gives purer and less
+    varied images."""
+
+    def __post_init__(self) -> None:
+        require(self.n >= 1, "n", self.n, "at least 1")
+        require(self.batch >= 1, "batch", self.batch, "at least 1")
+        require(
+            math.isfinite(self.guidance) and self.guidance >= 0,
+            "guidance",
+            self.guidance,
+            "a finite number, 0 or more",
+        )
+        if self.label is None and self.guidance != 1:
+            raise UserError(f"--guidance {self.guidance:g}: leads towards a class; name it with --label")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Measure a run, or generated images, against clean images."""
+
+    target: StrPath = field(metadata=POSITIONAL)
+    """Directory of a run; or generated images: a packed data set, a folder, .npz, or whatever else `pack` reads (integers span their
+    type, floating-point numbers are in the reference's raw units)."""
+    against: StrPath
+    """The reference, a packed data set of clean images."""
+    held_out: StrPath | None = None
+    """A packed data set of images that were not trained on, for the denoising risk. From noisy ones the risk is estimated without bias
+    at levels above their own noise."""
+    features: str = "auto"
+    """What distances are measured in: the features of a small "classifier" trained on the reference's labels, or on "rotations" where
+    there are none; principal components ("pca"); "pixels"; a directory made by `noiseworth features train`; "inception" (FID) or
+    another network of torch-fidelity. By default the classifier's, or without labels the principal components."""
+    weights: StrPath | None = None
+    """File with the weights of that network; nothing is downloaded."""
+    n: int = 3000
+    """Images to generate with a run."""
+    steps: int = 18
+    """Steps of the sampler."""
+    seed: int = 0
+    """Seed of the generated images and of the noise in the risk."""
+    bits: bool = False
+    """Also bound the likelihood of the held-out clean images, in bits per dimension, from the risk at 65 levels."""
+    flow: int = 0
+    """Number of held-out clean images, the first ones, whose likelihood is also integrated along the probability flow; slow, for small
+    images."""
+    page: StrPath | None = None
+    """An HTML file for all of it, with pictures."""
+
+    def __post_init__(self) -> None:
+        require(self.n >= 1, "n", self.n, "at least 1")
+        require(self.flow >= 0, "flow", self.flow, "0 or more")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Put finished runs side by side on one self-contained HTML page."""
+
+    runs: Sequence[StrPath] = field(metadata=SEVERAL)
+    """Directories of finished runs; the others are compared with the first."""
+    out: StrPath = "report.html"
+    """The HTML file."""
+    title: str = "noiseworth report"
+    """Title of the page."""

@@ -1,0 +1,231 @@
+"""Evaluating a run, or a data set of generated images, against a reference."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.data.dataset import Dataset, open_clean, open_dataset, read_all
+from noiseworth.data.image_grid import grid_png
+from noiseworth.data.pack import pack
+from noiseworth.errors import UserError
+from noiseworth.evaluate.distances import distances
+from noiseworth.evaluate.feature_registry import features_of, make_features
+from noiseworth.evaluate.features import Features
+from noiseworth.evaluate.fidelity import FidelityFeatures, inception_score
+from noiseworth.evaluate.frechet import frechet_distance, frechet_estimate, moments
+from noiseworth.evaluate.learned_noise import learned_noise
+from noiseworth.evaluate.likelihood import LIKELIHOOD_LEVELS, bits_by_flow, bits_from_risk, bits_in_raw_units
+from noiseworth.evaluate.neighbours import Memorisation, memorisation
+from noiseworth.evaluate.risk import denoising_risk, noisy_risk
+from noiseworth.options import with_options
+from noiseworth.progress import quiet
+from noiseworth.records import DistanceRecord, Evaluation, RiskCurve, to_json, write_atomically
+from noiseworth.report.evaluation import write_evaluation_page
+from noiseworth.runs.config import EvaluationConfig
+from noiseworth.runs.model import RunModel, load_run
+from noiseworth.runs.sampling import samples_of
+from noiseworth.train.config import TrainConfig
+
+_EXACT_UP_TO = (
+    16  # dimensions; beyond, the trace of the flow's derivative is estimated, by so many random directions
+)
+_PROBES, _FLOW_STEPS = 4, 64
+_SHEET = 96  # images on a picture
+
+
+@with_options(EvaluationConfig)
+def run_evaluation(config: EvaluationConfig) -> Evaluation:
+    """Distances of generated images from a clean reference and, for a run with held-out images, its denoising risk.
+
+    For a run, images are generated under `run/samples` and the result is also written to `run/evaluation.json`.
+
+    Raises:
+        UserError: something is missing, is not clean, or differs in shape.
+    """
+    result = evaluate(config)
+    if config.page is not None:
+        _write_page(config, result)
+    return result
+
+
+def evaluate(config: EvaluationConfig, features: Features | None = None) -> Evaluation:
+    """The same without the page.
+
+    Args:
+        features: compute these, in place of those that the configuration names.
+
+    Raises:
+        UserError: see `run_evaluation`.
+    """
+    target, reference = Path(config.target), open_clean(config.against)
+    held_out = None if config.held_out is None else open_dataset(config.held_out)
+    if held_out is not None:
+        held_out.require_known_sigma()
+        _require_same_shape(held_out, reference)
+    clean_held_out = held_out if held_out is not None and not held_out.sigma.any() else None
+    is_run = (target / "config.yaml").is_file()
+    if (config.bits or config.flow) and (clean_held_out is None or not is_run):
+        raise UserError(f"{'--bits' if config.bits else '--flow'}: needs a run, and held-out clean images")
+    if held_out is not None and clean_held_out is None and not is_run:
+        raise UserError(
+            f"{config.held_out}: noisy images serve to measure the risk of a run alone, and {target} is not a run"
+        )
+    model = load_run(target) if is_run else None
+    if model is not None and model.shape != reference.shape:
+        raise UserError(
+            f"{target}: makes images of shape {model.shape}, {reference.path} has {reference.shape}"
+        )
+    weights = None if config.weights is None else str(config.weights)
+    extract = features or make_features(config.features, reference, clean_held_out, weights)
+    with _generated(config, reference, model) as dataset:
+        _require_same_shape(dataset, reference)
+        generated = read_all(dataset)
+    distances, of_reference, of_held_out = _distances(
+        extract, generated, reference, clean_held_out, model, config.seed
+    )
+    moments_of_reference = moments(of_reference)
+    held_out_distance = held_out_limit = None
+    if of_held_out is not None:
+        held_out_distance = frechet_distance(moments(of_held_out), moments_of_reference)
+        if len(of_held_out) >= 4:
+            held_out_limit = frechet_estimate(of_held_out, moments_of_reference, config.seed).limit
+    risk = None if model is None or held_out is None else _risk(model, held_out, config.seed)
+    result = Evaluation(
+        frechet_distance=distances.frechet,
+        held_out_distance=held_out_distance,
+        held_out_limit=held_out_limit,
+        features=extract.describe(),
+        n_generated=len(generated),
+        n_reference=len(reference),
+        steps=config.steps if is_run else None,
+        risk=risk,
+        seed=config.seed,
+        distances=distances,
+        risk_on_noisy=risk is not None and clean_held_out is None,
+        reference=reference.record.fingerprint,
+    )
+    if model is not None and clean_held_out is not None and (config.bits or config.flow):
+        result = _with_bits(result, model, clean_held_out, bits=config.bits, flow=config.flow)
+    if is_run:
+        write_atomically(target / "evaluation.json", to_json(result) + "\n")
+    return result
+
+
+def _write_page(config: EvaluationConfig, result: Evaluation) -> None:
+    target, reference = Path(config.target), open_dataset(config.against)
+    grid = target / "samples" / "grid.png"
+    made = grid.read_bytes() if grid.is_file() else None
+    write_evaluation_page(
+        result,
+        Path(str(config.page)),
+        name=target.name,
+        real=grid_png(reference.read_first(_SHEET)),
+        made=made,
+    )
+
+
+@contextmanager
+def _generated(config: EvaluationConfig, reference: Dataset, model: RunModel | None) -> Iterator[Dataset]:
+    """The images to measure, which can be read while this lasts."""
+    target = Path(config.target)
+    if model is not None:
+        yield samples_of(model, target, n=config.n, steps=config.steps, seed=config.seed)
+    elif (target / "dataset.json").is_file():
+        yield open_dataset(target)
+    else:
+        record = reference.record
+        ends = (record.offset - record.scale, record.offset + record.scale)
+        with tempfile.TemporaryDirectory(prefix="noiseworth-") as folder, quiet():
+            pack(str(target), f"{folder}/generated", sigma=0.0, float_range=ends)
+            yield open_dataset(f"{folder}/generated")
+
+
+def _distances(
+    extract: Features,
+    generated: NDArray[np.float32],
+    reference: Dataset,
+    held_out: Dataset | None,
+    model: RunModel | None,
+    seed: int,
+) -> tuple[DistanceRecord, NDArray[np.floating], NDArray[np.floating] | None]:
+    """All distances, the features of the reference, and those of held-out images."""
+    score: tuple[float | None, float | None] = (None, None)
+    if isinstance(extract, FidelityFeatures):
+        of_generated, logits = extract.with_logits(generated)
+        if logits is not None:
+            score = inception_score(logits, seed=seed)
+    else:
+        of_generated = extract(generated)
+    of_reference = features_of(extract, reference)
+    of_held_out = None if held_out is None else features_of(extract, held_out)
+    copies = (
+        None
+        if of_held_out is None or model is None
+        else _copies(model.config, extract, of_generated, of_held_out)
+    )
+    noise = learned_noise(generated, read_all(reference)) if min(generated.shape[2:]) >= 3 else None
+    record = distances(of_generated, of_reference, copies=copies, noise=noise, seed=seed)
+    return replace(record, inception_score=score[0], inception_score_sd=score[1]), of_reference, of_held_out
+
+
+def _copies(
+    config: TrainConfig, extract: Features, generated: NDArray[np.floating], held_out: NDArray[np.floating]
+) -> Memorisation | None:
+    """Against the clean images that the run was trained on, where they are still there."""
+    try:
+        data = open_dataset(config.data).use(config.use)
+    except UserError:
+        return None
+    clean = data.select(data.sigma == 0)
+    return memorisation(generated, extract(read_all(clean)), held_out) if len(clean) > 1 else None
+
+
+def _risk(model: RunModel, held_out: Dataset, seed: int) -> RiskCurve:
+    images = read_all(held_out)
+    if not held_out.sigma.any():
+        return denoising_risk(model.denoiser, images, seed=seed)
+    return noisy_risk(model.denoiser, images, held_out.sigma, seed=seed)
+
+
+def _with_bits(
+    result: Evaluation, model: RunModel, held_out: Dataset, *, bits: bool, flow: int
+) -> Evaluation:
+    """Bits per dimension in raw units: the bound by the risk, and the exact value of the first `flow` images. Whole numbers are
+    spread over their step, as a density needs."""
+    images, scale = read_all(held_out), held_out.record.scale
+    if all(np.dtype(part.dtype).kind in "iu" for part in held_out.record.parts):
+        step = np.random.default_rng(result.seed).uniform(-0.5, 0.5, images.shape) / scale
+        images = images + step.astype(np.float32)
+    variance = float(images.reshape(len(images), -1).var(axis=0, dtype=np.float64).mean())
+    if bits:
+        curve = denoising_risk(model.denoiser, images, LIKELIHOOD_LEVELS, seed=result.seed)
+        result = replace(
+            result, bits=bits_in_raw_units(bits_from_risk(curve.levels, curve.risk, variance), scale)
+        )
+    if flow:
+        probes = None if images[0].size <= _EXACT_UP_TO else _PROBES
+        each = bits_by_flow(
+            model.denoiser,
+            images[:flow],
+            variance=variance,
+            steps=_FLOW_STEPS,
+            probes=probes,
+            seed=result.seed,
+        )
+        error = float(each.std(ddof=1) / len(each) ** 0.5) if len(each) > 1 else None
+        result = replace(
+            result, bits_by_flow=bits_in_raw_units(float(each.mean()), scale), bits_by_flow_error=error
+        )
+    return result
+
+
+def _require_same_shape(dataset: Dataset, reference: Dataset) -> None:
+    if dataset.shape != reference.shape:
+        raise UserError(
+            f"{dataset.path}: images of shape {dataset.shape} cannot be compared with {reference.shape} in {reference.path}"
+        )

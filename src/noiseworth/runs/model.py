@@ -1,0 +1,54 @@
+"""A trained model: the averaged weights of a run's newest checkpoint, and what is needed to use them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from noiseworth.diffusion.precondition import PreconditionedDenoiser
+from noiseworth.errors import UserError
+from noiseworth.train import checkpoint
+from noiseworth.train.config import TrainConfig
+from noiseworth.train.model import load_weights, make_denoiser
+from noiseworth.train.run_directory import load_config
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """A trained denoiser, and what is needed to use it: images' shape and scaling, classes, the lowest level it knows."""
+
+    denoiser: PreconditionedDenoiser
+    shape: tuple[int, int, int]
+    offset: float
+    scale: float
+    classes: int  # that it is conditioned on; 0: none
+    trained_from: float
+    n_images: int
+    config: TrainConfig
+    sha256: str  # of the weights' file
+
+
+def load_run(run: Path | str) -> RunModel:
+    """Open the averaged weights of a run's newest whole checkpoint.
+
+    Raises:
+        UserError: `run` is not a run, or has no checkpoint yet.
+    """
+    run = Path(run)
+    config = load_config(run)
+    newest = checkpoint.load_newest(run / "checkpoints")
+    if newest is None:
+        raise UserError(f"{run}: has no checkpoint yet; let `noiseworth train` reach its first one")
+    state, tensors, _ = newest
+    denoiser = make_denoiser(config, state.shape[0], state.classes, state.sigma_data)
+    load_weights(denoiser, tensors["ema"])
+    denoiser.eval().requires_grad_(False)
+    return RunModel(
+        denoiser,
+        state.shape,
+        state.offset,
+        state.scale,
+        state.classes,
+        state.trained_from,
+        state.n_images,
+        config,
+        state.sha256["ema.safetensors"],
+    )

@@ -1,0 +1,122 @@
+"""Generating images with a run, into a data set of their own."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.data.image_grid import grid_png
+from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
+from noiseworth.diffusion.precondition import Denoiser
+from noiseworth.diffusion.sampler import SamplerConfig, sample
+from noiseworth.errors import UserError
+from noiseworth.options import with_options
+from noiseworth.progress import progress_bar
+from noiseworth.records import DatasetRecord, load_record
+from noiseworth.runs.config import SampleConfig
+from noiseworth.runs.model import RunModel, load_run
+
+_GRID = 96
+
+
+@with_options(SampleConfig)
+def sample_run(config: SampleConfig) -> Dataset:
+    """Generate images with the averaged weights of a run's newest checkpoint.
+
+    Image `i` of a seed is the same whatever `n` and, up to rounding, whatever `batch`.
+
+    Returns:
+        The new data set, opened.
+
+    Raises:
+        UserError: there is no such run or class, or `out` exists.
+    """
+    return _write(load_run(config.run), config)
+
+
+def _of_class(model: RunModel, label: int | None, guidance: float) -> Denoiser:
+    """The run's denoiser, for one class if `label` names it."""
+    if label is None:
+        return model.denoiser
+    if not 0 <= label < model.classes:
+        known = (
+            f"the classes are 0 to {model.classes - 1}"
+            if model.classes
+            else "the run was trained without --labels"
+        )
+        raise UserError(f"--label {label}: {known}")
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        chosen = model.denoiser(x, sigma, torch.full((len(x),), label, device=x.device))
+        return chosen if guidance == 1 else torch.lerp(model.denoiser(x, sigma), chosen, guidance)
+
+    return denoise
+
+
+def _write(model: RunModel, config: SampleConfig) -> Dataset:
+    """Generate the images into a data set."""
+    out, n, name = Path(config.out), config.n, Path(config.run).name
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.denoiser.to(device)
+    denoiser, sampler = _of_class(model, config.label, config.guidance), SamplerConfig(steps=config.steps)
+    images = np.empty((n, *model.shape), np.float32)
+    with new_directory(out) as folder:
+        with progress_bar(total=n, unit="img", desc=f"{name}: sampling") as bar:
+            for start in range(0, n, config.batch):
+                ids = torch.arange(start, min(start + config.batch, n), device=device)
+                batch = sample(
+                    denoiser,
+                    ids,
+                    model.shape,
+                    config=sampler,
+                    trained_from=model.trained_from,
+                    seed=config.seed,
+                )
+                images[start : start + len(ids)] = batch.cpu().numpy()
+                bar.update(len(ids))
+        images = images.clip(-1, 1)
+        (folder / "grid.png").write_bytes(grid_png(images[:_GRID]))
+        part = Part(
+            Columns(np.zeros(n, np.float32), np.arange(n)),
+            images * np.float32(model.scale) + np.float32(model.offset),
+        )
+        write_dataset(
+            folder,
+            [part],
+            name=f"{name}-samples",
+            offset=model.offset,
+            scale=model.scale,
+            units="raw",
+            provenance=[
+                {
+                    "command": "sample",
+                    "weights": model.sha256,
+                    "n_images": model.n_images,
+                    "steps": config.steps,
+                    "seed": config.seed,
+                    "label": config.label,
+                    "trained_from": model.trained_from,
+                }
+            ],
+        )
+    return open_dataset(out)
+
+
+def samples_of(model: RunModel, run: Path, *, n: int, steps: int, seed: int) -> Dataset:
+    """The images under `run/samples`, generated now unless those that are there already are the ones asked for."""
+    directory = run / "samples"
+    if (directory / "dataset.json").is_file():
+        record = load_record(DatasetRecord, directory / "dataset.json")
+        made_by = record.provenance[-1]
+        if (record.count, made_by.get("weights"), made_by.get("seed"), made_by.get("steps")) == (
+            n,
+            model.sha256,
+            seed,
+            steps,
+        ):
+            return open_dataset(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+    return _write(model, SampleConfig(str(run), str(directory), n=n, steps=steps, seed=seed))

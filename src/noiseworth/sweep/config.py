@@ -1,0 +1,170 @@
+"""Settings of sweeps. No torch here, so that `--help` is quick."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from noiseworth.errors import UserError
+from noiseworth.options import POSITIONAL, StrPath, flag_of, require
+
+T = TypeVar("T")
+_GRIDS = Path(__file__).parent / "grids"
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Plan a sweep: write OUT/sweep.yaml, to be read and edited before it is run.
+
+    It lists every combination of the numbers of images, noise levels, settings and seeds that are given, with commas between them.
+    """
+
+    RENAMED: ClassVar[dict[str, str]] = {"recipe": "grid"}
+
+    out: str
+    """Directory of the sweep."""
+    data: str
+    """Packed data set of clean images; each training takes some of them, and adds noise to some of these."""
+    held_out: str
+    """Packed data set of other clean images, to measure with."""
+    total: str = ""
+    """Numbers of images in all, of which `--share` are clean."""
+    share: str = "1,0.5,0.2,0.1"
+    """Shares of clean images, 0 to 1; with --total."""
+    clean: str = ""
+    """Numbers of clean images, instead of --total and --share, or beside them."""
+    noisy: str = "0"
+    """Numbers of noisy images; each is combined with every number of clean ones."""
+    sigma: str = "0.2"
+    """Noise levels of the noisy images; 0.2+0.5 is a mixture of both in equal parts."""
+    seeds: int = 1
+    """Number of trainings of each combination, each with its own choice of images and noise."""
+    seed: int = 0
+    """The first seed."""
+    choose: int = 0
+    """Train only so many of the combinations, drawn at random; 0: all."""
+    n_images: str = "100000"
+    """Lengths of the training, in images seen."""
+    preset: str = "digits"
+    """Sizes of the network: digits, mini, small."""
+    objective: str = "worth"
+    """Objectives: worth, published, or both."""
+    train: dict[str, Any] = field(default_factory=dict)
+    """Other settings of `noiseworth train` for all trainings, such as {lr: 0.004}."""
+    n_generated: int = 0
+    """Images that each model generates for its Frechet distance; 0: measure the denoising risk alone."""
+    steps: int = 18
+    """Steps of the sampler."""
+    threads: int = 1
+    """Processor threads for each training."""
+    gpus: float = 0.0
+    """GPUs for each training; may be a fraction of one."""
+
+    def __post_init__(self) -> None:
+        if not (self.total or self.clean):
+            raise UserError(
+                "give --total (with --share), or --clean (with --noisy), or both: they say how many images"
+            )
+        require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
+        for name in ("seed", "choose"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        list(self.mixes())
+        _ = self.train_axes
+
+    def mixes(self) -> Iterator[tuple[int, int, tuple[float, ...]]]:
+        """(clean images, noisy images, noise levels) of every mix that is named."""
+        levels = [
+            tuple(sorted(set(_numbers("sigma", text, float, 0.0, "+"))))
+            for text in _words("sigma", self.sigma)
+        ]
+        counts = []
+        if self.total:
+            shares = _numbers("share", self.share, float, -1e-9, most=1.0)
+            counts += [
+                (round(n * share), n - round(n * share))
+                for n in _numbers("total", self.total, int, 0)
+                for share in shares
+            ]
+        if self.clean:
+            clean, noisy = (_numbers(name, getattr(self, name), int, -1) for name in ("clean", "noisy"))
+            counts += [(c, n) for c in clean for n in noisy if c + n]
+        return ((c, n, s) for c, n in counts for s in levels)
+
+    @property
+    def settings(self) -> dict[str, list[Any]]:
+        """Settings of a training that a sweep may vary, and the values that are named."""
+        return {
+            "n_images": _numbers("n_images", self.n_images, int, 0),
+            "preset": _words("preset", self.preset),
+            "objective": _words("objective", self.objective),
+        }
+
+    @property
+    def train_axes(self) -> dict[str, list[Any]]:
+        """Those of which several values are named."""
+        return {name: values for name, values in self.settings.items() if len(values) > 1}
+
+
+@dataclass(frozen=True)
+class SweepRunConfig:
+    """Train what is not trained yet. Ctrl-C stops and saves, the same command goes on. Exit code 1 if a training failed."""
+
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the sweep."""
+    on: Literal["local", "ray"] = "local"
+    """Workers of this machine, or a Ray cluster whose machines all see the directory and the data; the records are the same."""
+    jobs: int = 0
+    """Trainings at a time on this machine; 0: as many as its cores, or GPUs, allow. On Ray what each training needs decides."""
+    address: str | None = None
+    """Address of a Ray cluster ("auto": the one of this machine); by default Ray is started for the sweep."""
+
+    def __post_init__(self) -> None:
+        require(self.jobs >= 0, "jobs", self.jobs, "at least 1, or 0 for as many as there is room for")
+
+
+@dataclass(frozen=True)
+class SweepStatusConfig:
+    """Say how far a sweep has come, also while it runs elsewhere."""
+
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the sweep."""
+
+
+@dataclass(frozen=True)
+class SweepCollectConfig:
+    """Write the results of the finished trainings into one table, OUT/observations.csv."""
+
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the sweep."""
+
+
+def _words(name: str, text: str, between: str = ",") -> list[str]:
+    words = [word.strip() for word in str(text).split(between) if word.strip()]
+    if not words:
+        raise UserError(f"{flag_of(name)} {text!r}: names nothing")
+    return words
+
+
+def _numbers(
+    name: str, text: str, kind: Callable[[str], T], above: float, between: str = ",", most: float = math.inf
+) -> list[T]:
+    """Numbers above a bound, and at most another."""
+    values = []
+    for word in _words(name, text, between):
+        try:
+            number = kind(word.replace("_", ""))
+            in_range = above < float(word) <= most and math.isfinite(float(word))
+        except ValueError:
+            raise UserError(
+                f"{flag_of(name)} {text}: {word!r} is not a{'n integer' if kind is int else ' number'}"
+            ) from None
+        if not in_range:
+            raise UserError(f"{flag_of(name)} {text}: {word} is out of range")
+        values.append(number)
+    return values
+
+
+def grids() -> dict[str, Path]:
+    """Name -> file of the grids that come with the package: settings of `SweepConfig` for standard studies."""
+    return {file.stem: file for file in sorted(_GRIDS.glob("*.yaml"))}

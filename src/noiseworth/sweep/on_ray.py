@@ -1,0 +1,101 @@
+"""The same trials on Ray: one machine, or a cluster whose machines see the sweep's directory and its data."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from noiseworth.errors import Stopped, UserError
+from noiseworth.records import SweepPlan, SweepStatus, write_atomically
+from noiseworth.sweep.local import PATIENCE, TRIES
+from noiseworth.sweep.plan import parse_plan, plan_text
+from noiseworth.sweep.trial import FAILED, try_trial
+
+
+def run_on_ray(
+    out: Path, plan: SweepPlan, address: str | None, read_status: Callable[[], SweepStatus]
+) -> None:
+    """Give every trial to Ray, and watch. One whose worker or machine is lost goes to another, from its checkpoint.
+
+    Raises:
+        UserError: Ray is not installed, there is no cluster at the address, or none of its machines is large enough.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--on ray needs Ray: pip install 'noiseworth[ray]'") from None
+    own = not ray.is_initialized()
+    try:
+        if own:
+            os.environ.setdefault(
+                "RAY_worker_niceness", "0"
+            )  # a Ray of our own is not to yield to everything else
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--address {address}: no Ray cluster there ({' '.join(str(error).split())[:200]})"
+        ) from None
+    waiting = {}
+    try:
+        for name, wanted in (("CPU", plan.threads), ("GPU", plan.gpus)):
+            most = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
+            if wanted > most:
+                raise UserError(
+                    f"a training wants {wanted:g} {name}s, no machine of the cluster has more than {most:g}; see sweep.yaml"
+                )
+        task = ray.remote(
+            num_cpus=plan.threads,
+            num_gpus=plan.gpus,
+            max_retries=TRIES - 1,
+            retry_exceptions=[TrialStoppedError],
+        )(_task)
+        text, folder = plan_text(plan), str(Path.cwd())
+        left = [t.name for t in read_status().trials if t.state in ("running", "waiting")]
+        waiting = {task.options(name=name).remote(str(out), text, name, folder): name for name in left}
+        while waiting:
+            ready, _ = ray.wait(list(waiting), timeout=0.5)
+            for reference in ready:
+                _take(ray, reference, out / "trials" / waiting.pop(reference))
+            read_status()
+    finally:
+        for reference in waiting:
+            ray.cancel(reference)  # SIGINT to its worker: the training is saved
+        if waiting:
+            ray.wait(list(waiting), num_returns=len(waiting), timeout=PATIENCE)
+        if own:
+            ray.shutdown()
+
+
+class TrialStoppedError(Exception):
+    """A worker was told to stop, not by us: another takes its trial."""
+
+
+def _take(ray: Any, reference: Any, directory: Path) -> None:
+    """Write down why a trial has no result, where it has none."""
+    try:
+        ray.get(reference)
+        return
+    except ray.exceptions.RayTaskError as error:
+        reason = str(error.cause or error).strip().splitlines()[-1]
+    except ray.exceptions.RayError as error:
+        reason = f"its worker was lost {TRIES} times ({str(error).strip().splitlines()[0]})"
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / FAILED, reason + "\n")
+
+
+def _task(out: str, text: str, name: str, folder: str) -> str:
+    """One trial on a Ray worker. Paths are those of the folder that the sweep was started in."""
+    os.chdir(folder)
+    plan = parse_plan(text, "the plan")
+    if not plan.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # so that records do not depend on the machine
+    trial = {trial.name: trial for trial in plan.trials}[name]
+    try:
+        while (
+            outcome := try_trial(Path(out), plan, trial)
+        ) == "busy":  # a worker that is being given up still holds it
+            time.sleep(1)
+    except Stopped:
+        raise TrialStoppedError(name) from None
+    return outcome

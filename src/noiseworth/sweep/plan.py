@@ -1,0 +1,216 @@
+"""`sweep.yaml`: made from a grid, written so that people can edit it, and checked as a whole before anything is trained."""
+
+import dataclasses
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from noiseworth.data.dataset import open_clean
+from noiseworth.errors import UserError, first_line
+from noiseworth.options import renamed, with_options
+from noiseworth.progress import notice
+from noiseworth.records import SWEEP_FORMAT, NoisyPart, SweepPlan, Trial, from_json, write_atomically
+from noiseworth.sweep.config import SweepConfig
+from noiseworth.train.config import TrainConfig
+
+FILE = "sweep.yaml"
+_FEWEST = 8  # images that every distance can be measured with
+_OWN = ("data", "out", "seed", "resume", "use")  # settings of `train` that belong to the sweep
+
+
+@with_options(SweepConfig)
+def plan_sweep(config: SweepConfig) -> SweepPlan:
+    """Make the plan of a grid, and write it.
+
+    Raises:
+        UserError: see `make_plan` and `save_plan`.
+    """
+    plan, too_many = make_plan(config)
+    save_plan(plan, Path(config.out))
+    if too_many:
+        notice(f"{too_many} of the mixes need more images than {config.data} has, and were left out")
+    return plan
+
+
+def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
+    """The plan of a grid, and how many of its combinations need more images than there are.
+
+    Raises:
+        UserError: the data cannot be used, nothing of the grid is left, or a setting of a training is wrong.
+    """
+    available, trials, too_many = len(open_clean(config.data)), [], 0
+    axes = config.train_axes
+    for clean, noisy, levels in config.mixes():
+        if clean + noisy > available:
+            if config.total and not config.clean:
+                raise UserError(
+                    f"{config.data}: has {available:,} images, {clean + noisy:,} are asked for; name smaller --total"
+                )
+            too_many += 1
+            continue
+        for values in product(*axes.values()):
+            trials += [
+                Trial(clean, _parts(noisy, levels), seed, dict(zip(axes, values, strict=True)))
+                for seed in range(config.seed, config.seed + config.seeds)
+            ]
+    trials = list(
+        {trial.name: trial for trial in trials}.values()
+    )  # without noisy images their noise is of no account
+    if config.choose and config.choose < len(trials):
+        rows = np.sort(np.random.default_rng(config.seed).choice(len(trials), config.choose, replace=False))
+        trials = [trials[row] for row in rows]
+    if not trials:
+        raise UserError(f"{config.data}: has {available:,} images, too few for any combination of this grid")
+    plan = SweepPlan(
+        data=config.data,
+        held_out=config.held_out,
+        trials=trials,
+        train={name: values[0] for name, values in config.settings.items() if len(values) == 1}
+        | config.train,
+        n_generated=config.n_generated,
+        steps=config.steps,
+        threads=config.threads,
+        gpus=config.gpus,
+    )
+    check_plan(plan, Path(config.out))
+    return plan, too_many
+
+
+def _parts(noisy: int, levels: tuple[float, ...]) -> list[NoisyPart]:
+    """Noisy images, in equal parts at each level."""
+    if not noisy:
+        return []
+    counts = [len(piece) for piece in np.array_split(np.arange(noisy), len(levels))]
+    return [NoisyPart(level, count) for level, count in zip(levels, counts, strict=True) if count]
+
+
+def save_plan(plan: SweepPlan, out: Path) -> Path:
+    """Write `sweep.yaml`, a line for each trial.
+
+    Raises:
+        UserError: there is a plan already, or something else.
+    """
+    path = out / FILE
+    if path.exists():
+        raise UserError(f"{path}: exists already; edit it, or choose another directory")
+    if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
+        raise UserError(f"{out}: exists and holds no sweep; choose another directory")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, plan_text(plan))
+    return path
+
+
+def plan_text(plan: SweepPlan) -> str:
+    """The plan as YAML for people."""
+    values = dataclasses.asdict(plan)
+    trials = values.pop("trials")
+    lines = [
+        "# A sweep: `noiseworth sweep run` on its directory trains what is not trained yet. Trials may be added, changed and removed;",
+        "# those that are done stay done. `train` holds settings of `noiseworth train`; a trial's own come after those of all.",
+        yaml.safe_dump(values, sort_keys=False).rstrip(),
+        "trials:" if trials else "trials: []",
+    ]
+    for trial in trials:
+        kept = {key: value for key, value in trial.items() if value not in ([], {})}
+        lines.append(
+            f"- {yaml.safe_dump(kept, default_flow_style=True, sort_keys=False, width=10**6).strip()}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def load_plan(out: Path) -> SweepPlan:
+    """Read and check `sweep.yaml`.
+
+    Raises:
+        UserError: it is missing, or something in it is wrong, which is named.
+    """
+    path = out / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{out}: not a sweep (no {FILE}); make one with `noiseworth sweep plan`") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file") from None
+    plan = parse_plan(text, str(path))
+    check_plan(plan, out)
+    return plan
+
+
+def parse_plan(text: str, where: str) -> SweepPlan:
+    """The plan that `plan_text` wrote, or somebody edited; not checked against its data.
+
+    Raises:
+        UserError: it is not one.
+    """
+    try:
+        plan = from_json(SweepPlan, yaml.safe_load(text), where)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not YAML ({first_line(error)})") from None
+    if plan.format != SWEEP_FORMAT:
+        raise UserError(
+            f"{where}: has format {plan.format}, this version reads {SWEEP_FORMAT}; plan the sweep again"
+        )
+    return plan
+
+
+def check_plan(plan: SweepPlan, out: Path) -> None:
+    """Every trial's settings, before the first is trained.
+
+    Raises:
+        UserError: a trial is wrong, listed twice, or needs more images than there are.
+    """
+    data, held_out = open_clean(plan.data), open_clean(plan.held_out)
+    if held_out.shape != data.shape:
+        raise UserError(f"{plan.held_out}: its images have another shape than those of {plan.data}")
+    if len(held_out) < 2:
+        raise UserError(f"{plan.held_out}: holds fewer than 2 images to measure with")
+    if held_out.record.fingerprint == data.record.fingerprint:
+        raise UserError(
+            f"{plan.held_out}: holds the images that are trained on; measure with others (`noiseworth pack --held-out`)"
+        )
+    if (
+        plan.threads < 1
+        or plan.gpus < 0
+        or plan.steps < 2
+        or (plan.n_generated and plan.n_generated < _FEWEST)
+    ):
+        raise UserError(
+            f"threads must be at least 1, gpus 0, steps 2, and n_generated 0 or at least {_FEWEST}"
+        )
+    if not plan.trials:
+        raise UserError(f"{out / FILE}: has no trials")
+    seen: set[str] = set()
+    for trial in plan.trials:
+        if trial.name in seen:
+            raise UserError(
+                f"{out / FILE}: trial {trial.name} is listed twice; remove one, or give it another seed"
+            )
+        seen.add(trial.name)
+        total = trial.clean + sum(part.count for part in trial.noisy)
+        if total > len(data):
+            raise UserError(
+                f"{out / FILE}: trial {trial.name} needs {total:,} images, {plan.data} has {len(data):,}"
+            )
+        train_config(plan, trial, out)
+
+
+def _with_new_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as TrainConfig names them now: a plan that an older version wrote may hold old names."""
+    return {renamed(TrainConfig).get(key, key): value for key, value in settings.items()}
+
+
+def train_config(plan: SweepPlan, trial: Trial, directory: Path) -> TrainConfig:
+    """The settings of a trial's training under `place`.
+
+    Raises:
+        UserError: there is no such setting, or not with such a value.
+    """
+    given: dict[str, Any] = plan.train | trial.train
+    if own := [key for key in given if key in _OWN]:
+        raise UserError(f"sweep.yaml: train: {own[0]!r} is the sweep's own to set; remove it")
+    values = {"device": "auto" if plan.gpus else "cpu", "monitor_every": 0} | _with_new_names(given)
+    values |= {"data": str(directory / "data"), "out": str(directory / "run"), "seed": trial.seed}
+    return from_json(TrainConfig, values, f"sweep.yaml: train of {trial.name}")

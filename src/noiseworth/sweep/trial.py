@@ -1,0 +1,180 @@
+"""One training of a sweep, from its data to its record. The same on a worker of this machine and on one of a cluster."""
+
+import shutil
+import traceback
+from functools import lru_cache
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+from noiseworth.data.corrupt import mix
+from noiseworth.data.dataset import open_dataset, read_all
+from noiseworth.errors import Stopped, UserError
+from noiseworth.evaluate.feature_registry import make_features
+from noiseworth.evaluate.features import Features
+from noiseworth.evaluate.risk import denoising_risk
+from noiseworth.process import lock
+from noiseworth.progress import quiet
+from noiseworth.records import (
+    DoneRecord,
+    SweepPlan,
+    Trial,
+    TrialRecord,
+    load_record,
+    to_json,
+    write_atomically,
+)
+from noiseworth.runs.config import EvaluationConfig
+from noiseworth.runs.evaluation import evaluate
+from noiseworth.runs.model import load_run
+from noiseworth.sweep.plan import train_config
+from noiseworth.train.driver import run_training
+
+Outcome = Literal["done", "failed", "busy", "broken"]
+FAILED, LOCK, RECORD = "failed.txt", "lock", "trial.json"
+
+
+def trial_directory(out: Path, trial: Trial) -> Path:
+    """The directory of a trial."""
+    return out / "trials" / trial.name
+
+
+def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
+    """Train and measure a trial, unless it is done, has failed, or is in other hands; a failure is written down, not raised.
+
+    Returns:
+        "broken" if it failed in an unforeseen way: this process may not be fit for another trial.
+
+    Raises:
+        Stopped: SIGINT or SIGTERM; the training is saved.
+    """
+    directory = trial_directory(out, trial)
+    with lock(directory / LOCK) as is_ours:
+        if not is_ours:
+            return "busy"
+        if (directory / RECORD).is_file():
+            _clear(directory)  # whoever wrote it may have died before
+            return "done"
+        if (directory / FAILED).is_file():
+            return "failed"
+        try:
+            record = _measure(directory, plan, trial, _train(directory, plan, trial))
+            write_atomically(directory / RECORD, to_json(record) + "\n")
+        except UserError as error:
+            write_atomically(directory / FAILED, f"{error}\n")
+            return "failed"
+        except Stopped:
+            raise
+        except Exception as error:  # whatever it is, the other trials go on
+            write_atomically(
+                directory / FAILED, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+            )
+            return "broken"
+        _clear(directory)
+        return "done"
+
+
+def _clear(directory: Path) -> None:
+    """Remove the trial's images, also those of a process that died while it wrote them."""
+    for folder in (directory / "data", *directory.glob(".data.*.partial")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _train(directory: Path, plan: SweepPlan, trial: Trial) -> DoneRecord:
+    """Train on the trial's data."""
+    import torch
+
+    torch.set_num_threads(plan.threads)
+    if (directory / "data").is_dir():
+        made = open_dataset(directory / "data").record.provenance[-1]
+        if made.get("source_fingerprint") != _fingerprint(plan.data):
+            raise UserError(
+                f"{directory}: was begun on other images than {plan.data} has; remove it to train it again"
+            )
+    else:
+        _clear(directory)
+        mix(
+            plan.data,
+            directory / "data",
+            clean=trial.clean,
+            noisy=[(p.sigma, p.count) for p in trial.noisy],
+            seed=trial.seed,
+        )
+    with quiet():
+        return run_training(train_config(plan, trial, directory))
+
+
+def _measure(directory: Path, plan: SweepPlan, trial: Trial, done: DoneRecord) -> TrialRecord:
+    began = monotonic()
+    distance = features = None
+    if plan.n_generated:
+        extract = _features(plan.data, plan.held_out)
+        run, n, steps = str(directory / "run"), plan.n_generated, plan.steps
+        config = EvaluationConfig(run, plan.data, plan.held_out, n=n, steps=steps, seed=trial.seed)
+        with quiet():
+            evaluation = evaluate(config, extract)
+        distance, features, risk = evaluation.frechet_distance, evaluation.features, evaluation.risk
+    else:
+        risk = denoising_risk(
+            load_run(directory / "run").denoiser, read_all(open_dataset(plan.held_out)), seed=trial.seed
+        )
+    if risk is None:
+        raise AssertionError("a run evaluated with held-out images has a risk")
+    return TrialRecord(
+        trial=trial,
+        train=plan.train | trial.train,
+        measured=_measurement(plan),
+        n_images=done.n_images,
+        parameters=done.parameters,
+        risk=risk,
+        frechet_distance=distance,
+        features=features,
+        worth=done.worth,
+        weights=done.weights,
+        data_fingerprint=done.data_fingerprint,
+        seconds=done.seconds + monotonic() - began,
+    )
+
+
+@lru_cache(maxsize=1)
+def _features(data: str, held_out: str) -> Features:
+    """Trained once by each worker, and the same in all of them."""
+    return make_features("auto", open_dataset(data), open_dataset(held_out))
+
+
+def load_trial(out: Path, plan: SweepPlan, trial: Trial) -> TrialRecord | None:
+    """The record of a trial that is done.
+
+    Raises:
+        UserError: it was made by other settings than the plan has now.
+    """
+    path = trial_directory(out, trial) / RECORD
+    if not path.is_file():
+        return None
+    record = load_record(TrialRecord, path)
+    for what, before, after in (
+        ("trained", record.train, plan.train | trial.train),
+        ("measured", record.measured, _measurement(plan)),
+    ):
+        if before != after:
+            key = next(key for key in {**before, **after} if before.get(key) != after.get(key))
+            change = f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
+            raise UserError(
+                f"{path}: was {what} otherwise than sweep.yaml says now ({change}); remove {path.parent} to train it again"
+            )
+    return record
+
+
+def _measurement(plan: SweepPlan) -> dict[str, Any]:
+    """What decides how trials are measured."""
+    return {
+        "data": _fingerprint(plan.data),
+        "held_out": _fingerprint(plan.held_out),
+        "n_generated": plan.n_generated,
+        "steps": plan.steps if plan.n_generated else None,
+    }
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(path: str) -> str:
+    return open_dataset(path).record.fingerprint

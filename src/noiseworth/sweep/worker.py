@@ -1,0 +1,54 @@
+"""A worker of a sweep on this machine: takes trial after trial until none is left. The sweep's process starts it:
+
+    python -m noiseworth.sweep.worker OUT PID < sweep.yaml
+
+`PID` is the sweep's process: when that is gone the worker saves and stops, so that another sweep finds the machine free. What it trains
+is written to OUT/trials/.worker-PID. Exit codes: 0 nothing left to take, or not fit to take more; 128 + number, stopped by a signal
+with the state saved; anything else, it died.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from noiseworth.errors import Stopped
+from noiseworth.sweep.plan import parse_plan
+from noiseworth.sweep.trial import try_trial
+
+
+def worker_note(out: Path, pid: int) -> Path:
+    """Where a worker writes what it trains."""
+    return out / "trials" / f".worker-{pid}"
+
+
+def work(out: Path, parent: int) -> int:
+    """Take trials in the plan's order."""
+    signal.signal(signal.SIGTERM, _stop)  # between trainings too; while one runs it sees to it itself
+    threading.Thread(target=_stop_with_parent, args=(parent,), daemon=True).start()
+    plan, note = parse_plan(sys.stdin.read(), "stdin"), worker_note(out, os.getpid())
+    note.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        for trial in plan.trials:
+            note.write_text(trial.name, encoding="utf-8")
+            if try_trial(out, plan, trial) == "broken":
+                break
+    except Stopped as stop:
+        return 128 + stop.number
+    return 0
+
+
+def _stop(number: int, _: object) -> None:
+    raise Stopped("stopped", number)
+
+
+def _stop_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(work(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,140 @@
+"""What noisy images teach a run below their own noise: keeping imputed images, or making consistent pairs.
+
+The mathematics is in `diffusion/imputation.py`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noiseworth.data.dataset import Dataset
+from noiseworth.diffusion.imputation import consistent_pair, impute
+from noiseworth.diffusion.objective import ambient_pair
+from noiseworth.diffusion.pair_sampler import PairSampler
+from noiseworth.diffusion.pairs import Pairs
+from noiseworth.diffusion.precondition import Denoiser
+from noiseworth.diffusion.published import PublishedPairSampler
+from noiseworth.train.config import TrainConfig
+
+_FIRST = 40_000  # images seen before the model imputes; of a short run, a quarter
+_PER_ROUND = 2048  # images imputed in a round
+_MOST = 8192  # imputed images kept, the newest
+_CHUNK = 512
+_COST = 20  # images trained on per image imputed, at least: 11 calls forward against 20 steps of about 3 calls each
+
+
+class Imputation:
+    """Keeps the imputed images of a run, and replaces the pairs that are to be drawn from them.
+
+    Attributes:
+        rows: (M,) positions of the imputed images in the data set.
+        images: (M, C, H, W) these images; None with "consistency", which makes its pairs anew each time.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Dataset,
+        pair_sampler: PairSampler | PublishedPairSampler,
+        denoiser: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+        labels: Tensor | None,
+        device: torch.device,
+    ) -> None:
+        self.config, self.data, self.pair_sampler, self.device = config, data, pair_sampler, device
+        self._denoiser, self._labels = denoiser, labels
+        self.rows = torch.zeros(0, dtype=torch.int64)
+        self.images: Tensor | None = None
+        self.rounds = 0
+        self._next_round_at = min(_FIRST, config.n_images // 4)
+        self._noisy = torch.nonzero(pair_sampler.s > 0)[:, 0]
+        self._position = torch.zeros(0, dtype=torch.int64)
+
+    def prepare(self, n_images: int) -> None:
+        """Impute, if it is time to: the pair sampler asks for it, and enough images were seen since the last time."""
+        if (
+            self.config.below_noise == "none"
+            or isinstance(self.pair_sampler, PublishedPairSampler)
+            or n_images < self._next_round_at
+            or not len(self._noisy)
+        ):
+            return
+        if not len(self.rows) and not self.pair_sampler.wants_imputed():
+            return
+        if self.config.below_noise == "consistency":
+            self.rows, self._next_round_at = self._noisy, 2**62
+        else:
+            some = torch.arange(min(_PER_ROUND, len(self._noisy)))
+            rows = self._noisy[(self.rounds * _PER_ROUND + some) % len(self._noisy)]
+            imputed = torch.cat([self._impute(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)])
+            kept = torch.nonzero(~torch.isin(self.rows, rows))[:, 0][len(rows) - _MOST :]
+            self.images = imputed if self.images is None else torch.cat([self.images[kept], imputed])
+            self.rows = torch.cat([self.rows[kept], rows])
+            self.rounds += 1
+            self._next_round_at = n_images + _COST * len(rows)
+        self._update_pair_sampler()
+        self.pair_sampler.refresh(n_images)
+
+    def _denoiser_of(self, rows: Tensor) -> Denoiser:
+        """The denoiser for the images at `rows`, with their classes."""
+        labels = None if self._labels is None else self._labels[rows].to(self.device)
+        return lambda x, sigma: self._denoiser(x, sigma, labels)
+
+    def _impute(self, rows: Tensor) -> Tensor:
+        y = torch.from_numpy(self.data.read(rows.numpy())).to(self.device)
+        ids = (rows + self.rounds * len(self.data)).to(self.device)
+        return impute(
+            self._denoiser_of(rows),
+            y,
+            self.pair_sampler.s[rows].to(self.device),
+            ids,
+            seed=self.config.seed,
+            trained_from=self.pair_sampler.trained_from,
+        ).cpu()
+
+    def _update_pair_sampler(self) -> None:
+        if not isinstance(self.pair_sampler, PairSampler):
+            raise AssertionError("only the pair sampler by worth draws imputed images")
+        self.pair_sampler.set_imputed(self.rows)
+        self._position = torch.full((len(self.data),), -1, dtype=torch.int64)
+        self._position[self.rows] = torch.arange(len(self.rows))
+
+    def replace(
+        self, pairs: Pairs, y: Tensor, s: Tensor, noise: Tensor, ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a batch some of whose pairs are to be imputed; arguments as in `ambient_pair`."""
+        marked = pairs.imputed.to(self.device)
+        sigma = pairs.sigma.to(self.device)
+        if self.images is not None:
+            y, s = y.clone(), torch.where(marked, torch.zeros_like(s), s)
+            y[marked] = self.images[self._position[pairs.index[pairs.imputed]]].to(self.device)
+            return ambient_pair(y, s, sigma, noise)
+        x_sigma, target = torch.empty_like(y), torch.empty_like(y)
+        x_sigma[~marked], target[~marked] = ambient_pair(
+            y[~marked], s[~marked], sigma[~marked], noise[~marked]
+        )
+        x_sigma[marked], target[marked] = consistent_pair(
+            self._denoiser_of(pairs.index[pairs.imputed]),
+            y[marked],
+            s[marked],
+            sigma[marked],
+            ids.to(self.device)[marked],
+            seed=self.config.seed,
+        )
+        return x_sigma, target
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {
+            "rows": self.rows,
+            "counters": torch.tensor([self.rounds, self._next_round_at]),
+            **({} if self.images is None else {"images": self.images}),
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state()`."""
+        self.rows, self.images = state["rows"], state.get("images")
+        self.rounds, self._next_round_at = (int(n) for n in np.asarray(state["counters"]))
+        if len(self.rows):
+            self._update_pair_sampler()

@@ -1,0 +1,136 @@
+"""A run's directory: `config.yaml`, `env.json`, `metrics.jsonl`, `checkpoints/`, `DONE.json`, and how to open one."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from noiseworth.data.dataset import open_dataset
+from noiseworth.errors import UserError, first_line
+from noiseworth.process import holder, lock
+from noiseworth.records import (
+    DoneRecord,
+    StepRecord,
+    from_json,
+    load_record,
+    machine,
+    to_line,
+    versions,
+    write_atomically,
+)
+from noiseworth.train.config import TrainConfig
+
+# What may differ between the command that began a run and the one that goes on with it. (The data may have moved; that they are
+# the same is checked by their fingerprint.)
+_FREE = ("out", "data", "resume", "device", "held_out", "monitor_every", "tensorboard", "keep", "keep_every")
+
+
+@contextmanager
+def hold(run: Path) -> Iterator[None]:
+    """Hold the run's directory, so that no other process trains there.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    path = run / ".lock"
+    with lock(path) as is_ours:
+        if not is_ours:
+            by = holder(path)
+            who = "unknown" if by is None else f"{by[0]}, process {by[1]}"
+            raise UserError(f"{run}: is being trained by another process ({who}); stop it first")
+        yield
+
+
+def check(config: TrainConfig) -> None:
+    """Make sure that the run's directory is free, or was begun by the same settings. Writes nothing.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    run = Path(config.out)
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run}: is a file; --out names a directory")
+    if (run / "config.yaml").is_file():
+        if config.resume == "never":
+            raise UserError(
+                f"{run}: holds a run already; choose another --out, or leave out --resume never to go on with it"
+            )
+        before, after = dataclasses.asdict(load_config(run)), dataclasses.asdict(config)
+        changed = [
+            f"{key} was {before[key]!r}, is {after[key]!r}"
+            for key in before
+            if key not in _FREE and before[key] != after[key]
+        ]
+        if changed:
+            raise UserError(
+                f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --out or remove it"
+            )
+    elif run.is_dir() and any(
+        path.name != "env.json" and not path.name.startswith(".") for path in run.iterdir()
+    ):
+        raise UserError(f"{run}: is not empty and holds no run; choose another --out")
+
+
+def check_data(config: TrainConfig, fingerprint: str) -> None:
+    """Raises UserError if the data set of `config` is not the one with this fingerprint, which the run began with."""
+    if open_dataset(config.data).record.fingerprint != fingerprint:
+        raise UserError(f"{config.out}: was begun on other data than {config.data} (fingerprints differ)")
+
+
+def begin(config: TrainConfig) -> None:
+    """Make the run's directory, unless it was begun before."""
+    run = Path(config.out)
+    if not (run / "config.yaml").is_file():
+        run.mkdir(parents=True, exist_ok=True)
+        write_atomically(
+            run / "env.json", json.dumps({"machine": machine(), "versions": versions()}, indent=1) + "\n"
+        )
+        write_atomically(run / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def load_config(run: Path) -> TrainConfig:
+    """The resolved settings of a run.
+
+    Raises:
+        UserError: `run` is not a run, or its settings cannot be read.
+    """
+    path = run / "config.yaml"
+    try:
+        return from_json(TrainConfig, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{run}: not a run (no config.yaml); make one with `noiseworth train`") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({first_line(error)})") from None
+
+
+def rewind_metrics(run: Path, step: int) -> None:
+    """Cut `metrics.jsonl` back to the records up to `step`, which the steps to come will follow."""
+    path = run / "metrics.jsonl"
+    if path.is_file():
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                break  # the end of a line that was being written when the process died
+            if record["step"] <= step:
+                kept.append(line + "\n")
+        write_atomically(path, "".join(kept))
+
+
+def append_metrics(run: Path, records: list[StepRecord]) -> None:
+    """Add records to `metrics.jsonl`."""
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write("".join(to_line(record) for record in records))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_done(run: Path) -> DoneRecord | None:
+    """`DONE.json`, or None if the run is not complete."""
+    path = run / "DONE.json"
+    return load_record(DoneRecord, path) if path.is_file() else None

@@ -1,0 +1,60 @@
+"""What a training reads: its images, their labels, and held-out images."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.errors import UserError
+from noiseworth.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """`data` to train on, clean images `held_out` that are not (or None), and `labels` (N,) to condition on (or None)."""
+
+    data: Dataset
+    held_out: Dataset | None
+    labels: Tensor | None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that the model is conditioned on; 0: none."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
+
+
+def open_training_data(config: TrainConfig) -> TrainingData:
+    """Open all of it now: a mistake in the held-out images should not wait for the first use of the monitors.
+
+    Raises:
+        UserError: there is no such data set, or it cannot be trained on with these settings.
+    """
+    whole = open_dataset(config.data)
+    if config.augment == "turns" and whole.shape[1] != whole.shape[2]:
+        size = f"{whole.shape[2]}x{whole.shape[1]}"
+        raise UserError(f"--augment turns: needs square images, {config.data} has {size}; use flip")
+    whole.require_known_sigma()
+    data = whole.use(config.use)
+    return TrainingData(data, _open_held_out(config, data), _read_labels(config, data))
+
+
+def _open_held_out(config: TrainConfig, data: Dataset) -> Dataset | None:
+    if config.held_out is None:
+        return None
+    whole = open_dataset(config.held_out)
+    clean = whole.select(whole.sigma == 0)
+    if whole.shape != data.shape or len(clean) < 2:
+        has = f"images of {whole.shape}, {len(clean)} of them clean"
+        raise UserError(
+            f"--held-out {config.held_out}: has {has}; at least 2 clean ones of {data.shape} are needed"
+        )
+    return clean
+
+
+def _read_labels(config: TrainConfig, data: Dataset) -> Tensor | None:
+    if not config.labels:
+        return None
+    if data.labels is None:
+        raise UserError(f"{config.data}: has no labels; leave out --labels, or pack it again with them")
+    return torch.from_numpy(data.labels)
