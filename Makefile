@@ -23,8 +23,8 @@ test: check
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.ready-dev
-	@echo "== ruff, mypy"
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@echo "== ruff, mypy, import-linter"
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache --no-logo
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "noiseworth needs Python 3.11 or newer; name one with PYTHON="; exit 2; }

@@ -37,6 +37,10 @@ MIDDLES = {
     "laws": 0.65, "data": 0.37, "diffusion": 0.61, "theory": 0.86, "networks": 0.14, "noise": 0.5,
 }  # fmt: skip
 LANES = {("studies", "diffusion"): 0.79, ("train", "networks"): 0.15}
+_TIP = (
+    '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+    '<path d="M0 0 8 4 0 8z" fill="#5b6670"/></marker>'
+)
 WIDTH, ROW, BOX, BOX_HEIGHT, MARGIN = 900, 84, 206, 46, 20
 
 
@@ -97,8 +101,7 @@ def picture() -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" style="{style}">',
         '<rect width="100%" height="100%" fill="white"/>',
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#5b6670"/></marker></defs>',
+        f"<defs>{_TIP}</defs>",
     ]
     shown = sorted(arrows())
     for source, target in shown:

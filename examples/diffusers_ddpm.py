@@ -1,6 +1,7 @@
 """noiseworth's objective with a variance-preserving diffusers model and scheduler. `python examples/diffusers_ddpm.py`
 
-`x_t = alpha_t x + sigma_t z` is `alpha_t` times an image at level `sigma = sigma_t / alpha_t`; the network predicts `z`.
+`x_t = alpha_t x + sigma_t z` is `alpha_t` times an image at level `sigma = sigma_t / alpha_t`; the network
+predicts `z`.
 """
 
 from collections.abc import Callable

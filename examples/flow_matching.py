@@ -1,6 +1,7 @@
 """noiseworth's objective with flow matching (rectified flow). `python examples/flow_matching.py`
 
-`x_t = (1 - t) x + t z` is `1 - t` times an image at level `sigma = t / (1 - t)`; the network predicts the velocity `z - x`.
+`x_t = (1 - t) x + t z` is `1 - t` times an image at level `sigma = t / (1 - t)`; the network predicts the
+velocity `z - x`.
 """
 
 from collections.abc import Callable

@@ -133,6 +133,6 @@ def test_train_and_report_print_the_price_and_its_assumption(
     assert "assuming that a level matters as often as it is trained" in printed
     assert main(["report", str(tmp_path / "run"), f"--out={tmp_path / 'report.html'}"]) == 0
     assert (
-        "It assumes that a level matters as often as it is trained, and that an imputed image is worth what it is trusted"
-        in (tmp_path / "report.html").read_text(encoding="utf-8")
+        "It assumes that a level matters as often as it is trained, and that an imputed image is worth"
+        " what it is trusted" in (tmp_path / "report.html").read_text(encoding="utf-8")
     )

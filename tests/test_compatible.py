@@ -1,7 +1,8 @@
 """Claim house/compatible: what the release before the rooms moved wrote (tests/data/release-0.1) opens, resumes, samples, evaluates.
 
-The files were made at commit 0473000 by the script that lies beside them (make.py.txt), with a network so small that they fit here.
-They have the names that settings and records had then: `views`, `below`, `watch_every`, `law_refreshed_at`, `watch`, `leaked_noise`.
+The files were made at commit 0473000 by the script that lies beside them (make.py.txt), with a network so
+small that they fit here. They have the names that settings and records had then: `views`, `below`,
+`watch_every`, `law_refreshed_at`, `watch`, `leaked_noise`.
 """
 
 import hashlib
@@ -27,7 +28,8 @@ from noiseworth.train.run_directory import load_done
 
 RELEASE = Path(__file__).parent / "data" / "release-0.1"
 EXPECTED: dict[str, Any] = json.loads((RELEASE / "expected.json").read_text(encoding="utf-8"))
-# The same bits are promised on the same machine with the same libraries; on another one, the same numbers up to rounding.
+# The same bits are promised on the same machine with the same libraries; on another one, the same numbers up
+# to rounding.
 SAME_MACHINE = (
     machine()["processor"] == EXPECTED["machine"]["processor"]
     and versions()["torch"] == EXPECTED["versions"]["torch"]

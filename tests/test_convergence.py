@@ -1,7 +1,8 @@
 """Training with every form of the objective converges to the exact denoiser of a Gaussian mixture, for any mix of noise levels.
 
-The tolerance: over the levels 0.1 to 2, the mean excess of the risk over the exact denoiser's is at most 4% of it where clean images
-teach all levels (a few parts in a thousand of that are the sample's own deviation from its sampler, the rest the network's).
+The tolerance: over the levels 0.1 to 2, the mean excess of the risk over the exact denoiser's is at most 4%
+of it where clean images teach all levels (a few parts in a thousand of that are the sample's own deviation
+from its sampler, the rest the network's).
 """
 
 from collections.abc import Callable

@@ -237,12 +237,11 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(mixed: Path, tmp_
     expected = run_training(whole)
     run_training(replace(whole, out=str(tmp_path / "run"), n_images=64 * 6))
     code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "from noiseworth.train import checkpoint, driver; from noiseworth.cli import main; save = checkpoint.save\n"
-        "def limited(folder, state, tensors, **k):\n"
-        "    if state.step > 2: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "    return save(folder, state, tensors, **k)\n"
-        "checkpoint.save = limited; sys.exit(main(sys.argv[1:]))"
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);from noiseworth.train"
+        " import checkpoint, driver; from noiseworth.cli import main; save = checkpoint.save\ndef"
+        " limited(folder, state, tensors, **k):\n    if state.step > 2:"
+        " resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n    return save(folder, state,"
+        " tensors, **k)\ncheckpoint.save = limited; sys.exit(main(sys.argv[1:]))"
     )
     words = [
         "train",
@@ -331,12 +330,10 @@ def test_two_interruptions_within_one_stretch(
     ]
     expected = run_training(_config(tmp_path / "data", tmp_path / "whole", n_images=1280))
     code = (
-        "import os, signal, sys; from noiseworth.train import driver; from noiseworth.cli import main; inner = driver.Trainer._step\n"
-        "def step(self):\n"
-        "    record = inner(self)\n"
-        "    if record.step == int(os.environ['AT']): os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    return record\n"
-        "driver.Trainer._step = step; sys.exit(main(sys.argv[1:]))"
+        "import os, signal, sys; from noiseworth.train import driver; from noiseworth.cli import main;"
+        " inner = driver.Trainer._step\ndef step(self):\n    record = inner(self)\n    if record.step =="
+        " int(os.environ['AT']): os.kill(os.getpid(), signal.SIGTERM)\n    return"
+        " record\ndriver.Trainer._step = step; sys.exit(main(sys.argv[1:]))"
     )
     for at in ("5", "12"):
         done = subprocess.run(

@@ -33,7 +33,8 @@ def test_the_example_learns(name: str) -> None:
             estimate = denoise(
                 clean + level * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1)), sigma
             )
-        # The digits' mean removes all but their variance, 0.29; a network that learnt nothing does no better than level^2.
+        # The digits' mean removes all but their variance, 0.29; a network that learnt nothing does no better
+        # than level^2.
         assert float((estimate - clean).square().mean()) < 0.6 * min(level**2, 0.29)
 
 

@@ -28,7 +28,8 @@ def test_imputed_images_follow_the_posterior(mixture: GaussianMixture, s: float)
         mixture.posterior_variance(y[None], sigma[:1])[0],
     )
     deviation = made.std(0)
-    # The method's own error falls in proportion to the steps; 192 leave 6% of the deviation, and 12% of the variance.
+    # The method's own error falls in proportion to the steps; 192 leave 6% of the deviation, and 12% of the
+    # variance.
     assert ((made.mean(0) - mean).abs() < 4.5 * deviation / N**0.5 + 0.06 * deviation).all()
     assert abs(float(made.var(0).mean() / variance) - 1) < 4.5 * (2 / N) ** 0.5 + 0.12
 

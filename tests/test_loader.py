@@ -140,8 +140,8 @@ def test_image_first_is_the_same_distribution() -> None:
         """Level, kind of image, and whether it was imputed, as one number below 36."""
         return (torch.bucketize(pairs.sigma, edges) * 3 + kind[pairs.index]) * 2 + pairs.imputed.long()
 
-    # Over windows, not single draws, chance decides: the error of a share comes from the 40 windows. Worth changes inside a cell of
-    # levels, of which there are 256: 0.002.
+    # Over windows, not single draws, chance decides: the error of a share comes from the 40 windows. Worth
+    # changes inside a cell of levels, of which there are 256: 0.002.
     windows = torch.nn.functional.one_hot(cell(pairs), 36).double().reshape(40, 500, 36).mean(1)
     p = torch.bincount(cell(usual), minlength=36).double() / 20_000
     error = (windows.var(dim=0) / 40 + p * (1 - p) / 20_000) ** 0.5

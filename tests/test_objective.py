@@ -33,7 +33,8 @@ def test_target_is_unbiased_with_the_stated_variance(
     x_sigma, target = _draw(mixture, s, sigma)
     level = torch.full((N,), sigma).double()
     error = target - mixture.posterior_mean(x_sigma, level)
-    # Unbiased given x_sigma: the error is orthogonal to any function of x_sigma. Each moment within 4.5 of its standard errors.
+    # Unbiased given x_sigma: the error is orthogonal to any function of x_sigma. Each moment within 4.5 of
+    # its standard errors.
     for test in (torch.ones_like(x_sigma), x_sigma, torch.tanh(2 * x_sigma), x_sigma**2):
         moment = (error * test).mean(0)
         standard_error = (error * test).std(0) / N**0.5
@@ -102,7 +103,8 @@ def test_no_drawn_pair_has_zero_gradient() -> None:
             lambda x, sigma, out=output: out, y, sampler.s[pairs.index], pairs.sigma, noise, 0.5
         )
         (gradient,) = torch.autograd.grad(loss.weighted.sum(), output)
-        # As large as EDM's weight says: the gradient of a pair is 2 weight (D - T) / pixels, and not scaled down by its image's noise.
+        # As large as EDM's weight says: the gradient of a pair is 2 weight (D - T) / pixels, and not scaled
+        # down by its image's noise.
         target = ambient_target(
             y, sampler.s[pairs.index], pairs.sigma, lift(y, sampler.s[pairs.index], pairs.sigma, noise)
         )

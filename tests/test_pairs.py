@@ -132,7 +132,8 @@ def test_levels_follow_the_allocation() -> None:
     pairs = sampler.draw(3, torch.arange(N))
     cell = (LEVELS.share_below(pairs.sigma) * len(mass)).long().clamp(max=len(mass) - 1)
     observed = torch.bincount(cell, minlength=len(mass)) / N
-    # Evenly spread: the share of any interval is off by about ln(N) / N, where independent draws would be off by its root.
+    # Evenly spread: the share of any interval is off by about ln(N) / N, where independent draws would be off
+    # by its root.
     assert (observed - mass).abs().max() < 10 / N
     assert ((observed - mass).abs() < 0.3 * (mass / N).sqrt() + 2 / N).double().mean() > 0.9
 
@@ -251,7 +252,8 @@ def test_spectrum_removes_the_noise_and_bounds_the_posterior_variance(mixture: G
     y = x + s[:, None] * torch.randn(n, 4, generator=generator, dtype=torch.float64)
     clean, sigma_data = spectrum(x.reshape(n, 1, 2, 2), torch.zeros(n))
     estimated, estimated_sigma_data = spectrum(y.reshape(n, 1, 2, 2), s)
-    # The standard error of a variance l from n values of noise s^2 is (l + s^2) sqrt(2 / n); both spectra have one.
+    # The standard error of a variance l from n values of noise s^2 is (l + s^2) sqrt(2 / n); both spectra
+    # have one.
     assert ((clean - estimated).abs() < 4.5 * (clean + 0.25) * math.sqrt(4 / n)).all()
     exact = float((mixture.weights[:, None] * (mixture.means**2 + mixture.tau**2)).sum() / 4)
     assert abs(sigma_data**2 - exact) < 4.5 * float(x.square().mean(1).std()) / n**0.5

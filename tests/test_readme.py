@@ -24,7 +24,8 @@ SHELL = [
     if line.strip()
 ]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-# Run with other means: `make demo` on a small budget, `make test` would call itself, the install has happened.
+# Run with other means: `make demo` on a small budget, `make test` would call itself, the install has
+# happened.
 SPECIAL = ("make demo", "make test", "pip install --editable .")
 
 

@@ -21,7 +21,8 @@ def test_heun_converges_with_order_two(mixture: GaussianMixture) -> None:
     steps = np.array([32, 64, 128, 256])
     errors = [float((solve(int(n)) - exact).abs().mean()) for n in steps]
     order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    # The local orders scatter by about 0.05 at these step counts; Euler (1) and a third-order method are far outside.
+    # The local orders scatter by about 0.05 at these step counts; Euler (1) and a third-order method are far
+    # outside.
     assert abs(order - 2) < 0.15, errors
 
 

@@ -22,7 +22,7 @@ def config(digits: Path, out: Path, **changes: Any) -> SweepConfig:
     return SweepConfig(out=str(out), data=str(digits / "train"), held_out=str(digits / "held-out"), **changes)
 
 
-# ---- data --------------------------------------------------------------------------------------------------------------
+# ---- data --------------------------------------------------------------------------------------------------
 
 
 def test_mixes_are_nested_and_their_noise_is_the_images_own(digits: Path, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_mix_of_everything_is_what_corrupt_makes(digits: Path, tmp_path: Path)
     assert by_count.fingerprint == by_share.fingerprint
 
 
-# ---- plans -------------------------------------------------------------------------------------------------------------
+# ---- plans -------------------------------------------------------------------------------------------------
 
 
 def test_grids_are_all_combinations_once(digits: Path, tmp_path: Path) -> None:

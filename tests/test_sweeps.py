@@ -43,7 +43,7 @@ def done(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-# ---- running -----------------------------------------------------------------------------------------------------------
+# ---- running -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_done_is_not_done_again_and_other_settings_are_refused(done: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_plans_for_gpus_are_not_run_without(
     assert "--jobs -1: must be at least 1" in capsys.readouterr().err
 
 
-# ---- what it found -----------------------------------------------------------------------------------------------------
+# ---- what it found -----------------------------------------------------------------------------------------
 
 
 def test_the_table_says_what_the_trials_found(done: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """noiseworth: train one diffusion model on images of mixed noise, and learn what the noisy ones were worth.
 
-Every command is a function here, with the command's options as its arguments (`noiseworth/commands.py` lists them), beside the pieces
-for training loops of your own. Names are loaded when they are first used, so `import noiseworth` is quick.
+Every command is a function here, with the command's options as its arguments (`noiseworth/commands.py` lists
+them), beside the pieces for training loops of your own. Names are loaded when they are first used, so
+`import noiseworth` is quick.
 """
 
 from importlib import import_module

@@ -1,8 +1,8 @@
 """The table of commands: one entry each. The command line (`cli/parser.py`) and the package's Python names are made from it.
 
-To add a command, write a configuration, a function of it and a printer in one file, and an entry here. The entry gives it `--help`,
-`--config`, `--dry-run` and `--json`, and the name of its function and its configuration in Python. Everything is named by text, so
-that only what is used is imported.
+To add a command, write a configuration, a function of it and a printer in one file, and an entry here. The
+entry gives it `--help`, `--config`, `--dry-run` and `--json`, and the name of its function and its
+configuration in Python. Everything is named by text, so that only what is used is imported.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,16 @@ class Command:
 
     Attributes:
         name: as it is typed.
-        config: `module:class` of its configuration, a dataclass in a module that is quick to import. The class's docstring says in its
-            first line what the command does; the string under a field documents the option.
-        function: `module:function` of the configuration, which does the work and returns a record, a list of records, or an object
-            with a `record`.
-        printer: `module:function` of (configuration, result), which prints for people; `--json` prints the record instead.
+        config: `module:class` of its configuration, a dataclass in a module that is quick to import. The
+            class's docstring says in its first line what the command does; the string under a field documents
+            the option.
+        function: `module:function` of the configuration, which does the work and returns a record, a list of
+            records, or an object with a `record`.
+        printer: `module:function` of (configuration, result), which prints for people; `--json` prints the
+            record instead.
         group: the first word of commands such as `sweep run`; "" for none.
-        presets: `module:function` that gives name -> file of configurations that come with the package, for the option `--grid`.
+        presets: `module:function` that gives name -> file of configurations that come with the package, for
+            the option `--grid`.
         exit_code: `module:function` of the result that gives the exit code; by default it is 0.
     """
 

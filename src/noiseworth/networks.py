@@ -1,8 +1,8 @@
 """The `Backbone` protocol, and diffusers' U-Net behind it.
 
-A backbone is any module that maps an image batch (B, C, H, W), one float per image (B,) and, if it knows classes, one class per
-image (B,) to an image batch of the same shape. What these mean (preconditioning, levels) is decided in `diffusion/`; a backbone knows
-nothing of noise.
+A backbone is any module that maps an image batch (B, C, H, W), one float per image (B,) and, if it knows
+classes, one class per image (B,) to an image batch of the same shape. What these mean (preconditioning,
+levels) is decided in `diffusion/`; a backbone knows nothing of noise.
 """
 
 from dataclasses import dataclass
@@ -43,15 +43,16 @@ PRESETS = {
     ),  # of ADM's size
 }
 
-# EDM's conditioning is ln(sigma) / 4, about -1.6 to 1.1; diffusers' sinusoids of order 1 to 1e-4 tell such numbers apart only
-# when they are spread out first.
+# EDM's conditioning is ln(sigma) / 4, about -1.6 to 1.1; diffusers' sinusoids of order 1 to 1e-4 tell such
+# numbers apart only when they are spread out first.
 _CONDITION_SCALE = 250.0
 
 
 class UNet(nn.Module):
     """`diffusers.UNet2DModel` as a backbone, for any image size: sizes that do not halve evenly are padded and cropped.
 
-    With `classes`, labels 0 .. classes - 1 are conditions; `classes` itself, or no labels at all, stands for an unknown class.
+    With `classes`, labels 0 .. classes - 1 are conditions; `classes` itself, or no labels at all, stands for
+    an unknown class.
     """
 
     def __init__(self, preset: Preset, in_channels: int, classes: int = 0) -> None:

@@ -17,7 +17,8 @@ _STOPS = (int(signal.SIGINT), int(signal.SIGTERM))
 def lock(path: Path) -> Iterator[bool]:
     """Whether this process holds the lock file at `path` for as long as the block lasts.
 
-    The operating system lets go of the lock when a process dies, however it dies. The file says who holds it: host and process.
+    The operating system lets go of the lock when a process dies, however it dies. The file says who holds it:
+    host and process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:

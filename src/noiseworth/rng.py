@@ -1,8 +1,9 @@
 """Counter-based random numbers.
 
-Every draw in noiseworth is a pure function of (seed, stream, id): there is no generator state to save, no order to keep,
-and any subset of ids can be drawn by any process. The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw,
-"Parallel random numbers: as easy as 1, 2, 3", SC 2011), in integer arithmetic that gives the same bits on every device.
+Every draw in noiseworth is a pure function of (seed, stream, id): there is no generator state to save, no
+order to keep, and any subset of ids can be drawn by any process. The generator is Philox4x32-10 (Salmon,
+Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011), in integer arithmetic that
+gives the same bits on every device.
 
 Notation: `B` images in a batch; `ids` are int64, one per image.
 """
@@ -98,7 +99,8 @@ def uniform(seed: int, stream: Stream, ids: Tensor, n: int, attempt: int = 0) ->
 def normal(seed: int, stream: Stream, ids: Tensor, shape: Sequence[int]) -> Tensor:
     """Standard normal numbers for each id, by Box and Muller; a function of (seed, stream, id) alone.
 
-    Computed in float64 and rounded to float32, so that machines whose `log` differs in the last bit still agree.
+    Computed in float64 and rounded to float32, so that machines whose `log` differs in the last bit still
+    agree.
 
     Args:
         ids: (B,) integers.

@@ -120,13 +120,19 @@ def inspection_lines(inspection: Inspection) -> list[str]:
     )
     lines = [f"{i.name}: {i.count:,} images of {width}x{height}x{channels}, {dtypes}"]
     lines += [
-        f"values (model units): {i.minimum:.3g} to {i.maximum:.3g}, mean {i.mean:.3g}, sd {i.standard_deviation:.3g}"
+        (
+            f"values (model units): {i.minimum:.3g} to {i.maximum:.3g}, mean {i.mean:.3g}, sd"
+            f" {i.standard_deviation:.3g}"
+        )
     ]
     if i.not_finite:
         lines += [f"NaN or infinite: {i.not_finite:,} pixels"]
     if i.label_counts:
         lines += [
-            f"labels: {len(i.label_counts)} classes of {min(i.label_counts):,} to {max(i.label_counts):,} images"
+            (
+                f"labels: {len(i.label_counts)} classes of {min(i.label_counts):,} to {max(i.label_counts):,}"
+                " images"
+            )
         ]
     for group in i.noise:
         noise = "clean" if group.snr_db is None else f"sigma {group.sigma:.4g} (SNR {group.snr_db:.2f} dB)"
@@ -135,12 +141,18 @@ def inspection_lines(inspection: Inspection) -> list[str]:
         lines += [f"{i.unknown:>10,}  noise unknown"]
     if i.at_limits > 0.001:
         lines += [
-            f"{i.at_limits:.1%} of the noisy images' pixels lie at the ends of their type: noise that was clipped is not Gaussian"
+            (
+                f"{i.at_limits:.1%} of the noisy images' pixels lie at the ends of their type: noise that was"
+                " clipped is not Gaussian"
+            )
         ]
     if i.duplicates:
         example = ", ".join(map(str, i.duplicates[0][:5]))
         lines += [
-            f"duplicates: {i.duplicate_images:,} images have the same pixels as another (for instance images {example})"
+            (
+                f"duplicates: {i.duplicate_images:,} images have the same pixels as another (for instance"
+                f" images {example})"
+            )
         ]
     if i.leaks:
         noisy, clean = i.leaks[0]

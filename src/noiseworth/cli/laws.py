@@ -48,7 +48,8 @@ def print_fit(config: FitConfig, law: LawRecord) -> None:
     """The law, the price of each noise level, and how well each law predicts."""
     exponent = f"{law.exponent:.3g} ({law.exponent_low:.3g} to {law.exponent_high:.3g})"
     print(
-        f"{law.n_observations} models, quality = {law.floor:.3g} + A n_eff^-alpha, where a noisy image adds its worth to n_eff"
+        f"{law.n_observations} models, quality = {law.floor:.3g} + A n_eff^-alpha, where a noisy image adds"
+        " its worth to n_eff"
     )
     print(f"alpha = {exponent}, typical residual {law.typical_residual:.1%}")
     for p in law.prices:
@@ -116,7 +117,8 @@ def price(config: PriceConfig) -> QuoteRecord:
 def print_price(config: PriceConfig, q: QuoteRecord) -> None:
     """The price on average and of the next image, its bounds, and a prediction."""
     print(
-        f"noise {q.sigma:g}, beside {q.n_clean:,} clean and {q.n_noisy:,} such noisy images: noisy images for one clean"
+        f"noise {q.sigma:g}, beside {q.n_clean:,} clean and {q.n_noisy:,} such noisy images: noisy images"
+        " for one clean"
     )
     print(f"  on average     {q.average:.3g} ({q.average_low:.3g} to {q.average_high:.3g})")
     print(f"  the next one   {q.marginal:.3g} ({q.marginal_low:.3g} to {q.marginal_high:.3g})")
@@ -165,7 +167,8 @@ def plan(config: PlanConfig) -> BudgetRecord:
     """The best purchase for a budget.
 
     Raises:
-        UserError: the table cannot be read, does not determine a law, or the budget or a price makes no sense.
+        UserError: the table cannot be read, does not determine a law, or the budget or a price makes no
+            sense.
     """
     from noiseworth.laws.budget import Market, plan_purchase
     from noiseworth.laws.fit import fit_law
@@ -197,11 +200,13 @@ def print_purchase(config: PlanConfig, b: BudgetRecord) -> None:
     n = b.following
     choices = f"{n.quality:.3g} to {n.more_clean:.3g} with {n.count:,} more clean, {n.more_noisy:.3g} with as many noisy"
     print(
-        f"from {n.n_clean:,} clean and {n.n_noisy:,} noisy: {choices}; for the money the next are best {n.best}"
+        f"from {n.n_clean:,} clean and {n.n_noisy:,} noisy: {choices}; for the money the next are best"
+        f" {n.best}"
     )
     runs = "; ".join(f"{r.n_clean:,} clean + {r.n_noisy:,} noisy ({r.narrower:.0%})" for r in b.next_runs)
     print(
-        f"trainings that would narrow the ratio most (to so much of its interval, one after the other): {runs}"
+        "trainings that would narrow the ratio most (to so much of its interval, one after the other):"
+        f" {runs}"
     )
     print(f"kept to at least {b.least_clean_share:.0%} clean, the least that was observed")
     if b.beyond:

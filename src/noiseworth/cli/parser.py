@@ -88,8 +88,10 @@ def _add_option(parser: ArgumentParser, field: "dataclasses.Field[Any]", hint: A
 
 def _typed(hint: Any) -> Any:
     """The type of an option on the command line, where a path is text."""
+    if typing.get_origin(hint) not in (UnionType, Union):
+        return hint
     kinds = [kind for kind in typing.get_args(hint) if kind is not Path]
-    return Union[tuple(kinds)] if typing.get_origin(hint) in (UnionType, Union) else hint
+    return Union[tuple(kinds)]  # noqa: UP007 - of a list that is made here
 
 
 def _pair_of(hint: Any) -> bool:

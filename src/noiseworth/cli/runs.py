@@ -69,7 +69,10 @@ def benchmark_lines(record: SpeedRecord) -> list[str]:
     return [
         f"{r.preset}, {r.size}x{r.size}, batch {r.batch}, {r.precision}, on {r.device}",
         f"{r.parameters:,} parameters, {r.gflop_forward:.3g} GFLOP forward an image",
-        f"{r.images_per_second:.1f} images/s; a bare loop {r.bare_images_per_second:.1f}; overhead {r.overhead:.1%}",
+        (
+            f"{r.images_per_second:.1f} images/s; a bare loop {r.bare_images_per_second:.1f}; overhead"
+            f" {r.overhead:.1%}"
+        ),
         f"{r.tflops:.3g} TFLOP/s{utilisation}",
         f"peak memory {r.peak_gib:.2f} GiB",
     ]

@@ -16,8 +16,8 @@ def augment(images: list[Tensor], how: Augmentation, ids: Tensor, seed: int) -> 
 
     Args:
         images: batches (B, C, H, W); of one image all get the same change.
-        how: "flip" left and right; "turns" that, and quarter turns (square images); "shift" flips, and moves by whole pixels round
-            the edge, at most an eighth of the side.
+        how: "flip" left and right; "turns" that, and quarter turns (square images); "shift" flips, and moves
+            by whole pixels round the edge, at most an eighth of the side.
         ids: (B,) of the draws.
 
     Returns:

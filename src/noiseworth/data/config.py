@@ -59,7 +59,8 @@ class PackConfig:
             ends = getattr(self, name)
             if ends is not None and not (all(map(isfinite, ends)) and ends[0] < ends[1]):
                 raise UserError(
-                    f"--{name.replace('_', '-')} {ends[0]} {ends[1]}: must be two finite numbers, the lower one first"
+                    f"--{name.replace('_', '-')} {ends[0]} {ends[1]}: must be two finite numbers, the lower"
+                    " one first"
                 )
         if self.range is not None and self.measured_range:
             raise UserError("--range and --measured-range exclude each other; give one of them")
@@ -67,7 +68,8 @@ class PackConfig:
             require(self.part_images >= 1, "part_images", self.part_images, "at least 1")
         if self.held_out and self.splits:
             raise UserError(
-                "--held-out and --splits exclude each other: use the source's own splits, and `noiseworth split` later"
+                "--held-out and --splits exclude each other: use the source's own splits, and `noiseworth"
+                " split` later"
             )
 
 

@@ -1,8 +1,8 @@
 """Simulated noise, drawn once for each image and then fixed, as real noise is.
 
-The noise of an image, and its level where levels differ, are functions of (seed, the image's id) alone: not of its position, of what
-else is corrupted, or of the number of processes. It is stored unclipped; clipping to the range of the clean values would make it
-non-Gaussian.
+The noise of an image, and its level where levels differ, are functions of (seed, the image's id) alone: not
+of its position, of what else is corrupted, or of the number of processes. It is stored unclipped; clipping to
+the range of the clean values would make it non-Gaussian.
 """
 
 import math
@@ -58,8 +58,8 @@ def mix(
 ) -> DatasetRecord:
     """Take some images of a clean data set as they are, add noise to others, and write them as a new data set.
 
-    Choices are nested: of two mixes by one seed, that with more clean (or, for one noise level, more noisy) images has those of the
-    other, so that models differ by what was added.
+    Choices are nested: of two mixes by one seed, that with more clean (or, for one noise level, more noisy)
+    images has those of the other, so that models differ by what was added.
 
     Args:
         source: a packed data set whose images are all clean.

@@ -1,8 +1,9 @@
 """A packed data set, opened: images in model units with their sigma, read by index.
 
-The format (docs/architecture.md): `dataset.json` and parts `part-00000/{images.npy, sigma.npy, ids.npy, labels.npy?}`. Images lie there
-as they came (raw units); `read` turns them into model units, `(raw - offset) / scale`. `ids.npy` is the number that an
-image got when it was first packed; it keeps that number when it is corrupted or selected. A part can also be a view of another data
+The format (docs/architecture.md): `dataset.json` and parts
+`part-00000/{images.npy, sigma.npy, ids.npy, labels.npy?}`. Images lie there as they came (raw units); `read`
+turns them into model units, `(raw - offset) / scale`. `ids.npy` is the number that an image got when it was
+first packed; it keeps that number when it is corrupted or selected. A part can also be a view of another data
 set's images (`join`, `split`, `subset`), and a data set can lie at any address that fsspec knows.
 """
 
@@ -136,13 +137,14 @@ class Dataset:
         unknown = np.flatnonzero(np.isnan(self.sigma))
         if len(unknown):
             raise UserError(
-                f"{self.path}: the noise level of {len(unknown)} of {len(self)} images is unknown (first: image {unknown[0]});"
-                " pack again with --sigma"
+                f"{self.path}: the noise level of {len(unknown)} of {len(self)} images is unknown (first:"
+                f" image {unknown[0]}); pack again with --sigma"
             )
         bad = np.flatnonzero(~(np.isfinite(self.sigma) & (self.sigma >= 0)))
         if len(bad):
             raise UserError(
-                f"{self.path}: image {bad[0]} has the noise level {self.sigma[bad[0]]}; pack again with one of 0 or more"
+                f"{self.path}: image {bad[0]} has the noise level {self.sigma[bad[0]]}; pack again with one"
+                " of 0 or more"
             )
 
 
@@ -267,7 +269,8 @@ def open_clean(path: Path | str) -> Dataset:
     if not is_clean.all():
         count = len(dataset) - int(is_clean.sum())
         raise UserError(
-            f"{path}: {count:,} of its {len(dataset):,} images are noisy, or of unknown noise; clean ones are needed here"
+            f"{path}: {count:,} of its {len(dataset):,} images are noisy, or of unknown noise; clean ones"
+            " are needed here"
         )
     return dataset
 

@@ -46,7 +46,8 @@ def held_out_rows(images: Any, count: int, seed: int) -> NDArray[np.bool_]:
             left -= len(members)
     if left:
         raise UserError(
-            f"--held-out {count}: so many images are the same that {count - left} is the nearest number that can be held out"
+            f"--held-out {count}: so many images are the same that {count - left} is the nearest number"
+            " that can be held out"
         )
     return kept
 

@@ -15,7 +15,8 @@ def grid_png(images: NDArray[np.float32], columns: int = 16, min_side: int = 24)
     """A grid of images as PNG, each enlarged by a whole factor so that single pixels stay visible.
 
     Args:
-        images: (N, C, H, W) in model units, shown from -1 (black) to 1 (white); channels beyond the third are left out.
+        images: (N, C, H, W) in model units, shown from -1 (black) to 1 (white); channels beyond the third are
+            left out.
         columns: images in a row.
         min_side: smallest width of one image in the picture, in pixels.
     """

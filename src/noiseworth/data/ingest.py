@@ -57,7 +57,8 @@ def ingest(config: PackConfig, sources: Sequence[str], rule: Fit | None, folder:
     names = [public_name(source) for source in sources]
     if len(set(names)) < len(names):
         raise UserError(
-            f"{sources[0]}: two sources have the same name, so that their images could not be told apart; rename one"
+            f"{sources[0]}: two sources have the same name, so that their images could not be told apart;"
+            " rename one"
         )
     result = Ingested()
     shape = parse_shape(config.shape)
@@ -131,7 +132,8 @@ def _load(entry: Entry, where: str) -> NDArray[Any]:
     pixels = entry.load()
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise UserError(
-            f"{where}: has NaN or infinite pixels; remove or mend it first, or leave such out with --on-error skip"
+            f"{where}: has NaN or infinite pixels; remove or mend it first, or leave such out with"
+            " --on-error skip"
         )
     return pixels
 

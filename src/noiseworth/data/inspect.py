@@ -97,9 +97,9 @@ def duplicates(dataset: Dataset) -> list[list[int]]:
 def find_leaks(dataset: Dataset) -> tuple[list[list[int]], int]:
     """Pairs (noisy image, clean image) that are one picture, with and without its noise; and how many noisy images were looked at.
 
-    The squared distance of a noisy image from its own clean version is `s^2 (1 +- sqrt(2 / d))` per pixel. Only images whose noise is
-    so small, or whose pixels are so many, that four times this spread stays below the distance between almost any two clean
-    images can tell, and of many such some are looked at.
+    The squared distance of a noisy image from its own clean version is `s^2 (1 +- sqrt(2 / d))` per pixel.
+    Only images whose noise is so small, or whose pixels are so many, that four times this spread stays below
+    the distance between almost any two clean images can tell, and of many such some are looked at.
     """
     clean, noisy = np.flatnonzero(dataset.sigma == 0), np.flatnonzero(dataset.sigma > 0)
     pixels = int(np.prod(dataset.shape))

@@ -34,7 +34,8 @@ def resolve_labels(
         missing = [name for name, value in zip(names, column_values, strict=True) if value is None]
         if missing:
             raise UserError(
-                f"{path}: has no label for {missing[0]} ({len(missing):,} images); list all, or leave out --labels"
+                f"{path}: has no label for {missing[0]} ({len(missing):,} images); list all, or leave out"
+                " --labels"
             )
         values = [str(value) for value in column_values]
         if all(value.isdigit() and len(value) < _DIGITS for value in values):
@@ -58,6 +59,7 @@ def _checked(values: Sequence[str], names: Sequence[str], where: str) -> NDArray
     for name, value in zip(names, values, strict=True):
         if not value.isdigit() or len(value) >= _DIGITS:
             raise UserError(
-                f"{name}: {where} gives it the label {value}; labels are whole numbers from 0 up: give a table with --labels"
+                f"{name}: {where} gives it the label {value}; labels are whole numbers from 0 up: give a"
+                " table with --labels"
             )
     return np.array([int(value) for value in values], dtype=np.int64)

@@ -1,7 +1,7 @@
 """Batches in a fixed random order, read ahead of time: for loops other than ours, and for streaming.
 
-Every image comes once an epoch. The order is a function of (seed, epoch) and the images alone: not of the number of processes, which
-take batches' slots in turn, nor of the number of threads that read.
+Every image comes once an epoch. The order is a function of (seed, epoch) and the images alone: not of the
+number of processes, which take batches' slots in turn, nor of the number of threads that read.
 """
 
 from collections import deque
@@ -41,8 +41,8 @@ class Loader:
         batch: images in a batch of all processes together; the last one of an epoch may be smaller.
         rank, ranks: which process this is, of how many.
         workers: threads that read ahead; 0 reads when asked.
-        by_part: parts (shards) one after the other in random order, images inside them in random order, so that one that is far away
-            is read from one end to the other; else all images in one random order.
+        by_part: parts (shards) one after the other in random order, images inside them in random order, so
+            that one that is far away is read from one end to the other; else all images in one random order.
 
     Raises:
         UserError: a batch that the processes cannot share, or numbers that make no sense.

@@ -28,8 +28,9 @@ def resolve_sigma(
     """Noise level of each image, NaN where unknown; in the units of `spec`.
 
     Args:
-        spec: a number; rules such as "clean/=0,noisy/=0.2", of which the first whose left side is in the name counts; a table
-            ("levels.csv", or "levels.csv:column"); None for what the source says; without it the level is unknown.
+        spec: a number; rules such as "clean/=0,noisy/=0.2", of which the first whose left side is in the name
+            counts; a table ("levels.csv", or "levels.csv:column"); None for what the source says; without it
+            the level is unknown.
         names: of the images.
         from_source: the level that the source says of each image, if it does.
 
@@ -80,7 +81,8 @@ def sigma_table(text: str) -> Table:
     path, _, column = text.partition(":")
     if not path.endswith(SUFFIXES):
         raise UserError(
-            f"--sigma {text}: a number, rules such as clean/=0,noisy/=0.2, or a table (CSV, Parquet) with a column 'sigma'"
+            f"--sigma {text}: a number, rules such as clean/=0,noisy/=0.2, or a table (CSV, Parquet) with a"
+            " column 'sigma'"
         )
     return Table(Path(path), column or "sigma", "--sigma")
 
@@ -122,7 +124,8 @@ def _by_rules(text: str, names: Sequence[str]) -> NDArray[np.float64]:
     if not all(used):
         idle = rules[used.index(False)][0]
         raise UserError(
-            f"--sigma {text}: {idle!r} is in the name of no image that no earlier rule took (the first is {names[0]})"
+            f"--sigma {text}: {idle!r} is in the name of no image that no earlier rule took (the first is"
+            f" {names[0]})"
         )
     return values
 
@@ -192,7 +195,8 @@ def parse_distribution(sigma: float | str) -> NoiseDistribution:
     if kind in ("uniform", "loguniform") and len(numbers) == 2 and numbers[0] < numbers[1]:
         return NoiseDistribution(text, kind, numbers)
     raise UserError(
-        f"--sigma {text}: a number, choice:A,B,C, uniform:LOW:HIGH, loguniform:LOW:HIGH, or a table (CSV, TSV, Parquet) with the columns id and sigma"
+        f"--sigma {text}: a number, choice:A,B,C, uniform:LOW:HIGH, loguniform:LOW:HIGH, or a table (CSV,"
+        " TSV, Parquet) with the columns id and sigma"
     )
 
 

@@ -83,7 +83,8 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
     labels, classes = resolve_labels(config.labels, names, ingested.labels, ingested.folders)
     if not 0 <= config.held_out < count:
         raise UserError(
-            f"--held-out {config.held_out}: {sources[0]} has {count} images; hold out between 0 and {count - 1}"
+            f"--held-out {config.held_out}: {sources[0]} has {count} images; hold out between 0 and"
+            f" {count - 1}"
         )
     if config.held_out:
         is_held_out = held_out_rows(np.load(ingested.path, mmap_mode="r"), config.held_out, config.seed)
@@ -139,8 +140,9 @@ def _range(config: PackConfig, ingested: Ingested, source: str) -> tuple[float, 
     value_range = config.range or ingested.value_range or _RANGES.get(ingested.dtype) or config.float_range
     if value_range is None:
         raise UserError(
-            f"{source}: floating-point images have no natural range; give the raw values that become -1 and 1, for instance"
-            f" --range {ingested.low:.6g} {ingested.high:.6g} (the smallest and the largest value in these images)"
+            f"{source}: floating-point images have no natural range; give the raw values that become -1 and"
+            f" 1, for instance --range {ingested.low:.6g} {ingested.high:.6g} (the smallest and the largest"
+            " value in these images)"
         )
     return value_range
 
@@ -154,14 +156,16 @@ def _check_noise(ingested: Ingested, sigma: NDArray[np.float64], rule: Fit | Non
             "makes the noise of neighbouring pixels alike" if rule.how == "resize" else "repeats noisy pixels"
         )
         raise UserError(
-            f"--fit {rule.how}: {why}, and {which} has sigma {sigma[noisy][0]:g}; use crop or shrink, which keep noise white"
+            f"--fit {rule.how}: {why}, and {which} has sigma {sigma[noisy][0]:g}; use crop or shrink, which"
+            " keep noise white"
         )
     if noisy.any():
         share = float(np.mean(np.array(ingested.saturated)[noisy]))
         if share > _SATURATED:
             _log.warning(
-                "%s: %.2g%% of the pixels of its noisy images lie at the ends of %s: noise that was clipped there is not Gaussian, and"
-                " training takes it for Gaussian; use the raw data of the camera, if there are any",
+                "%s: %.2g%% of the pixels of its noisy images lie at the ends of %s: noise that was"
+                " clipped there is not Gaussian, and training takes it for Gaussian; use the raw data of"
+                " the camera, if there are any",
                 source, 100 * share, ingested.dtype,
             )  # fmt: skip
 
@@ -179,7 +183,8 @@ def _splits(ingested: Ingested, wanted: bool) -> tuple[dict[str, NDArray[np.int6
     kinds = sorted(set(tops))
     if "" in kinds:
         raise UserError(
-            f"--splits: {names[tops.index('')]} lies in no folder; put every image below one, such as train/ or test/"
+            f"--splits: {names[tops.index('')]} lies in no folder; put every image below one, such as"
+            " train/ or test/"
         )
     return {kind: np.flatnonzero(np.array(tops) == kind) for kind in kinds}, inner
 

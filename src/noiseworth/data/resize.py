@@ -52,7 +52,8 @@ class Fit:
         if self.how == "crop":
             if height < self.height or width < self.width:
                 raise UserError(
-                    f"{where}: {width}x{height} is smaller than --fit crop:{self.height}x{self.width} (height x width)"
+                    f"{where}: {width}x{height} is smaller than --fit crop:{self.height}x{self.width}"
+                    " (height x width)"
                 )
             top, left = (height - self.height) // 2, (width - self.width) // 2
             return np.ascontiguousarray(pixels[:, top : top + self.height, left : left + self.width])

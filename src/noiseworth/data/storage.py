@@ -1,7 +1,7 @@
 """Rows of `images.npy`, wherever it lies: on this machine, or at any address that fsspec knows (s3://, hf://, https://, memory://).
 
-Local files are read with `pread`, not mapped: a mapped file counts as the process's memory once it was touched, and one that is cut
-short while it is mapped kills the process. Small ones are held in memory.
+Local files are read with `pread`, not mapped: a mapped file counts as the process's memory once it was
+touched, and one that is cut short while it is mapped kills the process. Small ones are held in memory.
 """
 
 import io
@@ -146,7 +146,8 @@ class _Remote:
         for piece, start, end in zip(pieces, starts, ends, strict=True):
             if not isinstance(piece, bytes) or len(piece) != end - start:
                 raise UserError(
-                    f"{self._path}: bytes {start} to {end} did not come ({piece if isinstance(piece, Exception) else 'cut short'})"
+                    f"{self._path}: bytes {start} to {end} did not come"
+                    f" ({piece if isinstance(piece, Exception) else 'cut short'})"
                 )
         return np.frombuffer(b"".join(pieces), self.dtype).reshape(-1, *self.shape[1:])[inverse.reshape(-1)]
 

@@ -15,7 +15,8 @@ class Table:
     Attributes:
         path: the file.
         values: the column, as text.
-        keys: the column `key` as text, or None if the table has none: rows are then in the order of the images.
+        keys: the column `key` as text, or None if the table has none: rows are then in the order of the
+            images.
     """
 
     def __init__(self, path: Path, column: str, option: str, key: str = "file") -> None:
@@ -42,12 +43,14 @@ class Table:
         """The value of each image; None where its file is not in the table.
 
         Raises:
-            UserError: the table names a file that is not there or one twice, or without names has another number of rows.
+            UserError: the table names a file that is not there or one twice, or without names has another
+                number of rows.
         """
         if self.keys is None:
             if len(self.values) != len(names):
                 raise UserError(
-                    f"{self.path}: has {len(self.values):,} rows for {len(names):,} images, and no column 'file' to tell which"
+                    f"{self.path}: has {len(self.values):,} rows for {len(names):,} images, and no column"
+                    " 'file' to tell which"
                 )
             return list(self.values)
         row_by_name: dict[str, int] = {}

@@ -1,7 +1,7 @@
 """Data sets made of others without copying a pixel: joined, split, or a part of one.
 
-A view holds columns of its own and says, image by image, where the pixels lie. It stops working when what it was made of moves away,
-and says so when that was packed anew.
+A view holds columns of its own and says, image by image, where the pixels lie. It stops working when what it
+was made of moves away, and says so when that was packed anew.
 """
 
 import os
@@ -26,7 +26,8 @@ from noiseworth.rng import Stream, permutation
 def join(config: JoinConfig) -> list[DatasetRecord]:
     """One data set of the images of several, in their order.
 
-    Each image gets a new id, since those of different data sets may be the same. Labels are kept if all have them.
+    Each image gets a new id, since those of different data sets may be the same. Labels are kept if all have
+    them.
 
     Returns:
         The record of the new data set, alone in a list.
@@ -41,7 +42,8 @@ def join(config: JoinConfig) -> list[DatasetRecord]:
     for other in sets[1:]:
         if other.shape != sets[0].shape:
             raise UserError(
-                f"{other.path}: images of shape {other.shape} cannot be joined with {sets[0].shape} in {sets[0].path}"
+                f"{other.path}: images of shape {other.shape} cannot be joined with {sets[0].shape} in"
+                f" {sets[0].path}"
             )
     labelled = all(s.labels is not None for s in sets)
     with new_directory(out) as folder:
@@ -112,7 +114,8 @@ def _count(option: str, value: float, beyond: int, source: Path | str) -> int:
     count = round(value * (beyond - (option == "--take"))) if 0 < value < 1 else value
     if count != int(count) or not 1 <= count < beyond:
         raise UserError(
-            f"{option} {value:g}: a share below 1, or a number from 1 to {beyond - 1:,}, the images that {source} has for it"
+            f"{option} {value:g}: a share below 1, or a number from 1 to {beyond - 1:,}, the images that"
+            f" {source} has for it"
         )
     return int(count)
 

@@ -152,8 +152,8 @@ def write_dataset(
 ) -> DatasetRecord:
     """Write parts and `dataset.json` into `folder` and sync them.
 
-    The fingerprint is the SHA-256 over the files' own, and over what gives their values a meaning (offset and scale); for a view,
-    over the other data set's fingerprint.
+    The fingerprint is the SHA-256 over the files' own, and over what gives their values a meaning (offset and
+    scale); for a view, over the other data set's fingerprint.
 
     Args:
         shape: C, H, W; needed where all parts are views.
@@ -178,7 +178,8 @@ def write_dataset(
             image_shape, dtype = stored.shape[1:], str(stored.dtype)
             if len(stored) != len(part.columns) or stored.ndim != 4:
                 raise ValueError(
-                    f"images {stored.shape} need (N, C, H, W) and {len(stored)} of everything, got {len(part.columns)}"
+                    f"images {stored.shape} need (N, C, H, W) and {len(stored)} of everything, got"
+                    f" {len(part.columns)}"
                 )
             records.append(PartRecord(part_directory.name, dtype, len(stored), labels))
         else:

@@ -1,12 +1,14 @@
 """Levels below the noise of an image: no unbiased target exists there. Two ways to use the image all the same.
 
-*Imputation*: run the reverse process from the noisy image at its own level down to 0 with the current model, and train on what
-comes out as if it were clean; repeat. This is expectation-maximisation for the distribution of clean images (SFBD, arXiv 2502.05446;
-DiffEM, arXiv 2510.12691). How far imputed images are trusted is `worth.imputed_worth`.
+*Imputation*: run the reverse process from the noisy image at its own level down to 0 with the current model,
+and train on what comes out as if it were clean; repeat. This is expectation-maximisation for the distribution
+of clean images (SFBD, arXiv 2502.05446; DiffEM, arXiv 2510.12691). How far imputed images are trusted is
+`worth.imputed_worth`.
 
 *Consistency*: a denoiser that is right is a martingale along its own reverse process (arXiv 2404.10177),
-`D(x_sigma, sigma) = E[D(x_sigma', sigma') | x_sigma]` for `sigma' < sigma`; so run from the noisy image down to `sigma`, one step
-further to `sigma'`, and fit the denoiser at the first to the averaged denoiser's value at the second.
+`D(x_sigma, sigma) = E[D(x_sigma', sigma') | x_sigma]` for `sigma' < sigma`; so run from the noisy image down
+to `sigma`, one step further to `sigma'`, and fit the denoiser at the first to the averaged denoiser's value
+at the second.
 """
 
 import torch
@@ -38,8 +40,8 @@ def impute(
         s: (B,) their noise, positive.
         ids: (B,) of the draws; other ids give other images.
         steps: of the reverse process; the denoiser is called twice in each, in the last one once.
-        trained_from: the lowest level that the denoiser knows. Images of less noise than that are replaced by its mean estimate, which
-            is smoother than an image: where to begin when there are no clean ones.
+        trained_from: the lowest level that the denoiser knows. Images of less noise than that are replaced by
+            its mean estimate, which is smoother than an image: where to begin when there are no clean ones.
 
     Returns:
         (B, C, H, W).
@@ -82,8 +84,9 @@ def consistent_pair(
 def _reverse(denoiser: Denoiser, x: Tensor, sigma: Tensor, lower: Tensor, ids: Tensor, seed: int) -> Tensor:
     """One stochastic step from levels `sigma` (B,) to `lower` (B,): Heun's step to `lower^2 / sigma`, and back up with fresh noise.
 
-    With that much noise many short steps follow the reverse process, so that what comes out given `x` is drawn from the posterior; with
-    more, it forgets `x`. Few steps by DDPM's rule lose variance that these keep (tests/test_imputation.py).
+    With that much noise many short steps follow the reverse process, so that what comes out given `x` is
+    drawn from the posterior; with more, it forgets `x`. Few steps by DDPM's rule lose variance that these
+    keep (tests/test_imputation.py).
     """
     target = lower**2 / sigma
     slope = (x - denoiser(x, sigma)) / per_image(sigma, x)

@@ -1,12 +1,13 @@
 """The unbiased ambient objective (docs/architecture.md, "The life of a training pair").
 
-An image `y = x + s z` is lifted to a level `sigma > s` exactly, `x_sigma = y + sqrt(sigma^2 - s^2) eps`, and the denoiser is fitted to
+An image `y = x + s z` is lifted to a level `sigma > s` exactly, `x_sigma = y + sqrt(sigma^2 - s^2) eps`, and
+the denoiser is fitted to
 
     T = (y - (1 - a) x_sigma) / a,   a = 1 - s^2 / sigma^2
 
-for which `E[T | x_sigma] = E[x | x_sigma]` (Tweedie's formula twice; Daras, Dimakis and Daskalakis, "Consistent
-diffusion meets Tweedie", arXiv 2404.10177) and `Var(T | x_sigma) = v(sigma) + s^2 / a` per pixel. For a clean image `a = 1`
-and the loss is EDM's, bit for bit.
+for which `E[T | x_sigma] = E[x | x_sigma]` (Tweedie's formula twice; Daras, Dimakis and Daskalakis,
+"Consistent diffusion meets Tweedie", arXiv 2404.10177) and `Var(T | x_sigma) = v(sigma) + s^2 / a` per pixel.
+For a clean image `a = 1` and the loss is EDM's, bit for bit.
 """
 
 from dataclasses import dataclass

@@ -7,23 +7,24 @@ An image of worth `w` that was presented often at a level tells less with each f
 
     c_i(sigma) = (sqrt(lambda(sigma) w_i) - 1)+      where  lambda I(lambda) = p(sigma) / mu
 
-and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion to `c_i(sigma)`, and their loss is
-weighted by `w_i / (1 + c_i)`, so that an image counts by the information that it has given. Two limits show what this
-does:
+and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion to `c_i(sigma)`, and their
+loss is weighted by `w_i / (1 + c_i)`, so that an image counts by the information that it has given. Two
+limits show what this does:
 
-- little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma), EDM's noise
-  distribution;
-- much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the least variance
-  of the gradient for images that count by their worth), and levels follow `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`:
-  compute follows the data, and few clean images are not overfitted.
+- little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma),
+  EDM's noise distribution;
+- much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the
+  least variance of the gradient for images that count by their worth), and levels follow
+  `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: compute follows the data, and few clean images are not overfitted.
 
-The one constant, PRESENTATIONS, is the same for all data. No pair with zero worth, and so none with a zero gradient, is
-ever drawn. Levels of successive slots are spread evenly (a golden-section sequence with a random start), which keeps
-chance out of how often each is seen.
+The one constant, PRESENTATIONS, is the same for all data. No pair with zero worth, and so none with a zero
+gradient, is ever drawn. Levels of successive slots are spread evenly (a golden-section sequence with a random
+start), which keeps chance out of how often each is seen.
 
-Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by an upper
-bound, an image of it uniformly, and the image is accepted with the ratio of its own to the bound (rejection sampling).
-The few levels at which that does not end soon are drawn from all images directly, in the same proportions.
+Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by
+an upper bound, an image of it uniformly, and the image is accepted with the ratio of its own to the bound
+(rejection sampling). The few levels at which that does not end soon are drawn from all images directly, in
+the same proportions.
 """
 
 from typing import Literal
@@ -39,7 +40,8 @@ from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, 
 from noiseworth.errors import UserError
 from noiseworth.rng import Stream, uniform
 
-# Presentations of one image per unit of ln sigma after which half of its information about these levels is used up.
+# Presentations of one image per unit of ln sigma after which half of its information about these levels is
+# used up.
 PRESENTATIONS = 3.0
 
 _CELLS = 256
@@ -84,7 +86,8 @@ class PairSampler:
         if self._low_share > 1 - 1e-6:
             raise UserError(
                 f"the cleanest image has sigma {self._real.cleanest:.4g}, above almost every training level"
-                f" (log-normal, median {float(self.levels.quantile(torch.tensor(0.5))):.3g}); raise --level_mean or add cleaner images"
+                f" (log-normal, median {float(self.levels.quantile(torch.tensor(0.5))):.3g}); raise"
+                " --level_mean or add cleaner images"
             )
 
     def set_imputed(self, rows: Tensor) -> None:
@@ -162,7 +165,8 @@ class PairSampler:
             ids: (B,) numbers of the slots, counted in images seen.
         """
         sigma, cell = self._draw_levels(seed, ids)
-        # ln lambda: the best images of a level have the depth of its cell, wherever in the cell the level lies.
+        # ln lambda: the best images of a level have the depth of its cell, wherever in the cell the level
+        # lies.
         log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
         index, imputed = torch.full_like(ids, -1), torch.zeros(len(ids), dtype=torch.bool)
         depth = torch.zeros(len(ids), dtype=torch.float64)  # ln(lambda w) of the image that is drawn

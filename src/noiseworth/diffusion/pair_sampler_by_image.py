@@ -1,10 +1,10 @@
 """Drawing pairs with the image first, then its level: for images that are far away.
 
 `pair_sampler.py` draws the level first, so that which image comes next is known late and can be any. Here
-`q(sigma, i) = q(i) q(sigma | i)`, and images come from a few parts (shards) at a time: for each window of slots some
-parts are drawn in proportion to what all of their images are drawn by, and images from these alone. Over many windows
-every image comes as often as from the pair sampler; up to how much worth changes inside one of its 256 cells of levels,
-pairs have the same distribution.
+`q(sigma, i) = q(i) q(sigma | i)`, and images come from a few parts (shards) at a time: for each window of
+slots some parts are drawn in proportion to what all of their images are drawn by, and images from these
+alone. Over many windows every image comes as often as from the pair sampler; up to how much worth changes
+inside one of its 256 cells of levels, pairs have the same distribution.
 """
 
 import torch

@@ -1,11 +1,12 @@
 """The published objective, from its formula (Daras, Cherapanamjeri and Daskalakis, arXiv 2411.02780).
 
-An image is drawn uniformly, a level from p(sigma), and the level is raised to the image's own noise where it lies below it. The loss is
+An image is drawn uniformly, a level from p(sigma), and the level is raised to the image's own noise where it
+lies below it. The loss is
 
     lambda(sigma) || a D(x_sigma, sigma) + (1 - a) x_sigma - y ||^2,   a = 1 - s^2 / sigma^2
 
-which has the right minimiser, is `a^2` times the loss against the unbiased target (see `objective`), and has no gradient at all where
-the level was raised. It is the baseline of every comparison, and no more.
+which has the right minimiser, is `a^2` times the loss against the unbiased target (see `objective`), and has
+no gradient at all where the level was raised. It is the baseline of every comparison, and no more.
 """
 
 import torch

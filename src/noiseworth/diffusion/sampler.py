@@ -18,8 +18,8 @@ from noiseworth.rng import Stream, normal
 class SamplerConfig:
     """Levels of the sampler: from `sigma_max` to `sigma_min` by equation 5 of arXiv 2206.00364, then to 0.
 
-    A model trained from a higher level than `sigma_min` (no clean images) stops there: the last step to 0 returns `D`, a posterior
-    mean, which is smoother than an image.
+    A model trained from a higher level than `sigma_min` (no clean images) stops there: the last step to 0
+    returns `D`, a posterior mean, which is smoother than an image.
     """
 
     steps: int = 18
@@ -38,7 +38,8 @@ class SamplerConfig:
         low = max(self.sigma_min, trained_from)
         if low >= self.sigma_max:
             raise UserError(
-                f"the model knows no level below {low:.4g}, and sampling starts at {self.sigma_max:g}: nothing to sample"
+                f"the model knows no level below {low:.4g}, and sampling starts at {self.sigma_max:g}:"
+                " nothing to sample"
             )
         ramp = torch.linspace(0, 1, self.steps, dtype=torch.float64)
         root = 1 / self.rho
@@ -49,7 +50,8 @@ class SamplerConfig:
 def heun(denoiser: Denoiser, x: Tensor, levels: Tensor) -> Tensor:
     """Follow the equation from `x` (B, ...) at `levels[0]` through all levels (falling; Euler's step into a last 0).
 
-    The state is kept in float64, as rounding errors would otherwise add up over the steps; the denoiser sees `x`'s own dtype.
+    The state is kept in float64, as rounding errors would otherwise add up over the steps; the denoiser sees
+    `x`'s own dtype.
     """
     dtype, state = x.dtype, x.to(torch.float64)
 
@@ -79,7 +81,8 @@ def sample(
 
     Args:
         denoiser: maps (x, sigma) to an estimate of the clean image.
-        ids: (B,) numbers of the images, on the denoiser's device; image `i` starts from the same noise whatever batch it is in.
+        ids: (B,) numbers of the images, on the denoiser's device; image `i` starts from the same noise
+            whatever batch it is in.
         shape: C, H, W.
         trained_from: the lowest level that the denoiser was trained at.
 

@@ -4,9 +4,10 @@
     w(sigma, s) = v / (v + s^2 / a)    for sigma > s, else 0;  w(sigma, 0) = 1
     N_eff(sigma) = sum_i w(sigma, s_i)
 
-where `s` is the noise of an image, `sigma` a level, and `v(sigma)` the mean over pixels of the variance of a clean pixel
-given `x_sigma`. An unbiased target from a noisy image has variance `v + s^2 / a` where one from a clean image has `v`; in the best
-linear combination each counts by its inverse variance, hence `w` (docs/architecture.md).
+where `s` is the noise of an image, `sigma` a level, and `v(sigma)` the mean over pixels of the variance of a
+clean pixel given `x_sigma`. An unbiased target from a noisy image has variance `v + s^2 / a` where one from a
+clean image has `v`; in the best linear combination each counts by its inverse variance, hence `w`
+(docs/architecture.md).
 """
 
 import math
@@ -14,7 +15,8 @@ import math
 import torch
 from torch import Tensor
 
-# Below this `a` the target's noise is over 20 times the image's own, worth is negligible and float32 starts to suffer.
+# Below this `a` the target's noise is over 20 times the image's own, worth is negligible and float32 starts
+# to suffer.
 MIN_A = 0.05
 
 
@@ -51,8 +53,9 @@ def n_effective(sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
 def imputed_worth(sigma: Tensor, s: Tensor, noisiest: Tensor | None = None) -> Tensor:
     """The worth of an imputed image (`diffusion/imputation.py`) at levels, relative to a clean one.
 
-    Imputed images are right where the noise of a level hides what the model may have made up, and too smooth at the finest levels; so
-    the trust grows with `sigma / s`, from 0 to a half. Where the noisy image itself gives a target, nothing is left to the imputed one.
+    Imputed images are right where the noise of a level hides what the model may have made up, and too smooth
+    at the finest levels; so the trust grows with `sigma / s`, from 0 to a half. Where the noisy image itself
+    gives a target, nothing is left to the imputed one.
 
     Args:
         sigma: levels, positive.
@@ -72,13 +75,15 @@ def imputed_worth(sigma: Tensor, s: Tensor, noisiest: Tensor | None = None) -> T
 class PosteriorVariance:
     """`v(sigma)` on a grid of levels, log-linear between them: first the linear-Gaussian bound, then what the network shows.
 
-    The bound is `mean_j lambda_j sigma^2 / (lambda_j + sigma^2)`, the error of the best linear denoiser that treats coefficients
-    alone; no posterior variance exceeds it. The network's squared residual against an unbiased target, less the target's known
-    noise `s^2 / a`, estimates `v` plus the network's own squared error; it replaces the bound where it is smaller. Residuals come
-    from training images: where few of them are seen many times and the network remembers them, `v` comes out too low, and noisy
-    images are valued too little.
+    The bound is `mean_j lambda_j sigma^2 / (lambda_j + sigma^2)`, the error of the best linear denoiser that
+    treats coefficients alone; no posterior variance exceeds it. The network's squared residual against an
+    unbiased target, less the target's known noise `s^2 / a`, estimates `v` plus the network's own squared
+    error; it replaces the bound where it is smaller. Residuals come from training images: where few of them
+    are seen many times and the network remembers them, `v` comes out too low, and noisy images are valued too
+    little.
 
-    State changes only in `refresh`, by steps of 2^(1/8), so that runs that differ in the last bit go on drawing the same pairs.
+    State changes only in `refresh`, by steps of 2^(1/8), so that runs that differ in the last bit go on
+    drawing the same pairs.
     """
 
     LOW, HIGH, BINS = 1e-3, 100.0, 64
@@ -158,15 +163,17 @@ class PosteriorVariance:
 def spectrum(images: Tensor, s: Tensor) -> tuple[Tensor, float]:
     """The spectrum of the clean signal, from images of mixed noise.
 
-    The basis is the orthonormal cosine transform over (C, H, W): it nearly diagonalises natural images of any size, and white
-    noise stays white in it. Images count by `1 / (1 + s^2)^2`, roughly their inverse variance.
+    The basis is the orthonormal cosine transform over (C, H, W): it nearly diagonalises natural images of any
+    size, and white noise stays white in it. Images count by `1 / (1 + s^2)^2`, roughly their inverse
+    variance.
 
     Args:
         images: (N, C, H, W) in model units.
         s: (N,) their noise.
 
     Returns:
-        Variances (C, H, W) of the coefficients, noise removed, 0 or more; and `sigma_data`, the root mean square of clean pixels.
+        Variances (C, H, W) of the coefficients, noise removed, 0 or more; and `sigma_data`, the root mean
+        square of clean pixels.
     """
     from scipy.fft import dctn
 

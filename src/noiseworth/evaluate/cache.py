@@ -1,7 +1,7 @@
 """What a reference's features are need not be computed twice: kept by the fingerprint of the images and the SHA-256 of the features.
 
-Lies under `$NOISEWORTH_CACHE`, by default `~/.cache/noiseworth`; it may be removed at any time. A cache that cannot be read or written
-is done without.
+Lies under `$NOISEWORTH_CACHE`, by default `~/.cache/noiseworth`; it may be removed at any time. A cache that
+cannot be read or written is done without.
 """
 
 import hashlib

@@ -28,7 +28,8 @@ def distances(
 ) -> DistanceRecord:
     """Everything that features (N, F) of generated and (M, F) of real images say.
 
-    Neighbour scores depend on how many images there are of either kind; they are taken of equal numbers of both.
+    Neighbour scores depend on how many images there are of either kind; they are taken of equal numbers of
+    both.
 
     Args:
         copies: whether training images were copied (`neighbours.memorisation`).
@@ -56,7 +57,8 @@ def distances(
         warnings.append(f"{few}: generate more, or compare in fewer features")
     if frechet.distance - frechet.limit > frechet.distance / 2:
         warnings.append(
-            f"more than half of the Frechet distance is the bias of having {len(generated):,} images; look at its limit"
+            f"more than half of the Frechet distance is the bias of having {len(generated):,} images; look"
+            " at its limit"
         )
     return DistanceRecord(
         frechet=frechet.distance,

@@ -42,7 +42,8 @@ def save_features(features: Features, shape: tuple[int, int, int], folder: Path)
         extra = {"scale": features.scale}
     else:
         raise UserError(
-            f"features of the kind {features.describe().name} are the same everywhere: there is nothing to save"
+            f"features of the kind {features.describe().name} are the same everywhere: there is nothing to"
+            " save"
         )
     save_file(tensors, folder / _WEIGHTS)
     description = features.describe()
@@ -69,11 +70,13 @@ def load_features(folder: Path, shape: tuple[int, int, int]) -> Features:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         if record["format"] != _FORMAT:
             raise UserError(
-                f"{folder}: has format {record['format']}, this version reads {_FORMAT}; train the features again"
+                f"{folder}: has format {record['format']}, this version reads {_FORMAT}; train the features"
+                " again"
             )
         if record["weights"] != sha256_of(folder / _WEIGHTS):
             raise UserError(
-                f"{folder / _WEIGHTS}: is not the file that {_RECORD} names (its SHA-256 differs); train the features again"
+                f"{folder / _WEIGHTS}: is not the file that {_RECORD} names (its SHA-256 differs); train"
+                " the features again"
             )
         if tuple(record["shape"]) != shape:
             raise UserError(

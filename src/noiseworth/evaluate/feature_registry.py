@@ -25,13 +25,15 @@ def make_features(
     """The features asked for. What is trained here is kept in the cache, by the fingerprints of its images.
 
     Args:
-        name: "classifier" trains on the reference's labels, "rotations" without any, "pca" takes the principal components of its
-            pixels, "pixels" the pixels; "auto" is the classifier's where there are labels, else the principal components;
-            "inception" and the other names of torch-fidelity are its networks; anything else is a directory made by `train_features`.
+        name: "classifier" trains on the reference's labels, "rotations" without any, "pca" takes the
+            principal components of its pixels, "pixels" the pixels; "auto" is the classifier's where there
+            are labels, else the principal components; "inception" and the other names of torch-fidelity are
+            its networks; anything else is a directory made by `train_features`.
         weights: file with the weights of a network of torch-fidelity.
 
     Raises:
-        UserError: classifier features are asked for and the reference has no labels, there is no such directory, or no weights.
+        UserError: classifier features are asked for and the reference has no labels, there is no such
+            directory, or no weights.
     """
     kind = INCEPTION if name == "inception" else _kind(name, reference)
     if kind in fidelity_names():

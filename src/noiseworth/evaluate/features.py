@@ -1,7 +1,7 @@
 """Features of images: those of a small classifier trained on the user's labelled clean images, or the pixels themselves.
 
-Features in different units cannot be compared, so those of the classifier are scaled to unit mean variance over the images that it
-was trained on.
+Features in different units cannot be compared, so those of the classifier are scaled to unit mean variance
+over the images that it was trained on.
 """
 
 import hashlib

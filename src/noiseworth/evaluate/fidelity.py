@@ -1,8 +1,9 @@
 """Features of the networks that the field compares in, through torch-fidelity: Inception-v3 (whose Frechet distance is FID), CLIP,
 DINOv2, VGG-16. Nothing is ever downloaded: weights are a file of yours, or lie where torch keeps what it downloaded earlier.
 
-These networks take 8-bit RGB: images in model units are clipped to [-1, 1] and rounded to 0 .. 255, one channel is shown as three,
-and the network resizes (bilinearly, as TensorFlow 1 did) to the size that it was trained on.
+These networks take 8-bit RGB: images in model units are clipped to [-1, 1] and rounded to 0 .. 255, one
+channel is shown as three, and the network resizes (bilinearly, as TensorFlow 1 did) to the size that it was
+trained on.
 """
 
 import importlib
@@ -92,10 +93,12 @@ class FidelityFeatures:
         Args:
             name: see `fidelity_names`.
             weights: file of its weights; by default the one that torch downloaded earlier, if it did.
-            sha256: what the file's SHA-256 begins with, in place of the published one, for weights of your own.
+            sha256: what the file's SHA-256 begins with, in place of the published one, for weights of your
+                own.
 
         Raises:
-            UserError: no such network, torch-fidelity is not installed, the weights are missing, or are not those that were published.
+            UserError: no such network, torch-fidelity is not installed, the weights are missing, or are not
+                those that were published.
         """
         known = _known(name)
         if known is None:
@@ -106,8 +109,8 @@ class FidelityFeatures:
         expected = known.digest if sha256 is None else sha256
         if not self.sha256.startswith(expected):
             raise UserError(
-                f"{file}: not the weights of {name} (its SHA-256 begins with {self.sha256[:8]}, theirs with {expected[:8]});"
-                f" get them again from {known.address}"
+                f"{file}: not the weights of {name} (its SHA-256 begins with {self.sha256[:8]}, theirs with"
+                f" {expected[:8]}); get them again from {known.address}"
             )
         self._layers = [self.layer, "logits_unbiased"] if self.is_inception else [self.layer]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -147,7 +150,8 @@ class FidelityFeatures:
         """
         if images.shape[1] not in (1, 3):
             raise UserError(
-                f"{self.name} sees grey and RGB images; these have {images.shape[1]} channels: use --features pca"
+                f"{self.name} sees grey and RGB images; these have {images.shape[1]} channels: use"
+                " --features pca"
             )
         outputs: list[list[Tensor]] = []
         for start in range(0, len(images), _CHUNK):
@@ -200,7 +204,8 @@ def _find(name: str, known: _Known, weights: Path | str | None) -> Path:
     hub = Path(torch.hub.get_dir())
     if weights is not None and name in _DINO:
         raise UserError(
-            f"--weights {weights}: torch-fidelity reads {name} from {hub} alone; put it there and leave out --weights"
+            f"--weights {weights}: torch-fidelity reads {name} from {hub} alone; put it there and leave out"
+            " --weights"
         )
     file = hub / "checkpoints" / known.file if weights is None else Path(weights)
     missing = (

@@ -2,12 +2,13 @@
 
     d^2 = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^(1/2) C2 C1^(1/2))^(1/2))
 
-Called FID only where the features are Inception's, which is nowhere in this module. Sums are float64, can be taken a batch at a time,
-and those of several processes can be merged.
+Called FID only where the features are Inception's, which is nowhere in this module. Sums are float64, can be
+taken a batch at a time, and those of several processes can be merged.
 
-The distance of `n` generated images is biased upwards by about `b / n` (Chong and Forsyth, arXiv 1911.07023). `frechet_estimate`
-reports it as the field does, and beside it the limit of infinitely many generated images, with an interval. The reference is taken as
-given: both are distances from these reference images, not from the law that they came from.
+The distance of `n` generated images is biased upwards by about `b / n` (Chong and Forsyth, arXiv 1911.07023).
+`frechet_estimate` reports it as the field does, and beside it the limit of infinitely many generated images,
+with an interval. The reference is taken as given: both are distances from these reference images, not from
+the law that they came from.
 """
 
 from dataclasses import dataclass, field
@@ -63,7 +64,8 @@ class MomentSums:
         elif other.count:
             if other.mean.shape != self.mean.shape:
                 raise UserError(
-                    f"features of dimension {len(other.mean)} cannot be added to features of dimension {len(self.mean)}"
+                    f"features of dimension {len(other.mean)} cannot be added to features of dimension"
+                    f" {len(self.mean)}"
                 )
             total, apart = self.count + other.count, other.mean - self.mean
             self.scatter = (
@@ -125,11 +127,13 @@ class FrechetEstimate:
 def frechet_estimate(x: NDArray[np.floating], reference: Moments, seed: int = 0) -> FrechetEstimate:
     """Distance of generated images' features (N, F) from a reference, with its limit and interval.
 
-    The bias is `b / n`: halves of the images are `b / n` further away than the whole, which gives the limit. The interval is that of a
-    normal law, with the standard deviation of the bootstrap over blocks of images; near 0 it is wider than it need be.
+    The bias is `b / n`: halves of the images are `b / n` further away than the whole, which gives the limit.
+    The interval is that of a normal law, with the standard deviation of the bootstrap over blocks of images;
+    near 0 it is wider than it need be.
 
     Raises:
-        UserError: fewer than 4 images, another dimension, values that are not finite, or more features than a covariance fits for.
+        UserError: fewer than 4 images, another dimension, values that are not finite, or more features than a
+            covariance fits for.
     """
     check_finite(x)
     if len(x) < 4:

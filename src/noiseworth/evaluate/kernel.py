@@ -1,6 +1,7 @@
 """The kernel distance between two sets of features (KID where they are Inception's; Binkowski et al., arXiv 1801.01401).
 
-MMD^2 with k(x, y) = (x.y / F + 1)^3, unbiased: its mean is 0 where the two come from the same law, and it can be negative.
+MMD^2 with k(x, y) = (x.y / F + 1)^3, unbiased: its mean is 0 where the two come from the same law, and it can
+be negative.
 """
 
 from dataclasses import dataclass
@@ -31,13 +32,14 @@ def kernel_distance(
     """Unbiased squared distance of features (N, F) and (M, F).
 
     Args:
-        subset_size: most samples of each kind that are compared with each other at once; a larger set is cut into pieces, over which
-            the distance is averaged, and the cost grows linearly.
+        subset_size: most samples of each kind that are compared with each other at once; a larger set is cut
+            into pieces, over which the distance is averaged, and the cost grows linearly.
         seed: of the random order in which pieces are cut.
 
     Returns:
-        The estimate, and the interval of a normal law with the standard deviation of the jackknife over 20 blocks. Where one set is
-        cut into fewer pieces than the other, these come again and again, and only they count as independent.
+        The estimate, and the interval of a normal law with the standard deviation of the jackknife over 20
+        blocks. Where one set is cut into fewer pieces than the other, these come again and again, and only
+        they count as independent.
 
     Raises:
         UserError: fewer than 4 samples, different dimensions, or values that are not finite.

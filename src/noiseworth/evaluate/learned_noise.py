@@ -1,9 +1,10 @@
 """Has a model learned the noise of its images? The noise in pictures that it makes, against that in real ones.
 
-The mask [[1, -2, 1], [-2, 4, -2], [1, -2, 1]] takes the smooth part of an image away and multiplies white noise by 6 (Immerkaer,
-Computer Vision and Image Understanding 64, 1996). What detail is left of clean images adds to the variance in real and in generated
-ones, so the difference of their variances is that of the noise that was learned, provided that the two have the same detail otherwise:
-a model that blurs, or that prefers some kinds of images, changes it too, and values that were clipped hold less noise than was learned.
+The mask [[1, -2, 1], [-2, 4, -2], [1, -2, 1]] takes the smooth part of an image away and multiplies white
+noise by 6 (Immerkaer, Computer Vision and Image Understanding 64, 1996). What detail is left of clean images
+adds to the variance in real and in generated ones, so the difference of their variances is that of the noise
+that was learned, provided that the two have the same detail otherwise: a model that blurs, or that prefers
+some kinds of images, changes it too, and values that were clipped hold less noise than was learned.
 """
 
 from dataclasses import dataclass

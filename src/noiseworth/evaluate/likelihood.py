@@ -4,12 +4,13 @@ Two ways. *By the risk*: with `snr = 1 / sigma^2` and the error `r` per dimensio
 
     -E ln p(x) / d  <=  ln(2 pi e) / 2 + (1/2) integral (r(snr) - 1 / (1 + snr)) d snr
 
-with equality for the exact one (I-MMSE: Guo, Shamai and Verdu, 2005; Kong, Brekelmans and Ver Steeg, arXiv 2302.03792, equation 9).
-*By the probability-flow equation* (Song et al., arXiv 2011.13456, section 4.3): the density is carried along with the image, exactly up
-to the steps of the integration. Both are of the density blurred by the lowest level, `sigma_min`, small against the detail of interest.
+with equality for the exact one (I-MMSE: Guo, Shamai and Verdu, 2005; Kong, Brekelmans and Ver Steeg,
+arXiv 2302.03792, equation 9). *By the probability-flow equation* (Song et al., arXiv 2011.13456, section
+4.3): the density is carried along with the image, exactly up to the steps of the integration. Both are of the
+density blurred by the lowest level, `sigma_min`, small against the detail of interest.
 
-Model units are those of [-1, 1]; `bits_in_raw_units` turns to the units that the images came in. Images of whole numbers have no
-density: add uniform noise of one step to them first (dequantisation).
+Model units are those of [-1, 1]; `bits_in_raw_units` turns to the units that the images came in. Images of
+whole numbers have no density: add uniform noise of one step to them first (dequantisation).
 """
 
 import math
@@ -34,7 +35,8 @@ def bits_from_risk(levels: Sequence[float], risk: Sequence[float], variance: flo
     Args:
         levels: noise levels, rising, dense (`LIKELIHOOD_LEVELS`).
         risk: mean squared error per dimension at each.
-        variance: of the data, per dimension, about its mean; the error where nothing can be seen through the noise.
+        variance: of the data, per dimension, about its mean; the error where nothing can be seen through the
+            noise.
 
     Raises:
         UserError: fewer than 8 levels, or such as do not rise.
@@ -74,10 +76,11 @@ def bits_by_flow(
     Args:
         denoiser: maps (x, sigma) to an estimate of the clean image; it is differentiated.
         images: (N, C, H, W) in model units.
-        variance: of the data per dimension: at `sigma_max` images are taken to be normal with `sigma_max^2 + variance`.
+        variance: of the data per dimension: at `sigma_max` images are taken to be normal with
+            `sigma_max^2 + variance`.
         steps: of Heun's method in ln sigma; each costs two calls and their derivatives.
-        probes: random directions for the trace of the derivative (Hutchinson's estimate, unbiased); by default all of them,
-            exactly, which costs a derivative for each dimension.
+        probes: random directions for the trace of the derivative (Hutchinson's estimate, unbiased); by
+            default all of them, exactly, which costs a derivative for each dimension.
         seed: of the noise at `sigma_min`, and of the probes.
 
     Raises:

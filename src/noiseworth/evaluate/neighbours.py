@@ -43,7 +43,8 @@ def neighbour_scores(
         k: neighbours; 3 is usual for precision and recall (5 for density and coverage).
 
     Raises:
-        UserError: fewer than k + 1 samples of either kind, different dimensions, or values that are not finite.
+        UserError: fewer than k + 1 samples of either kind, different dimensions, or values that are not
+            finite.
     """
     if k < 1:
         raise UserError(f"{k} neighbours: at least 1")

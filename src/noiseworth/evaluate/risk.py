@@ -1,10 +1,11 @@
 """Denoising risk: the mean squared error per pixel of `D(x + sigma z, sigma)` against held-out clean `x`, level by level.
 
-Where there are no clean images, noisy ones that were not trained on will do, above their own noise: the error against the unbiased
-target `T` (see `diffusion.objective`) exceeds that against the clean image by `s^2 / a` on average, which is known.
+Where there are no clean images, noisy ones that were not trained on will do, above their own noise: the error
+against the unbiased target `T` (see `diffusion.objective`) exceeds that against the clean image by `s^2 / a`
+on average, which is known.
 
-The noise is a function of (seed, place of the image, place of the level), so that two models are measured on the same noisy
-images and their difference is far more certain than either risk.
+The noise is a function of (seed, place of the image, place of the level), so that two models are measured on
+the same noisy images and their difference is far more certain than either risk.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,8 @@ def denoising_risk(
     """
     if len(images) < 2 or min(levels) <= 0:
         raise UserError(
-            f"denoising risk needs at least 2 images and positive levels, got {len(images)} images, levels {list(levels)}"
+            f"denoising risk needs at least 2 images and positive levels, got {len(images)} images, levels"
+            f" {list(levels)}"
         )
     return _risk(
         denoiser,
@@ -79,11 +81,13 @@ def noisy_risk(
         denoiser: maps (x, sigma) to an estimate of the clean image.
         images: (N, C, H, W) noisy images in model units, none of them trained on.
         s: (N,) their noise; 0 is clean.
-        levels: noise levels; those at which fewer than two images have less noise than the level are left out.
+        levels: noise levels; those at which fewer than two images have less noise than the level are left
+            out.
         repeats: draws of noise for each image.
 
     Returns:
-        Risks with standard errors over images. A risk can come out below 0 where the noise of its estimate is larger than itself.
+        Risks with standard errors over images. A risk can come out below 0 where the noise of its estimate is
+        larger than itself.
 
     Raises:
         UserError: noise that is not known, or no level above that of two images.
@@ -94,7 +98,8 @@ def noisy_risk(
     curve = _risk(denoiser, x, noise, levels, repeats, seed, device)
     if not curve.levels:
         raise UserError(
-            f"no level of {list(levels)} lies above the noise of two images (the cleanest has {float(noise.min()):.3g})"
+            f"no level of {list(levels)} lies above the noise of two images (the cleanest has"
+            f" {float(noise.min()):.3g})"
         )
     return curve
 

@@ -17,7 +17,8 @@ def check_finite(features: NDArray[np.floating], before: int = 0) -> None:
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         raise UserError(
-            f"features of {len(bad)} of {len(features)} images are NaN or infinite (first: image {before + bad[0]})"
+            f"features of {len(bad)} of {len(features)} images are NaN or infinite (first: image"
+            f" {before + bad[0]})"
         )
 
 

@@ -11,9 +11,9 @@ Use = Literal["all", "clean", "noisy"]  # which images of a data set
 class PartRecord:
     """One folder of a data set: `count` images of one dtype, with or without labels.
 
-    Of a view the images lie elsewhere: `images` is the path of their `images.npy` (relative to this data set, or an address), of which
-    `rows.npy` in the folder says which; `fingerprint` is that of the data set that they belong to, `offset` and `scale` those of its
-    raw values where they differ from this data set's.
+    Of a view the images lie elsewhere: `images` is the path of their `images.npy` (relative to this data set,
+    or an address), of which `rows.npy` in the folder says which; `fingerprint` is that of the data set that
+    they belong to, `offset` and `scale` those of its raw values where they differ from this data set's.
     """
 
     folder: str

@@ -1,7 +1,8 @@
 """Dataclass <-> JSON, and files that are written whole or not at all.
 
-`to_json` and `from_json` are exact inverses. NaN and infinity never reach a file, and a file with a missing or an unknown
-key is refused by name, so that a record says the same thing to the program that wrote it and to the one that reads it.
+`to_json` and `from_json` are exact inverses. NaN and infinity never reach a file, and a file with a missing
+or an unknown key is refused by name, so that a record says the same thing to the program that wrote it and to
+the one that reads it.
 """
 
 import dataclasses

@@ -8,8 +8,9 @@ from typing import Literal
 class PriceRecord:
     """What an image of noise `sigma` is worth, three ways.
 
-    `rate` is its worth in clean images in the one-currency law, with a 95% interval, and `price = 1 / rate`. `least` and `most` bound
-    the price by inequalities between pairs of models (null: no bound). `coarse` and `fine` are its worth in each of two currencies.
+    `rate` is its worth in clean images in the one-currency law, with a 95% interval, and `price = 1 / rate`.
+    `least` and `most` bound the price by inequalities between pairs of models (null: no bound). `coarse` and
+    `fine` are its worth in each of two currencies.
     """
 
     sigma: float
@@ -80,8 +81,9 @@ class SuggestedRun:
 class QuoteRecord:
     """What `noiseworth price` found: noisy images of `sigma` for one clean image, at a mix, with 95% intervals.
 
-    `average` is over all noisy images of the mix, `marginal` of the next one. `least` and `most` bound it by inequalities
-    between models (null: no bound). `predicted` is what one training on such a mix says of itself, without a sweep.
+    `average` is over all noisy images of the mix, `marginal` of the next one. `least` and `most` bound it by
+    inequalities between models (null: no bound). `predicted` is what one training on such a mix says of
+    itself, without a sweep.
     """
 
     law: str
@@ -104,9 +106,10 @@ class QuoteRecord:
 class BudgetRecord:
     """What `noiseworth plan` found. `better_with` is the probability, under the law's uncertainty, that the best mix beats all clean.
 
-    While a clean image costs less than `flip_ratio` noisy ones, clean images alone are best. Purchases keep to at least
-    `least_clean_share` of clean images, the least that was observed; `beyond` says that the prediction is for "more" images than any
-    observed model had, or for "fewer". `next_runs` would narrow `flip_ratio` most.
+    While a clean image costs less than `flip_ratio` noisy ones, clean images alone are best. Purchases keep
+    to at least `least_clean_share` of clean images, the least that was observed; `beyond` says that the
+    prediction is for "more" images than any observed model had, or for "fewer". `next_runs` would narrow
+    `flip_ratio` most.
     """
 
     law: str

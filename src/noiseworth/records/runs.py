@@ -43,10 +43,10 @@ class StepRecord:
 class WorthRecord:
     """What the images of a run were worth, by level, when it ended (docs/architecture.md).
 
-    `worth[k][j]` is the worth, at `levels[j]`, of one image whose noise is `sigmas[k]`; there are `counts[k]` of them.
-    Below its noise an image counts as it is trusted there once imputed, if the run imputed; else for nothing.
-    `n_effective[j]` sums the worth of all images. Of more than 20 distinct noise levels, groups are listed by their median.
-    `mean_worth[k]` averages over the training levels p(sigma);
+    `worth[k][j]` is the worth, at `levels[j]`, of one image whose noise is `sigmas[k]`; there are `counts[k]`
+    of them. Below its noise an image counts as it is trusted there once imputed, if the run imputed; else for
+    nothing. `n_effective[j]` sums the worth of all images. Of more than 20 distinct noise levels, groups are
+    listed by their median. `mean_worth[k]` averages over the training levels p(sigma);
     `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never).
     """
 
@@ -142,12 +142,14 @@ class FeatureRecord:
 class DistanceRecord:
     """How far generated images are from real ones in some features, in every way that is measured.
 
-    `frechet` is the squared distance of these images as the field reports it, biased upwards; `frechet_limit` that of infinitely many,
-    from the same reference, with its 95% interval. `kernel` is unbiased; both reach below 0 where nothing can be told apart. `sliced`,
-    `precision`, `recall`, `density` and `coverage` compare `compared` images of either kind, the last four by `neighbours` nearest
-    neighbours. `copied` is the share of generated images nearer to a clean training image than that one's own neighbour,
-    `copied_by_chance` that of held-out real images (null: not measured). `learned_noise` is the noise in generated images beyond that
-    of real ones, in model units, negative where they have less fine detail. `inception_score` is there with Inception's features.
+    `frechet` is the squared distance of these images as the field reports it, biased upwards; `frechet_limit`
+    that of infinitely many, from the same reference, with its 95% interval. `kernel` is unbiased; both reach
+    below 0 where nothing can be told apart. `sliced`, `precision`, `recall`, `density` and `coverage` compare
+    `compared` images of either kind, the last four by `neighbours` nearest neighbours. `copied` is the share
+    of generated images nearer to a clean training image than that one's own neighbour, `copied_by_chance`
+    that of held-out real images (null: not measured). `learned_noise` is the noise in generated images beyond
+    that of real ones, in model units, negative where they have less fine detail. `inception_score` is there
+    with Inception's features.
     """
 
     RENAMED: ClassVar[dict[str, str]] = {
@@ -184,8 +186,8 @@ class DistanceRecord:
 class Evaluation:
     """Generated images against a reference. Called FID only where `features.inception`.
 
-    `held_out_distance` is that of real held-out images from the same reference. A Frechet distance of few images is biased
-    upwards, so a good model that made many may come out below it.
+    `held_out_distance` is that of real held-out images from the same reference. A Frechet distance of few
+    images is biased upwards, so a good model that made many may come out below it.
     """
 
     frechet_distance: float

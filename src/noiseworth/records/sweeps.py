@@ -92,8 +92,9 @@ class SweepPlan:
 class TrialRecord:
     """`trial.json`: what one training of a sweep found.
 
-    `train` holds the settings that were given, and `measured` what decides how it was measured: fingerprints of the images and of the
-    held-out ones, `n_generated`, `steps`. `seconds` is all the time it took, over all interruptions, its measuring included.
+    `train` holds the settings that were given, and `measured` what decides how it was measured: fingerprints
+    of the images and of the held-out ones, `n_generated`, `steps`. `seconds` is all the time it took, over
+    all interruptions, its measuring included.
     """
 
     trial: Trial

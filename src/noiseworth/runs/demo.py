@@ -1,8 +1,8 @@
 """`noiseworth demo`: Table 1 of arXiv 2411.02780 in miniature, on scikit-learn's 8x8 digits.
 
-Four models of the same size and training length, that differ only in their data: all images clean; a tenth of them, clean, alone; all
-noisy; that tenth clean and the rest noisy. About 4 minutes on two cores. Expected: `mixed` comes close to `clean`;
-`clean_small` and `noisy` are several times further away.
+Four models of the same size and training length, that differ only in their data: all images clean; a tenth of
+them, clean, alone; all noisy; that tenth clean and the rest noisy. About 4 minutes on two cores. Expected:
+`mixed` comes close to `clean`; `clean_small` and `noisy` are several times further away.
 """
 
 import resource
@@ -39,7 +39,8 @@ from noiseworth.train.driver import run_training
 CLEAN_FRACTION = 0.1
 HELD_OUT = 297  # of 1,797, so that 1,500 are trained on
 
-# At 8x8 ten steps are as good as eighteen; the time goes into more images, since a Frechet distance of few is biased upwards.
+# At 8x8 ten steps are as good as eighteen; the time goes into more images, since a Frechet distance of few is
+# biased upwards.
 _STEPS = 10
 _SHEET = 96  # images on a picture
 

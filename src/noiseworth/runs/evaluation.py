@@ -42,7 +42,8 @@ _SHEET = 96  # images on a picture
 def run_evaluation(config: EvaluationConfig) -> Evaluation:
     """Distances of generated images from a clean reference and, for a run with held-out images, its denoising risk.
 
-    For a run, images are generated under `run/samples` and the result is also written to `run/evaluation.json`.
+    For a run, images are generated under `run/samples` and the result is also written to
+    `run/evaluation.json`.
 
     Raises:
         UserError: something is missing, is not clean, or differs in shape.
@@ -73,7 +74,8 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
         raise UserError(f"{'--bits' if config.bits else '--flow'}: needs a run, and held-out clean images")
     if held_out is not None and clean_held_out is None and not is_run:
         raise UserError(
-            f"{config.held_out}: noisy images serve to measure the risk of a run alone, and {target} is not a run"
+            f"{config.held_out}: noisy images serve to measure the risk of a run alone, and {target} is not"
+            " a run"
         )
     model = load_run(target) if is_run else None
     if model is not None and model.shape != reference.shape:
@@ -227,5 +229,6 @@ def _with_bits(
 def _require_same_shape(dataset: Dataset, reference: Dataset) -> None:
     if dataset.shape != reference.shape:
         raise UserError(
-            f"{dataset.path}: images of shape {dataset.shape} cannot be compared with {reference.shape} in {reference.path}"
+            f"{dataset.path}: images of shape {dataset.shape} cannot be compared with {reference.shape} in"
+            f" {reference.path}"
         )

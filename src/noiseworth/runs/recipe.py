@@ -82,7 +82,8 @@ def run_recipe(config: RecipeConfig) -> DoneRecord:
     """Carry a recipe out: pack, corrupt, train. What is there already is not made again.
 
     Raises:
-        UserError: anything that `pack`, `corrupt` and `train` refuse, or `out` holds what other settings made.
+        UserError: anything that `pack`, `corrupt` and `train` refuse, or `out` holds what other settings
+            made.
     """
     source = None if config.source is None else str(config.source)
     return carry_out(load_recipe(config.file, config.set), source, config.out)
@@ -126,7 +127,8 @@ def _claim(directory: Path, recipe: dict[str, Any], source: str) -> None:
     if note.is_file():
         if json.loads(note.read_text(encoding="utf-8")) != json.loads(json.dumps(settings)):
             raise UserError(
-                f"{directory}: was made by other settings, or of other files; choose another --out or remove it"
+                f"{directory}: was made by other settings, or of other files; choose another --out or"
+                " remove it"
             )
     elif directory.exists():
         raise UserError(f"{directory}: exists and was made by no recipe; choose another --out")

@@ -17,7 +17,8 @@ _GRIDS = Path(__file__).parent / "grids"
 class SweepConfig:
     """Plan a sweep: write OUT/sweep.yaml, to be read and edited before it is run.
 
-    It lists every combination of the numbers of images, noise levels, settings and seeds that are given, with commas between them.
+    It lists every combination of the numbers of images, noise levels, settings and seeds that are given, with
+    commas between them.
     """
 
     RENAMED: ClassVar[dict[str, str]] = {"recipe": "grid"}

@@ -35,7 +35,8 @@ def room(plan: SweepPlan) -> int:
         available = len(_gpus())
         if available < plan.gpus:
             raise UserError(
-                f"a training wants {plan.gpus:g} GPUs, here are {available}; change gpus in sweep.yaml, or use a cluster (--on ray)"
+                f"a training wants {plan.gpus:g} GPUs, here are {available}; change gpus in sweep.yaml, or"
+                " use a cluster (--on ray)"
             )
         return available * int(1 / plan.gpus) if plan.gpus < 1 else available // math.ceil(plan.gpus)
     return max(1, len(os.sched_getaffinity(0)) // plan.threads)

@@ -19,7 +19,8 @@ def run_on_ray(
     """Give every trial to Ray, and watch. One whose worker or machine is lost goes to another, from its checkpoint.
 
     Raises:
-        UserError: Ray is not installed, there is no cluster at the address, or none of its machines is large enough.
+        UserError: Ray is not installed, there is no cluster at the address, or none of its machines is large
+            enough.
     """
     try:
         import ray
@@ -42,7 +43,8 @@ def run_on_ray(
             most = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
             if wanted > most:
                 raise UserError(
-                    f"a training wants {wanted:g} {name}s, no machine of the cluster has more than {most:g}; see sweep.yaml"
+                    f"a training wants {wanted:g} {name}s, no machine of the cluster has more than"
+                    f" {most:g}; see sweep.yaml"
                 )
         task = ray.remote(
             num_cpus=plan.threads,

@@ -47,7 +47,8 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
         if clean + noisy > available:
             if config.total and not config.clean:
                 raise UserError(
-                    f"{config.data}: has {available:,} images, {clean + noisy:,} are asked for; name smaller --total"
+                    f"{config.data}: has {available:,} images, {clean + noisy:,} are asked for; name"
+                    " smaller --total"
                 )
             too_many += 1
             continue
@@ -108,8 +109,14 @@ def plan_text(plan: SweepPlan) -> str:
     values = dataclasses.asdict(plan)
     trials = values.pop("trials")
     lines = [
-        "# A sweep: `noiseworth sweep run` on its directory trains what is not trained yet. Trials may be added, changed and removed;",
-        "# those that are done stay done. `train` holds settings of `noiseworth train`; a trial's own come after those of all.",
+        (
+            "# A sweep: `noiseworth sweep run` on its directory trains what is not trained yet. Trials may be"
+            " added, changed and removed;"
+        ),
+        (
+            "# those that are done stay done. `train` holds settings of `noiseworth train`; a trial's own come"
+            " after those of all."
+        ),
         yaml.safe_dump(values, sort_keys=False).rstrip(),
         "trials:" if trials else "trials: []",
     ]
@@ -169,7 +176,8 @@ def check_plan(plan: SweepPlan, out: Path) -> None:
         raise UserError(f"{plan.held_out}: holds fewer than 2 images to measure with")
     if held_out.record.fingerprint == data.record.fingerprint:
         raise UserError(
-            f"{plan.held_out}: holds the images that are trained on; measure with others (`noiseworth pack --held-out`)"
+            f"{plan.held_out}: holds the images that are trained on; measure with others (`noiseworth pack"
+            " --held-out`)"
         )
     if (
         plan.threads < 1

@@ -160,7 +160,8 @@ def load_trial(out: Path, plan: SweepPlan, trial: Trial) -> TrialRecord | None:
             key = next(key for key in {**before, **after} if before.get(key) != after.get(key))
             change = f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
             raise UserError(
-                f"{path}: was {what} otherwise than sweep.yaml says now ({change}); remove {path.parent} to train it again"
+                f"{path}: was {what} otherwise than sweep.yaml says now ({change}); remove {path.parent} to"
+                " train it again"
             )
     return record
 

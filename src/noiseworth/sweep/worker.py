@@ -2,9 +2,9 @@
 
     python -m noiseworth.sweep.worker OUT PID < sweep.yaml
 
-`PID` is the sweep's process: when that is gone the worker saves and stops, so that another sweep finds the machine free. What it trains
-is written to OUT/trials/.worker-PID. Exit codes: 0 nothing left to take, or not fit to take more; 128 + number, stopped by a signal
-with the state saved; anything else, it died.
+`PID` is the sweep's process: when that is gone the worker saves and stops, so that another sweep finds the
+machine free. What it trains is written to OUT/trials/.worker-PID. Exit codes: 0 nothing left to take, or not
+fit to take more; 128 + number, stopped by a signal with the state saved; anything else, it died.
 """
 
 import os

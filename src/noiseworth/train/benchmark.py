@@ -1,6 +1,7 @@
 """The speed of training, measured against a bare loop of the same network: forward, backward, step, and nothing else.
 
-The two take steps in turn, so that a machine whose speed drifts treats them alike; what is reported is the ratio of medians.
+The two take steps in turn, so that a machine whose speed drifts treats them alike; what is reported is the
+ratio of medians.
 """
 
 import resource

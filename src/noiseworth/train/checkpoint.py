@@ -1,7 +1,8 @@
 """Checkpoints: safetensors and JSON, written beside, synced, hashed, then renamed. No pickle.
 
-`checkpoints/step-00000500/{model.safetensors, ema.safetensors, optimizer.safetensors, state.json}`; `state.json`
-holds the SHA-256 of the others, and a checkpoint that does not match it is passed over for the one before.
+`checkpoints/step-00000500/{model.safetensors, ema.safetensors, optimizer.safetensors,
+state.json}`; `state.json` holds the SHA-256 of the others, and a checkpoint that does not match it is passed
+over for the one before.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """The device and the processes of a training, by `accelerate`, used thinly: the order of the data and checkpoints are ours.
 
-Accelerate's state is one for the whole process and keeps the precision and the device that it was first made with. So both are
-kept here: arithmetic is chosen by `torch.autocast` in the trainer, and a lone process puts its tensors on its device itself.
+Accelerate's state is one for the whole process and keeps the precision and the device that it was first made
+with. So both are kept here: arithmetic is chosen by `torch.autocast` in the trainer, and a lone process puts
+its tensors on its device itself.
 """
 
 import os

@@ -31,8 +31,8 @@ _WORTH_RANGE = (0.02, 20.0)
 def run_training(config: TrainConfig, *, label: str | None = None) -> DoneRecord:
     """Train until done, going on from the last checkpoint; a run that is done is returned at once.
 
-    Every `config.monitor_interval` images and at the end the monitors measure how training goes (`train/monitors.py`). Their
-    record goes to `metrics.jsonl`, and their warnings to stderr.
+    Every `config.monitor_interval` images and at the end the monitors measure how training goes
+    (`train/monitors.py`). Their record goes to `metrics.jsonl`, and their warnings to stderr.
 
     Args:
         config: the settings.
@@ -83,7 +83,8 @@ def _train(trainer: Trainer, run: Path, label: str | None) -> DoneRecord:
                 saved_at = record.n_images
             if stop and trainer.step < config.steps:
                 raise Stopped(
-                    f"{run}: stopped and saved at {record.n_images:,} images; the same command goes on from there",
+                    f"{run}: stopped and saved at {record.n_images:,} images; the same command goes on from"
+                    " there",
                     received[0] if received else signal.SIGTERM,
                 )
     return _finish(trainer, run)
@@ -188,7 +189,8 @@ def _finish(trainer: Trainer, run: Path) -> DoneRecord:
 def measure_worth(trainer: Trainer) -> WorthRecord:
     """What each noise level of the run's data is worth, by level and averaged over the training levels p(sigma).
 
-    Where the run imputed its noisy images (or made them consistent), they count below their noise, with the trust they are drawn by.
+    Where the run imputed its noisy images (or made them consistent), they count below their noise, with the
+    trust they are drawn by.
     """
     grid = torch.tensor(np.geomspace(*_WORTH_RANGE, _WORTH_LEVELS))
     groups, counts = group_sigmas(trainer.data.sigma)

@@ -1,14 +1,16 @@
 """Averages of the weights over training.
 
-*Exponential*, with half-lives in images (arXiv 2206.00364, appendix F; ramp as in EDM's training); several at once, if wanted.
+*Exponential*, with half-lives in images (arXiv 2206.00364, appendix F; ramp as in EDM's training); several at
+once, if wanted.
 
-*Power functions* (Karras et al., arXiv 2312.02696, section 3.1 and appendix C), whose width can be chosen after training. After `t`
-images the average is
+*Power functions* (Karras et al., arXiv 2312.02696, section 3.1 and appendix C), whose width can be chosen
+after training. After `t` images the average is
 
     theta_gamma(t) = (gamma + 1) / t^(gamma + 1)  integral_0^t  tau^gamma theta(tau) d tau
 
-of relative width `sigma_rel = sqrt(gamma + 1) / ((gamma + 2) sqrt(gamma + 3))`. Two of them are tracked and saved now and then; any
-other is the linear combination of what was saved whose weighting of `theta(tau)` is nearest to the wanted one.
+of relative width `sigma_rel = sqrt(gamma + 1) / ((gamma + 2) sqrt(gamma + 3))`. Two of them are tracked and
+saved now and then; any other is the linear combination of what was saved whose weighting of `theta(tau)` is
+nearest to the wanted one.
 """
 
 import copy
@@ -65,7 +67,8 @@ def gamma_of(sigma_rel: float) -> float:
     """
     if not 0 < sigma_rel <= 12**-0.5 + 1e-12:
         raise UserError(
-            f"a power-function average has a relative width above 0 and at most {12**-0.5:.3f}, not {sigma_rel:g}"
+            f"a power-function average has a relative width above 0 and at most {12**-0.5:.3f}, not"
+            f" {sigma_rel:g}"
         )
     roots = np.roots([1, 7, 16 - sigma_rel**-2, 12 - sigma_rel**-2])
     return max(float(roots.real.max()), 0.0)
@@ -74,7 +77,8 @@ def gamma_of(sigma_rel: float) -> float:
 def coefficients(saved: Sequence[tuple[float, float]], wanted: tuple[float, float]) -> np.ndarray:
     """Weights (N,) of saved averages (gamma, t) whose sum is nearest to the wanted one, in the squared difference of profiles.
 
-    The inner product of two profiles is `(a + 1)(b + 1) min^(a + b + 1) / ((a + b + 1) s^(a + 1) t^(b + 1))`, with `min(s, t)`.
+    The inner product of two profiles is `(a + 1)(b + 1) min^(a + b + 1) / ((a + b + 1) s^(a + 1) t^(b +
+    1))`, with `min(s, t)`.
     """
 
     longest = max(t for _, t in [*saved, wanted])

@@ -1,26 +1,29 @@
 """The monitors of a training run: the risk on held-out images, and five ways in which training on mixed noise goes wrong.
 
-arXiv 2411.02780 names the first two. Each monitor is a number with a threshold, a reason for the threshold, and a remedy. All are
-measured with the averaged model, which training itself never uses.
+arXiv 2411.02780 names the first two. Each monitor is a number with a threshold, a reason for the threshold,
+and a remedy. All are measured with the averaged model, which training itself never uses.
 
-*Mode collapse*, where there are too few clean images: the number of distinct images that the model generates, estimated by the
-birthday problem. Of the pairs among `G` generated images a share `p` shows the same picture (nearer than a tenth of the mean squared
-distance of pairs), so the model draws from about `1 / p` pictures. Below 30 a person sees the repetition on one sample sheet.
+*Mode collapse*, where there are too few clean images: the number of distinct images that the model generates,
+estimated by the birthday problem. Of the pairs among `G` generated images a share `p` shows the same picture
+(nearer than a tenth of the mean squared distance of pairs), so the model draws from about `1 / p` pictures.
+Below 30 a person sees the repetition on one sample sheet.
 
-*Learned noise*, where noisy images dominate: the noise in generated images beyond that in clean ones (`evaluate/learned_noise.py`),
-divided by the noise of the training images. A half is visible at a glance; a good model of small images, sampled in ten steps, shows up
-to a quarter.
+*Learned noise*, where noisy images dominate: the noise in generated images beyond that in clean ones
+(`evaluate/learned_noise.py`), divided by the noise of the training images. A half is visible at a glance; a
+good model of small images, sampled in ten steps, shows up to a quarter.
 
-*Wrong noise levels*: for an image `y` of noise `s` and the best denoiser, `E |y - D(y, s)|^2 = s^2 - v(s)`, since what `D` removes and
-what it keeps are orthogonal. With `v(s)` from clean images this gives the measured noise divided by the declared noise, for groups of
-images. A ratio a quarter away from 1 changes worth by a factor of 1.5. A model that was trained with noise declared far too small takes
-it for detail, and this monitor sees nothing: that is learned noise.
+*Wrong noise levels*: for an image `y` of noise `s` and the best denoiser, `E |y - D(y, s)|^2 = s^2 - v(s)`,
+since what `D` removes and what it keeps are orthogonal. With `v(s)` from clean images this gives the measured
+noise divided by the declared noise, for groups of images. A ratio a quarter away from 1 changes worth by a
+factor of 1.5. A model that was trained with noise declared far too small takes it for detail, and this
+monitor sees nothing: that is learned noise.
 
-*Instability*: the share of the squared norm of the gradient that comes from one quarter of the levels that are drawn. EDM's
-preconditioning makes the quarters alike; where one has over 95%, the others are hardly trained.
+*Instability*: the share of the squared norm of the gradient that comes from one quarter of the levels that
+are drawn. EDM's preconditioning makes the quarters alike; where one has over 95%, the others are hardly
+trained.
 
-*Memorised clean images*: the risk on held-out clean images divided by the risk on the clean training images. A ratio of two is far
-beyond chance, and more training makes it worse.
+*Memorised clean images*: the risk on held-out clean images divided by the risk on the clean training images.
+A ratio of two is far beyond chance, and more training makes it worse.
 """
 
 import math
@@ -131,31 +134,35 @@ def _warnings(record: MonitorRecord, noise_is_certain: bool) -> list[str]:
     warnings = []
     if record.distinct < FEWEST_DISTINCT:
         warnings.append(
-            f"mode collapse: the model generates about {record.distinct:.0f} distinct images (fewer than {FEWEST_DISTINCT:.0f}); too few"
-            " training images show fine detail: add clean images, or less noisy ones, or train for less long"
+            f"mode collapse: the model generates about {record.distinct:.0f} distinct images (fewer than"
+            f" {FEWEST_DISTINCT:.0f}); too few training images show fine detail: add clean images, or less"
+            " noisy ones, or train for less long"
         )
     if noise_is_certain and record.learned_noise is not None and record.learned_noise > MOST_LEARNED_NOISE:
         warnings.append(
-            f"learned noise: generated images have {record.learned_noise:.0%} of the training images' noise (more than"
-            f" {MOST_LEARNED_NOISE:.0%}); unless training has just begun, sigma may be declared too small: measure it again, or add"
-            " clean images"
+            f"learned noise: generated images have {record.learned_noise:.0%} of the training images' noise"
+            f" (more than {MOST_LEARNED_NOISE:.0%}); unless training has just begun, sigma may be declared"
+            " too small: measure it again, or add clean images"
         )
     for s, ratio in zip(record.sigmas, record.calibration, strict=True):
         if not 1 / MOST_MISCALIBRATION < ratio < MOST_MISCALIBRATION:
             warnings.append(
-                f"wrong noise level: images declared to have sigma {s:.3g} seem to have {ratio * s:.3g} ({ratio:.2f} times as much;"
-                f" {1 / MOST_MISCALIBRATION:.2f} to {MOST_MISCALIBRATION:.2f} is fine): measure their noise again"
+                f"wrong noise level: images declared to have sigma {s:.3g} seem to have {ratio * s:.3g}"
+                f" ({ratio:.2f} times as much; {1 / MOST_MISCALIBRATION:.2f} to {MOST_MISCALIBRATION:.2f} is"
+                " fine): measure their noise again"
             )
     if record.gradient_share and max(record.gradient_share) > LARGEST_SHARE:
         quarter = ("lowest", "second", "third", "highest")[int(np.argmax(record.gradient_share))]
         warnings.append(
-            f"unstable: {max(record.gradient_share):.0%} of the gradient (more than {LARGEST_SHARE:.0%}) comes from the {quarter} quarter of"
-            " the levels; look for images of extreme sigma or wrong range, or narrow the levels (--level-mean, --level-std)"
+            f"unstable: {max(record.gradient_share):.0%} of the gradient (more than {LARGEST_SHARE:.0%})"
+            f" comes from the {quarter} quarter of the levels; look for images of extreme sigma or wrong"
+            " range, or narrow the levels (--level-mean, --level-std)"
         )
     if record.memorised is not None and record.memorised > MOST_MEMORISED:
         warnings.append(
-            f"memorised clean images: the risk on held-out images is {record.memorised:.1f} times the risk on the clean training images"
-            f" (more than {MOST_MEMORISED:.0f}); stop here, or add images, clean or noisy"
+            f"memorised clean images: the risk on held-out images is {record.memorised:.1f} times the risk"
+            f" on the clean training images (more than {MOST_MEMORISED:.0f}); stop here, or add images,"
+            " clean or noisy"
         )
     return warnings
 

@@ -24,8 +24,8 @@ from noiseworth.records import (
 )
 from noiseworth.train.config import TrainConfig
 
-# What may differ between the command that began a run and the one that goes on with it. (The data may have moved; that they are
-# the same is checked by their fingerprint.)
+# What may differ between the command that began a run and the one that goes on with it. (The data may have
+# moved; that they are the same is checked by their fingerprint.)
 _FREE = ("out", "data", "resume", "device", "held_out", "monitor_every", "tensorboard", "keep", "keep_every")
 
 
@@ -57,7 +57,8 @@ def check(config: TrainConfig) -> None:
     if (run / "config.yaml").is_file():
         if config.resume == "never":
             raise UserError(
-                f"{run}: holds a run already; choose another --out, or leave out --resume never to go on with it"
+                f"{run}: holds a run already; choose another --out, or leave out --resume never to go on"
+                " with it"
             )
         before, after = dataclasses.asdict(load_config(run)), dataclasses.asdict(config)
         changed = [
@@ -67,7 +68,8 @@ def check(config: TrainConfig) -> None:
         ]
         if changed:
             raise UserError(
-                f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --out or remove it"
+                f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --out or"
+                " remove it"
             )
     elif run.is_dir() and any(
         path.name != "env.json" and not path.name.startswith(".") for path in run.iterdir()

@@ -1,8 +1,9 @@
 """The training loop: a generator of step records.
 
-Every draw is a function of (seed, images seen, slot): slot `j` of the step that begins at `n` images draws with id `n + j`. There is no
-loader state, so the same command goes on after any interruption to the same weights, and any number of processes sees the
-same images in the same order; each takes its share of the slots.
+Every draw is a function of (seed, images seen, slot): slot `j` of the step that begins at `n` images draws
+with id `n + j`. There is no loader state, so the same command goes on after any interruption to the same
+weights, and any number of processes sees the same images in the same order; each takes its share of the
+slots.
 """
 
 from collections.abc import Iterator
@@ -152,8 +153,9 @@ class Trainer:
             worst = int(torch.nan_to_num(losses, nan=torch.inf).argmax())
             image, s = self.data.ids[pairs.index[worst]], float(self.pair_sampler.s[pairs.index[worst]])
             raise UserError(
-                f"{config.out}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1} (worst: image {image}, sigma"
-                f" {s:.4g}, level {float(pairs.sigma[worst]):.4g}); the step was not taken: lower --lr, or inspect that image"
+                f"{config.out}: loss {whole:.4g}, gradient norm {float(norm):.4g} at step {self.step + 1}"
+                f" (worst: image {image}, sigma {s:.4g}, level {float(pairs.sigma[worst]):.4g}); the step"
+                " was not taken: lower --lr, or inspect that image"
             )
         self.optimizer.step()
         self.step += 1

@@ -1,6 +1,7 @@
 """What can be packed: folders and archives of pictures, arrays, the files of well-known data sets, scientific formats, Hugging Face.
 
-A source is a stream of images, each read only when it is asked for, with raw values exactly as stored. `open_source` finds the reader.
+A source is a stream of images, each read only when it is asked for, with raw values exactly as stored.
+`open_source` finds the reader.
 """
 
 from noiseworth.data.sources.dispatch import DIGITS, open_source

@@ -81,7 +81,8 @@ def npz_source(
         labels.shape != (len(images),) or labels.dtype.kind not in "iu" or (labels < 0).any()
     ):
         raise UserError(
-            f"{where}: 'labels' must be {len(images)} whole numbers from 0 up, it is {labels.dtype} {labels.shape}"
+            f"{where}: 'labels' must be {len(images)} whole numbers from 0 up, it is {labels.dtype}"
+            f" {labels.shape}"
         )
     if sigma is not None and (sigma.shape != (len(images),) or sigma.dtype.kind not in "iuf"):
         raise UserError(f"{where}: 'sigma' must be {len(images)} numbers, it is {sigma.dtype} {sigma.shape}")
@@ -103,11 +104,13 @@ def _npz(content: bytes | Path, where: str) -> dict[str, NDArray[Any]]:
                         raise ValueError("Object arrays cannot be loaded")
                     if int(np.prod(shape)) * dtype.itemsize > info.file_size:
                         raise ValueError(
-                            f"{info.filename} promises {shape} {dtype}, which its {info.file_size:,} bytes do not hold"
+                            f"{info.filename} promises {shape} {dtype}, which its {info.file_size:,} bytes"
+                            " do not hold"
                         )
                     if info.file_size > max(_MOST_BYTES, _RATIO * info.compress_size):
                         raise ValueError(
-                            f"{info.filename}: {info.file_size:,} bytes from {info.compress_size:,}, a decompression bomb"
+                            f"{info.filename}: {info.file_size:,} bytes from {info.compress_size:,}, a"
+                            " decompression bomb"
                         )
         loaded = np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False)
         return {k: loaded[k] for k in loaded.files}

@@ -66,7 +66,8 @@ def _source(datasets: Any, rows: Any, where: str, key: str | None, label_key: st
             label_value = row[label] if label else None
             if label and not (isinstance(label_value, int) and label_value >= 0):
                 raise UserError(
-                    f"{where}: row {i} has the label {label_value!r}; labels are whole numbers from 0 up: give a table with --labels"
+                    f"{where}: row {i} has the label {label_value!r}; labels are whole numbers from 0 up:"
+                    " give a table with --labels"
                 )
             yield Entry(f"row {i}", partial(_pixels, row[column], f"{where}: row {i}"), label_value)
 

@@ -1,7 +1,7 @@
 """One picture file (PNG, JPEG, WebP, TIFF, BMP) as raw values (C, H, W), never converted from one type to another.
 
-Pillow reads 16-bit colour as 8-bit colour without a word, and its `convert` destroys 16-bit and float images: such files go to
-tifffile and imagecodecs (extra `formats`), or are refused.
+Pillow reads 16-bit colour as 8-bit colour without a word, and its `convert` destroys 16-bit and float images:
+such files go to tifffile and imagecodecs (extra `formats`), or are refused.
 """
 
 import io
@@ -59,7 +59,8 @@ def decode(content: bytes, where: str) -> NDArray[Any]:
             check_size(opened.size, where)
             if getattr(opened, "n_frames", 1) > 1:
                 raise UserError(
-                    f"{where}: holds {getattr(opened, 'n_frames', 1)} pictures; save each as a file of its own"
+                    f"{where}: holds {getattr(opened, 'n_frames', 1)} pictures; save each as a file of its"
+                    " own"
                 )
             if opened.format == "TIFF" and (wide := _wide_tiff(opened)):
                 raise UserError(f"{where}: {wide}, which needs tifffile: pip install 'noiseworth[formats]'")
@@ -74,7 +75,8 @@ def decode(content: bytes, where: str) -> NDArray[Any]:
             image.load()
             if image.mode not in _MODES:
                 raise UserError(
-                    f"{where}: pixel mode {image.mode} is not supported ({', '.join(_MODES)} are); convert it first"
+                    f"{where}: pixel mode {image.mode} is not supported ({', '.join(_MODES)} are); convert"
+                    " it first"
                 )
             pixels = np.asarray(image).astype(_MODES[image.mode], copy=False)
     except UnidentifiedImageError:
@@ -114,16 +116,19 @@ def _tiff(content: bytes, where: str) -> NDArray[Any] | None:
             kind = str(getattr(file.pages[0].photometric, "name", "?"))
             if kind not in ("MINISBLACK", "RGB"):
                 raise UserError(
-                    f"{where}: a TIFF with pixels of the kind {kind}; convert it to grey (MINISBLACK) or RGB first"
+                    f"{where}: a TIFF with pixels of the kind {kind}; convert it to grey (MINISBLACK) or"
+                    " RGB first"
                 )
             if len(file.series) > 1:
                 raise UserError(
-                    f"{where}: a TIFF with pictures of different kinds or sizes ({len(file.series)} series); take it apart first"
+                    f"{where}: a TIFF with pictures of different kinds or sizes ({len(file.series)}"
+                    " series); take it apart first"
                 )
             check_size(series.shape[-2:] if "S" not in series.axes else series.shape[-3:], where)
             if series.nbytes > max(_MOST_BYTES, _RATIO * len(content)):
                 raise UserError(
-                    f"{where}: {series.nbytes:,} bytes from {len(content):,}; taken for a decompression bomb: cut it first"
+                    f"{where}: {series.nbytes:,} bytes from {len(content):,}; taken for a decompression"
+                    " bomb: cut it first"
                 )
             pixels, axes = series.asarray(), series.axes
     except UserError:

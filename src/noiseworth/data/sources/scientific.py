@@ -1,6 +1,7 @@
 """Files of microscopes, telescopes and scanners: HDF5, Zarr, FITS, MRC, NIfTI, DICOM (extra `formats`). Pixels as they are stored.
 
-Each array is a stack of pictures, (H, W), (N, H, W) or (N, C, H, W); of a NIfTI volume (X, Y, Z, ...) the slices along Z.
+Each array is a stack of pictures, (H, W), (N, H, W) or (N, C, H, W); of a NIfTI volume (X, Y, Z, ...) the
+slices along Z.
 """
 
 import importlib
@@ -93,7 +94,8 @@ def _keyed(path: Path, key: str | None, label_key: str | None) -> Source:
         images = arrays[name]
     if len(images.shape) not in (3, 4):
         raise UserError(
-            f"{path}: its array has shape {tuple(images.shape)}; images are (N, H, W), (N, C, H, W) or (N, H, W, C)"
+            f"{path}: its array has shape {tuple(images.shape)}; images are (N, H, W), (N, C, H, W) or (N,"
+            " H, W, C)"
         )
     labels = None
     if label_key:
@@ -102,7 +104,8 @@ def _keyed(path: Path, key: str | None, label_key: str | None) -> Source:
         labels = np.asarray(_arrays(root)[label_key][...])
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or (labels < 0).any():
             raise UserError(
-                f"{path}: '{label_key}' must be {images.shape[0]} whole numbers from 0 up, it is {labels.dtype} {labels.shape}"
+                f"{path}: '{label_key}' must be {images.shape[0]} whole numbers from 0 up, it is"
+                f" {labels.dtype} {labels.shape}"
             )
     made = of_array(_Lazy(images, path), str(path), labels=labels)  # type: ignore[arg-type]
     return Source(made.entries, made.where, int(images.shape[0]), close=close)

@@ -61,7 +61,8 @@ def stored(pixels: NDArray[Any], where: str) -> NDArray[Any]:
     smaller = pixels.astype(np.float32)
     if not np.array_equal(smaller.astype(pixels.dtype), pixels, equal_nan=pixels.dtype.kind == "f"):
         raise UserError(
-            f"{where}: its {pixels.dtype} values do not fit into float32 without loss; round them first (.astype('float32'))"
+            f"{where}: its {pixels.dtype} values do not fit into float32 without loss; round them first"
+            " (.astype('float32'))"
         )
     return smaller
 
@@ -74,7 +75,8 @@ def channels_first(images: NDArray[Any], where: str) -> NDArray[Any]:
     """
     if images.ndim == 3 and images.shape[2] in (3, 4) and min(images.shape[:2]) >= _LEAST_COLOUR:
         raise UserError(
-            f"{where}: {images.shape} can be one colour image or many narrow grey ones; store (1, H, W, C), or (N, 1, H, W)"
+            f"{where}: {images.shape} can be one colour image or many narrow grey ones; store (1, H, W, C),"
+            " or (N, 1, H, W)"
         )
     if images.ndim == 3:
         images = images[:, None]
@@ -97,7 +99,8 @@ def check_size(shape: Sequence[int], where: str) -> None:
     """
     if math.prod(shape) > MOST_PIXELS:
         raise UserError(
-            f"{where}: {'x'.join(map(str, shape))} is more than {MOST_PIXELS:,} pixels; taken for a decompression bomb: cut it first"
+            f"{where}: {'x'.join(map(str, shape))} is more than {MOST_PIXELS:,} pixels; taken for a"
+            " decompression bomb: cut it first"
         )
 
 
