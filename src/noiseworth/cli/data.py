@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noiseworth.cli.console import tell
 from noiseworth.data.config import CorruptConfig
 from noiseworth.options import POSITIONAL, StrPath, with_options
+from noiseworth.progress import notice
 from noiseworth.records import DatasetRecord, Inspection
 
 _SHEET = 96  # images on a picture of a data set
@@ -35,7 +35,7 @@ def print_datasets(config: Any, records: list[DatasetRecord]) -> None:
         dtypes = "+".join(sorted({part.dtype for part in record.parts}))
         print(f"{path}: {record.count:,} images of {width}x{height}x{channels}, {dtypes}, {', '.join(noise)}")
         if skipped := record.provenance[-1].get("skipped"):
-            tell(f"noiseworth: {skipped:,} images could not be read and were left out")
+            notice(f"{skipped:,} images could not be read and were left out")
 
 
 def _noise_words(sigma: float) -> str:

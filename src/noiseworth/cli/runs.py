@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from noiseworth.cli.console import tell
 from noiseworth.evaluate.config import FeaturesConfig
+from noiseworth.progress import notice
 from noiseworth.records import (
     AverageRecord,
     DemoSummary,
@@ -89,7 +89,7 @@ def print_evaluation(config: EvaluationConfig, result: Evaluation) -> None:
 
     print(evaluation_table(result))
     for warning in result.distances.warnings if result.distances else []:
-        tell(f"noiseworth: {warning}")
+        notice(warning)
 
 
 def print_features(config: FeaturesConfig, record: FeatureRecord) -> None:
