@@ -58,7 +58,7 @@ def test_features_are_saved_exactly(kind: str, few: Path, digits: Path, tmp_path
 def test_damaged_and_foreign_features_are_refused(few: Path, tmp_path: Path) -> None:
     folder = tmp_path / "f"
     train_features(few, folder, kind="pca")
-    with pytest.raises(UserError, match=r"images of shape \(1, 8, 8\), these have \(3, 8, 8\)"):
+    with pytest.raises(UserError, match=r"images of shape \(1, 8, 8\); yours have \(3, 8, 8\)"):
         load_features(folder, (3, 8, 8))
     weights = (folder / "weights.safetensors").read_bytes()
     (folder / "weights.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
@@ -126,7 +126,7 @@ def test_one_record_has_every_distance() -> None:
         assert record.precision > 0.8
         assert record.coverage > 0.9
     assert (
-        "more than half of the Frechet distance is the bias"
+        "more than half of the Frechet distance is bias"
         in distances(rng.normal(size=(40, 30)), rng.normal(size=(900, 30))).warnings[0]
     )
     assert distances(rng.normal(size=(300, 6)) + 1, rng.normal(size=(400, 6))).warnings == []
@@ -174,7 +174,7 @@ def test_evaluate_reads_saved_features_and_noisy_held_out_images(
     assert clean.bits == pytest.approx(0.5 * np.log2(2 * np.pi * np.e * spread), abs=0.2)
     with pytest.raises(UserError, match="--bits: needs a run, and held-out clean images"):
         run_evaluation(run, few, held_out=tmp_path / "noisy", features=str(saved), n=64, bits=True)
-    with pytest.raises(UserError, match="serve to measure the risk of a run alone"):
+    with pytest.raises(UserError, match="can only measure the risk of a run"):
         run_evaluation(few, few, held_out=tmp_path / "noisy", features=str(saved))
     assert clean.distances is not None
     assert clean.distances.copied is not None

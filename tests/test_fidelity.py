@@ -161,7 +161,7 @@ def test_bad_input_is_one_line(
         "one": "at least 2 images of each kind",
         "shape": "cannot be compared",
         "nan": "image 3: has NaN or infinite pixels",
-        "weights": "nothing is downloaded behind your back",
+        "weights": "nothing is downloaded automatically",
     }
     if fault == "constant":
         held[:] = held[0]

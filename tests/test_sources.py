@@ -225,7 +225,7 @@ def test_cifars_binary_batches_come_with_labels_and_splits(tmp_path: Path) -> No
     test = open_dataset(tmp_path / "out" / "test")
     assert test.labels is not None
     assert test.labels.tolist() == [5, 6]
-    with pytest.raises(UserError, match="no whole number of CIFAR-10's rows"):
+    with pytest.raises(UserError, match="not a multiple of CIFAR-10's row"):
         pack(_tar(tmp_path / "bad.tar", {"data_batch_1.bin": b"abc"}, "w"), tmp_path / "bad", sigma=0.0)
 
 
@@ -300,7 +300,7 @@ def test_shrinking_keeps_noise_white_and_says_what_becomes_of_it(tmp_path: Path)
     assert values.std() == pytest.approx(0.25, abs=4.5 * 0.25 / (2 * n) ** 0.5)
     beside = (values[..., 1:] * values[..., :-1]).mean() / 0.25**2
     assert abs(beside) < 4.5 / n**0.5
-    with pytest.raises(UserError, match="makes the noise of neighbouring pixels alike"):
+    with pytest.raises(UserError, match="correlates the noise of neighbouring pixels"):
         pack(str(tmp_path / "x.npy"), tmp_path / "no", sigma=1.0, range=(-1.0, 1.0), fit="resize:16")
 
 
@@ -393,7 +393,7 @@ def _sigma(text: str) -> Callable[[Path], list[str]]:
         (_executable, "x.png: not an image that can be read"),
         (_sigma("-0.1"), "--sigma -0.1: a noise level"),
         (_sigma("nan"), "--sigma nan: a noise level"),
-        (_sigma("dark/=0.1"), "'dark/' is in the name of no image"),
+        (_sigma("dark/=0.1"), "the rule 'dark/' applies to no image"),
         (_sigma("{folder}/wrong-length.csv"), "has 1 rows for 6 images"),
         (_sigma("{folder}/unknown.csv"), "names 'nobody.png', and there is no such image"),
         (_sigma("{folder}/negative.csv"), "sigma of 3.png is '-0.1'"),
@@ -549,6 +549,6 @@ def test_two_writers_make_one_data_set(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert sorted(o[0] for o in outcomes) == ["0", "2"]
-    assert any("exists already" in o or "made by somebody else" in o for o in outcomes)
+    assert any("exists already" in o or "made by another process" in o for o in outcomes)
     assert len(open_dataset(tmp_path / "out")) == 6
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []

@@ -93,7 +93,7 @@ def test_plans_are_read_as_they_were_written_and_as_people_edit_them(digits: Pat
         ({"trials": [Trial(40), Trial(40)]}, "c40-r0 is listed twice"),
         ({"trials": [Trial(1501)]}, "c1501-r0 needs 1,501 images"),
         ({"train": {"n_imagse": 5}}, "unknown key 'n_imagse'"),
-        ({"train": {"seed": 5}}, "'seed' is the sweep's own"),
+        ({"train": {"seed": 5}}, "'seed' is set by the sweep itself"),
         ({"train": {"batch": 0}}, "--batch 0"),
         ({"threads": 0}, "must be at least 1"),
         ({"format": 9}, "has format 9, this version reads 1"),

@@ -56,7 +56,7 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(done: Pat
     text = (done / "sweep.yaml").read_text()
     try:
         (done / "sweep.yaml").write_text(text.replace("batch: 64", "batch: 32"))
-        with pytest.raises(UserError, match="batch was 64, is 32"):
+        with pytest.raises(UserError, match="batch was 64, is now 32"):
             run_sweep(done)
     finally:
         (done / "sweep.yaml").write_text(text)
@@ -148,7 +148,7 @@ def test_what_a_killed_process_left_is_cleared(done: Path) -> None:
 
 def test_records_of_other_held_out_images_are_not_mixed_in(done: Path, digits: Path, tmp_path: Path) -> None:
     mix(digits / "held-out", tmp_path / "others", clean=100, noisy=[], seed=0)
-    with pytest.raises(UserError, match=r"was measured otherwise than sweep\.yaml says now"):
+    with pytest.raises(UserError, match=r"was measured with other settings than sweep\.yaml has now"):
         load_trial(done, plan(digits, held_out=str(tmp_path / "others")), TRIALS[0])
 
 
@@ -159,7 +159,7 @@ def test_plans_for_gpus_are_not_run_without(
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     assert main(["sweep", "run", str(tmp_path)]) == 2
-    assert "a training wants 1 GPUs, here are 0" in capsys.readouterr().err
+    assert "a training needs 1 GPUs, this machine has 0" in capsys.readouterr().err
     assert main(["sweep", "run", str(tmp_path), "--jobs", "-1"]) == 2
     assert "--jobs -1: must be at least 1" in capsys.readouterr().err
 

@@ -90,7 +90,7 @@ def test_a_split_shares_no_image_not_even_a_copy(tmp_path: Path) -> None:
         {image.tobytes() for image in d.read(np.arange(len(d)))} for d in (train, held_out)
     )
     assert not in_train & in_held_out
-    with pytest.raises(UserError, match="nearest number"):
+    with pytest.raises(UserError, match="must stay together; 18 is possible"):
         split(directory, tmp_path / "odd", held_out=19)
     for wrong in (0, 60, -1, 2.5):
         with pytest.raises(UserError, match="--held-out"):

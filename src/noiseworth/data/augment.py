@@ -1,4 +1,4 @@
-"""Turning and flipping images that hold white noise: what moves whole pixels keeps it white, what interpolates does not."""
+"""Augmentation that keeps white noise white: it moves whole pixels, and never interpolates."""
 
 from typing import Literal
 
@@ -15,13 +15,13 @@ def augment(images: list[Tensor], how: Augmentation, ids: Tensor, seed: int) -> 
     """The same random change of several batches, image by image: a function of (seed, id).
 
     Args:
-        images: batches (B, C, H, W); of one image all get the same change.
-        how: "flip" left and right; "turns" that, and quarter turns (square images); "shift" flips, and moves
-            by whole pixels round the edge, at most an eighth of the side.
+        images: batches (B, C, H, W); image `i` of each batch gets the same change.
+        how: "flip" left and right; "turns" also by quarter turns (square images); "shift" flips, and shifts
+            by whole pixels with wrap-around, at most an eighth of the side.
         ids: (B,) of the draws.
 
     Returns:
-        New batches; with "none" those given.
+        New batches; with "none", the given ones.
 
     Raises:
         ValueError: quarter turns of images that are not square.
@@ -30,10 +30,6 @@ def augment(images: list[Tensor], how: Augmentation, ids: Tensor, seed: int) -> 
         return images
     height, width = images[0].shape[-2:]
     u = uniform(seed, Stream.AUGMENT, ids.cpu(), 4)
-    flip, turns = (
-        u[:, 0] < 0.5,
-        (u[:, 1] * 4).long() if how == "turns" else torch.zeros(len(ids), dtype=torch.int64),
-    )
     if how == "turns" and height != width:
         raise ValueError(f"quarter turns need square images, these are {width}x{height}")
     down, right = (
@@ -41,15 +37,15 @@ def augment(images: list[Tensor], how: Augmentation, ids: Tensor, seed: int) -> 
     )
     rows, columns = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
     y, x = rows.expand(len(ids), height, width), columns.expand(len(ids), height, width)
-    for turn in range(1, 4):  # where pixel (y, x) of the new image comes from
-        is_turned = (turns == turn)[:, None, None]
-        ty, tx = (
-            ((x, width - 1 - y), (height - 1 - y, width - 1 - x), (height - 1 - x, y))[turn - 1]
-            if height == width
-            else (y, x)
-        )
-        y, x = torch.where(is_turned, ty, y), torch.where(is_turned, tx, x)
-    x = torch.where(flip[:, None, None], width - 1 - x, x)
+    # From here on, (y, x) is where each pixel of the new image comes from.
+    if how == "turns":
+        turns = (u[:, 1] * 4).long()
+        origins = [(x, width - 1 - y), (height - 1 - y, width - 1 - x), (height - 1 - x, y)]
+        for turn, (turned_y, turned_x) in enumerate(origins, start=1):
+            is_turned = (turns == turn)[:, None, None]
+            y, x = torch.where(is_turned, turned_y, y), torch.where(is_turned, turned_x, x)
+    is_flipped = (u[:, 0] < 0.5)[:, None, None]
+    x = torch.where(is_flipped, width - 1 - x, x)
     if how == "shift":
         y, x = (y - down[:, None, None]) % height, (x - right[:, None, None]) % width
     source_pixel = (y * width + x).flatten(1)[:, None]

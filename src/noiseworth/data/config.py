@@ -14,29 +14,35 @@ class PackConfig:
     """Pack images, with the noise level of each, into a data set."""
 
     sources: StrPath | Sequence[StrPath] = field(metadata=SEVERAL)
-    """What to read: folders; zip or tar archives of images (PNG, JPEG, WebP, TIFF, BMP); .npy and .npz; IDX (MNIST) and CIFAR-10's
-    binary files; HDF5, Zarr, FITS, MRC, NIfTI, DICOM; hf:NAME:SPLIT (Hugging Face) or Parquet; sklearn:digits."""
+    """What to read: folders; zip or tar archives of images (PNG, JPEG, WebP, TIFF, BMP); .npy and .npz; IDX
+    (MNIST) and CIFAR-10's binary files; HDF5, Zarr, FITS, MRC, NIfTI, DICOM; hf:NAME:SPLIT (Hugging Face) or
+    Parquet; sklearn:digits."""
     out: StrPath = field(metadata=POSITIONAL)
-    """Directory of the new data set; with --held-out or --splits, of several data sets, one for each split."""
+    """Directory of the new data set; with --held-out or --splits, of several data sets, one for each
+    split."""
     sigma: float | str | None = None
-    """Noise standard deviation of the images, where clean values span [-1, 1] (model units): one number for all (0: clean); rules on
-    the file names, clean/=0,noisy/=0.2; or a table (CSV, TSV, Parquet) with the columns file and sigma. By default what the source
-    says; without it the noise is unknown, and training refuses such images."""
+    """Noise standard deviation of the images, where clean values span [-1, 1] (model units): one number for
+    all (0: clean); rules on the file names, clean/=0,noisy/=0.2; or a table (CSV, TSV, Parquet) with the
+    columns file and sigma. By default what the source says; if it says nothing, the noise is unknown, and
+    training refuses such images."""
     sigma_units: Literal["model", "raw"] = "model"
     """Units of sigma: model units, or those of the raw values."""
     labels: str | None = None
-    """A table with the columns file and label, or "none". By default what the source says, or its folders, as classes."""
+    """A table with the columns file and label, or "none". By default the source's own labels; if it has none,
+    its folders are the classes."""
     range: tuple[float, float] | None = None
-    """Raw values that become -1 and 1 in model units. By default the range of the integer type; floating-point images need one."""
+    """Raw values that become -1 and 1 in model units. By default the range of the integer type; for
+    floating-point images, give it or --measured-range."""
     measured_range: bool = False
     """Take the smallest and the largest raw value as the range."""
     float_range: tuple[float, float] | None = None
     """The range of floating-point images alone; integer images keep that of their type."""
     fit: str | None = None
-    """Bring images of different sizes to one size: crop:64x64, pad:64x64, shrink:2 (means of 2x2 pixels), or resize:64x64 (clean
-    images alone)."""
+    """Bring images of different sizes to one size: crop:64x64, pad:64x64, shrink:2 (means of 2x2 pixels), or
+    resize:64x64 (clean images alone)."""
     held_out: int = 0
-    """Number of images to set aside for measuring, chosen at random. Images with the same pixels stay together."""
+    """Number of images to set aside for measuring, chosen at random. Images with the same pixels stay
+    together."""
     splits: bool = False
     """Treat the outermost folders (train, test) as splits; likewise the files of CIFAR-10 and MNIST."""
     key: str | None = None
@@ -46,9 +52,10 @@ class PackConfig:
     shape: str | tuple[int, int, int] | None = None
     """Channels, height and width (C,H,W) of images that are stored as rows of numbers."""
     on_error: Literal["stop", "skip"] = "stop"
-    """What to do with an image that cannot be read: stop, or leave it out and say so."""
+    """What to do with an image that cannot be read: stop, or leave it out with a warning."""
     part_images: int | None = None
-    """Largest number of images in one part of the data set; a large one can then be read from afar part by part."""
+    """Largest number of images in one part of the data set. A large remote data set can then be read part by
+    part."""
     seed: int = 0
     """Decides which images are held out."""
     name: str | None = None
@@ -75,7 +82,7 @@ class PackConfig:
 
 @dataclass(frozen=True)
 class CorruptConfig:
-    """Add noise to all but a fraction of a clean data set, once and for all."""
+    """Add noise to all but a fraction of a clean data set: drawn once, and then fixed."""
 
     source: StrPath = field(metadata=POSITIONAL)
     """A packed data set of clean images."""
@@ -84,8 +91,9 @@ class CorruptConfig:
     clean_fraction: float
     """Share of the images, chosen at random, that stay clean: 0 to 1."""
     sigma: float | str
-    """Noise standard deviation of the other images, where clean values span [-1, 1]: a number; choice:0.1,0.5; uniform:0.1:0.5;
-    loguniform:0.05:0.8; or a table (CSV, TSV, Parquet) with the columns id and sigma."""
+    """Noise standard deviation of the other images, where clean values span [-1, 1]: a number;
+    choice:0.1,0.5; uniform:0.1:0.5; loguniform:0.05:0.8; or a table (CSV, TSV, Parquet) with the columns id
+    and sigma."""
     seed: int = 0
     """Decides which images stay clean, and the noise."""
 
@@ -132,4 +140,4 @@ class SubsetConfig:
     take: float
     """Number of images or, below 1, their share."""
     seed: int = 0
-    """Decides which images are taken. A larger subset by the same seed contains a smaller one."""
+    """Decides which images are taken. With the same seed, a larger subset contains every smaller one."""

@@ -30,9 +30,9 @@ _MAX_ROUNDING = 0.01  # of sigma; beyond it float32 is stored
 
 @with_options(CorruptConfig)
 def corrupt(config: CorruptConfig) -> DatasetRecord:
-    """Add white Gaussian noise to all but a random fraction of a clean data set, and write the result as a new one.
+    """Add white Gaussian noise to all but a random fraction of a clean data set, and write a new data set.
 
-    The clean pixels of the images that were corrupted are not in `out`.
+    The new data set does not contain the clean pixels of the images that were corrupted.
 
     Raises:
         UserError: an option is out of range, the source is not clean, or `out` exists.
@@ -56,10 +56,10 @@ def corrupt(config: CorruptConfig) -> DatasetRecord:
 def mix(
     source: Path | str, out: Path | str, *, clean: int, noisy: Sequence[tuple[float, int]], seed: int = 0
 ) -> DatasetRecord:
-    """Take some images of a clean data set as they are, add noise to others, and write them as a new data set.
+    """Take some images of a clean data set as they are, add noise to others, and write a new data set.
 
-    Choices are nested: of two mixes by one seed, that with more clean (or, for one noise level, more noisy)
-    images has those of the other, so that models differ by what was added.
+    Choices are nested: of two mixes with one seed, the one with more clean (or, at a single noise level, more
+    noisy) images contains those of the other, so that models differ only by what was added.
 
     Args:
         source: a packed data set whose images are all clean.
@@ -77,10 +77,9 @@ def mix(
     if min([clean, *(count for _, count in noisy)]) < 0 or not 0 < total <= len(dataset):
         raise UserError(f"{source}: has {len(dataset):,} images; cannot take {total:,} of them")
     order, levels = permutation(seed, Stream.CLEAN, len(dataset)).numpy(), np.zeros(len(dataset))
-    groups, end = (
-        [np.sort(order[:clean])],
-        len(order),
-    )  # clean images from the front of the order, noisy ones from its end
+    # Clean images are taken from the front of the order, noisy ones from its end.
+    groups = [np.sort(order[:clean])]
+    end = len(order)
     for sigma, count in noisy:
         groups.append(np.sort(order[end - count : end]))
         levels[groups[-1]] = sigma
@@ -97,7 +96,7 @@ def _write(
     seed: int,
     provenance: dict[str, Any],
 ) -> DatasetRecord:
-    """A part for each group of images, which are all clean or all noisy."""
+    """Write a part for each group of images, which are all clean or all noisy."""
     parts: list[Part] = []
     rounding = []
     with new_directory(out) as folder:
@@ -133,9 +132,9 @@ def _clean(dataset: Dataset, rows: NDArray[np.int64], path: Path) -> None:
 def _noisy(
     dataset: Dataset, rows: NDArray[np.int64], sigma: NDArray[np.float64], seed: int, path: Path
 ) -> float:
-    """Write noisy raw images; returns the root mean square of what storing them rounded away, as a share of sigma.
+    """Write noisy raw images; returns the root mean square rounding error of the worst image, over its sigma.
 
-    In float16, unless that rounds too much somewhere: then once more in float32.
+    They are stored in float16 or, if that rounds too much in any image, in float32.
     """
     for dtype in ("float16", "float32"):
         writer, worst = ImageWriter(path, dataset.shape, dtype), 0.0
@@ -159,4 +158,4 @@ def _noisy(
         writer.close()
         if worst <= _MAX_ROUNDING:
             return worst
-    raise AssertionError("float32 is always taken")
+    raise AssertionError("float32 is always accepted")

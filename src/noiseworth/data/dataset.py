@@ -1,10 +1,10 @@
 """A packed data set, opened: images in model units with their sigma, read by index.
 
-The format (docs/architecture.md): `dataset.json` and parts
-`part-00000/{images.npy, sigma.npy, ids.npy, labels.npy?}`. Images lie there as they came (raw units); `read`
-turns them into model units, `(raw - offset) / scale`. `ids.npy` is the number that an image got when it was
-first packed; it keeps that number when it is corrupted or selected. A part can also be a view of another data
-set's images (`join`, `split`, `subset`), and a data set can lie at any address that fsspec knows.
+The format (docs/architecture.md): `dataset.json` and parts `part-00000/{images.npy, sigma.npy, ids.npy,
+labels.npy?}`. Images are stored as they came (raw units); `read` turns them into model units, `(raw - offset)
+/ scale`. `ids.npy` holds the number that each image got when it was first packed; an image keeps it when it
+is corrupted or selected. A part can also be a view of another data set's images (`join`, `split`, `subset`),
+and a data set can be at any address that fsspec knows.
 """
 
 import posixpath
@@ -20,7 +20,7 @@ from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, Use, p
 
 
 class Dataset:
-    """A packed data set, or a selection of its images. No pixel is read before it is asked for.
+    """A packed data set, or a selection of its images. Pixels are read only on request.
 
     Attributes:
         path: the directory, or address.
@@ -65,7 +65,7 @@ class Dataset:
         """Raw values (B, C, H, W) of the images at `indices` (B,), in float32 unless `dtype` says otherwise.
 
         Raises:
-            UserError: parts have raw units of their own (of a joined data set), or a file was cut short.
+            UserError: parts have different raw units (in a joined data set), or a file was truncated.
         """
         if any(part.own_units for part in self._parts):
             raise UserError(f"{self.path}: its parts have different raw units; ask for model units")
@@ -93,16 +93,16 @@ class Dataset:
         return out
 
     def part_of(self, indices: NDArray[Any]) -> NDArray[np.int64]:
-        """The part in which each image lies (B,)."""
+        """The number of the part that holds each image (B,)."""
         part: NDArray[np.int64] = np.searchsorted(self._starts, self._rows[indices], side="right") - 1
         return part
 
     def select(self, rows: NDArray[Any]) -> "Dataset":
-        """The images at `rows` (indices, or one bool per image), as a data set of their own that shares the same files."""
+        """The images at `rows` (indices, or one bool per image), as a data set on the same files."""
         return Dataset(self.path, self.record, self._rows[rows], self._parts)
 
     def views(self) -> "list[tuple[NDArray[np.int64], PartRecord, str, NDArray[np.int64]]]":
-        """Where the images lie: for each part their positions here, the part's record, the path of `images.npy`, and rows in it."""
+        """For each part: positions of its images here, its record, the path of `images.npy`, rows in it."""
         part_of, views = self.part_of(np.arange(len(self))), []
         for number, part in enumerate(self._parts):
             positions = np.flatnonzero(part_of == number)
@@ -121,7 +121,7 @@ class Dataset:
         """All images, the clean ones (sigma = 0) or the noisy ones (sigma > 0).
 
         Raises:
-            UserError: there are none such.
+            UserError: there are no such images.
         """
         if which == "all":
             return self
@@ -133,7 +133,7 @@ class Dataset:
         return chosen
 
     def require_known_sigma(self) -> None:
-        """Raises UserError if the noise level of any image is unknown, or is none."""
+        """Raises UserError if the noise level of any image is unknown or invalid."""
         unknown = np.flatnonzero(np.isnan(self.sigma))
         if len(unknown):
             raise UserError(
@@ -181,9 +181,9 @@ class _Part:
     ) -> NDArray[Any]:
         images = self._images.read(self.rows_of(rows)).astype(dtype, copy=False)
         if units is not None:
-            offset, scale = (
-                (self._offset, self._scale) if self._offset is not None and self._scale is not None else units
-            )
+            offset, scale = units
+            if self._offset is not None and self._scale is not None:
+                offset, scale = self._offset, self._scale
             if not images.flags.writeable:
                 images = images.copy()
             images -= np.float32(offset)
@@ -192,7 +192,7 @@ class _Part:
 
 
 def _beside(path: str, view: str) -> str:
-    """Where a view's images lie, from where the view lies."""
+    """The path of a view's images, which is stored relative to the view."""
     if not is_address(path):
         return str((Path(path) / view).resolve())
     protocol, _, inside = path.partition("://")
@@ -220,7 +220,7 @@ def _column(path: str, part: PartRecord, dtype: str) -> NDArray[Any]:
 
 
 def _check_base(images: str, part: PartRecord, path: str) -> None:
-    """The images of a view are those that it was made of."""
+    """Check that a view's images were not packed again since the view was made."""
     base = images.rsplit("/", 2)[0]
     content = _or_damaged(f"{base}/dataset.json", lambda: read_bytes(join_path(base, "dataset.json")))
     record = parse_record(DatasetRecord, content, f"{base}/dataset.json")
@@ -237,7 +237,7 @@ def open_dataset(path: Path | str) -> Dataset:
         path: its directory, or its address (s3://bucket/data, hf://datasets/name/data).
 
     Raises:
-        UserError: it is not one, is damaged, or has another format version.
+        UserError: there is none, it is damaged, or it has another format version.
     """
     address, record_path = str(path), join_path(str(path), "dataset.json")
     try:
@@ -262,7 +262,7 @@ def open_clean(path: Path | str) -> Dataset:
     """Open a data set whose images are all known to be clean.
 
     Raises:
-        UserError: it is no data set, or some of its images are noisy, or of unknown noise.
+        UserError: there is no data set, or some of its images are noisy, or of unknown noise.
     """
     dataset = open_dataset(path)
     is_clean = dataset.sigma == 0  # unknown noise is NaN

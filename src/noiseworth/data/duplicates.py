@@ -14,7 +14,7 @@ _CHUNK = 1024
 
 
 def same_pixels(batches: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
-    """A number for each image (N,) of batches (B, C, H, W); images with the same pixels have the same."""
+    """A number for each image (N,) of batches (B, C, H, W); the same for the same pixels."""
     seen: dict[bytes, int] = {}
     digests = (
         hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
@@ -25,14 +25,16 @@ def same_pixels(batches: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
 
 
 def held_out_rows(images: Any, count: int, seed: int) -> NDArray[np.bool_]:
-    """Which images are held out: the first `count` of a random order, but that images with the same pixels stay together, so that none
-    is on both sides; a group that would not fit is left in training.
+    """Which images are held out: the first `count` of a random order.
+
+    Images with the same pixels stay together, so that none is on both sides; a group that is too large for
+    the number that is left stays in training.
 
     Args:
         images: anything that is sliced to (B, C, H, W).
 
     Raises:
-        UserError: no whole groups make up that number.
+        UserError: the groups, taken in that order, do not add up to `count`.
     """
     group = same_pixels(in_batches(images))
     order = permutation(seed, Stream.HELD_OUT, len(images)).numpy()
@@ -46,12 +48,11 @@ def held_out_rows(images: Any, count: int, seed: int) -> NDArray[np.bool_]:
             left -= len(members)
     if left:
         raise UserError(
-            f"--held-out {count}: so many images are the same that {count - left} is the nearest number"
-            " that can be held out"
+            f"--held-out {count}: images with the same pixels must stay together; {count - left} is possible"
         )
     return kept
 
 
 def in_batches(images: Any) -> Iterator[NDArray[Any]]:
-    """Slices of some images."""
+    """The images, in slices (B, C, H, W)."""
     return (images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK))

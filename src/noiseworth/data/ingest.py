@@ -1,4 +1,4 @@
-"""One pass over sources: every image goes into one file, and what is known of each image into lists."""
+"""One pass over sources: every image goes into one file, and what is known about each into lists."""
 
 import math
 from collections.abc import Sequence
@@ -23,20 +23,18 @@ class Ingested:
 
     writer: ImageWriter | None = None
     names: list[str] = field(default_factory=list)
-    inner: list[str] = field(
-        default_factory=list
-    )  # names without that of their source, where there are several
+    # Names without that of their source; the same as `names` where there is one source.
+    inner: list[str] = field(default_factory=list)
     labels: list[int | None] = field(default_factory=list)
     sigma: list[float | None] = field(default_factory=list)
-    saturated: list[float] = field(
-        default_factory=list
-    )  # share of each image's pixels at the ends of its type
+    # Share of each image's pixels at the ends of its integer type.
+    saturated: list[float] = field(default_factory=list)
     low: float = math.inf
     high: float = -math.inf
     dtype: str = ""  # of the source, before `fit`
     value_range: tuple[float, float] | None = None
     classes: list[str] = field(default_factory=list)
-    folders: bool = True
+    folders: bool = True  # whether the names' folders may be classes
     skipped: list[str] = field(default_factory=list)
     first: str = ""  # the first image, for messages
 
@@ -49,10 +47,10 @@ class Ingested:
 
 
 def ingest(config: PackConfig, sources: Sequence[str], rule: Fit | None, folder: Path) -> Ingested:
-    """Write every image of the sources into one file in `folder`, and note what is known of it.
+    """Write every image of the sources into one file in `folder`, and record what is known about it.
 
     Raises:
-        UserError: a source cannot be read, images differ in size or type, or none is left.
+        UserError: a source cannot be read, images differ in size or type, or all were skipped.
     """
     names = [public_name(source) for source in sources]
     if len(set(names)) < len(names):
@@ -69,8 +67,10 @@ def ingest(config: PackConfig, sources: Sequence[str], rule: Fit | None, folder:
                     result.value_range,
                     result.classes,
                 ):
-                    message = f"has another range of values, or other classes, than {sources[0]}; pack them apart and join them"
-                    raise UserError(f"{source}: {message}")
+                    raise UserError(
+                        f"{source}: has another range of values, or other classes, than {sources[0]}; pack"
+                        " them separately and join them"
+                    )
                 result.value_range, result.classes = opened.value_range, list(opened.classes)
                 result.folders = result.folders and opened.folders
                 prefix = f"{name}/" if len(sources) > 1 else ""
@@ -94,7 +94,7 @@ def ingest(config: PackConfig, sources: Sequence[str], rule: Fit | None, folder:
 
 
 def _add(result: Ingested, entry: Entry, source: Source, rule: Fit | None, folder: Path, prefix: str) -> None:
-    """Write one image, and note what is known of it."""
+    """Write one image, and record what is known about it."""
     where = f"{source.where}/{entry.name}" if source.folders else f"{source.where}: {entry.name}"
     pixels = _load(entry, where)
     dtype, share = str(pixels.dtype), _saturated_share(pixels)
@@ -119,12 +119,13 @@ def _refuse(result: Ingested, where: str, shape: tuple[int, ...], dtype: str) ->
     if result.writer is None:
         raise AssertionError("there is a first image")
     first = f"{PurePosixPath(result.first).name} is {_describe(result.writer.shape, result.dtype)}"
-    remedy = (
-        "give --fit (crop, pad, shrink, resize)" if dtype == result.dtype else "pack them apart and join them"
-    )
-    all_one = "all images of a data set have one size and type"
+    if dtype == result.dtype:
+        remedy = "give --fit (crop, pad, shrink, resize), or pack each size separately"
+    else:
+        remedy = "pack each type separately and join them"
     raise UserError(
-        f"{where}: is {_describe(shape, dtype)}, {first}; {all_one}: {remedy}, or sort them first"
+        f"{where}: is {_describe(shape, dtype)}, {first}; all images of a data set have one size and type:"
+        f" {remedy}"
     )
 
 
@@ -132,7 +133,7 @@ def _load(entry: Entry, where: str) -> NDArray[Any]:
     pixels = entry.load()
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise UserError(
-            f"{where}: has NaN or infinite pixels; remove or mend it first, or leave such out with"
+            f"{where}: has NaN or infinite pixels; remove or repair it first, or skip such images with"
             " --on-error skip"
         )
     return pixels
@@ -151,7 +152,7 @@ def _describe(shape: tuple[int, ...], dtype: str) -> str:
 
 
 def public_name(source: str) -> str:
-    """The source's name without the folders above it, which say more of the machine than of the data."""
+    """The source's name without the folders above it, which describe the machine and not the data."""
     return source if source == DIGITS or source.startswith("hf:") else Path(source).resolve().name
 
 

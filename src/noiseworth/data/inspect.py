@@ -1,4 +1,4 @@
-"""What is in a data set: counts, values, noise levels; what is in it twice, and what lies open though it should be hidden by noise."""
+"""What is in a data set: counts, values, noise levels, duplicates, leaks (clean twins of noisy images)."""
 
 from collections.abc import Iterator
 
@@ -14,20 +14,24 @@ _CHUNK = 8192
 _PIXELS = 1 << 24  # read at once
 _MAX_GROUPS = 20
 _BINS = 64
-_LOOKED_AT = 1000  # noisy images, for leaks
+_LOOKED_AT = 1000  # noisy images that are examined for leaks, at most
 _CLOSE = 0.01  # share of the clean images that may have a closer neighbour
 _SAME = 1e-6  # squared distance per pixel, below which two images are the same but for rounding
 
 
 def snr_db(sigma: float) -> float | None:
-    """Signal-to-noise ratio in decibels, `10 log10(1 + 1 / sigma^2)` (arXiv 2411.02780, section 5); None for a clean image."""
+    """Signal-to-noise ratio in decibels, `10 log10(1 + 1 / sigma^2)` (arXiv 2411.02780, section 5).
+
+    None for a clean image.
+    """
     return None if sigma == 0 else float(10 * np.log10(1 + 1 / sigma**2))
 
 
 def group_sigmas(sigma: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Noise levels (N,) as at most 21 (level, count): the distinct ones, or quantile groups of the noisy ones, named by their median.
+    """Levels and counts of at most 21 groups of noise levels (N,).
 
-    Clean images are always a group of their own; unknown levels are left out.
+    The groups are the distinct levels; where there are too many, quantile groups, each with its median as
+    level. Clean images are always a group of their own; unknown levels are left out.
     """
     known = np.sort(sigma[~np.isnan(sigma)].astype(np.float64))
     levels, counts = np.unique(known, return_counts=True)
@@ -87,7 +91,7 @@ def inspect(dataset: Dataset) -> Inspection:
 
 
 def duplicates(dataset: Dataset) -> list[list[int]]:
-    """Groups of images with the same pixels, whichever part they lie in."""
+    """Groups of images with the same pixels, over all parts."""
     number = same_pixels(images for images, _ in _pieces(dataset))
     order = np.argsort(number, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
@@ -95,11 +99,12 @@ def duplicates(dataset: Dataset) -> list[list[int]]:
 
 
 def find_leaks(dataset: Dataset) -> tuple[list[list[int]], int]:
-    """Pairs (noisy image, clean image) that are one picture, with and without its noise; and how many noisy images were looked at.
+    """Pairs (noisy image, clean image) of one picture; and the number of noisy images that were examined.
 
-    The squared distance of a noisy image from its own clean version is `s^2 (1 +- sqrt(2 / d))` per pixel.
-    Only images whose noise is so small, or whose pixels are so many, that four times this spread stays below
-    the distance between almost any two clean images can tell, and of many such some are looked at.
+    The squared distance of a noisy image from its own clean version is `s^2 (1 +- sqrt(2 / d))` per pixel,
+    for `d` pixels. A leak can be recognised only if four times this spread is below the squared distance
+    between almost any two clean images: the noise must be small, or the pixels many. At most 1000 such noisy
+    images are examined.
     """
     clean, noisy = np.flatnonzero(dataset.sigma == 0), np.flatnonzero(dataset.sigma > 0)
     pixels = int(np.prod(dataset.shape))
@@ -117,6 +122,7 @@ def find_leaks(dataset: Dataset) -> tuple[list[list[int]], int]:
 
 
 def _some(rows: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
+    """Evenly spaced ones of the rows, as many as are examined for leaks."""
     most = max(2, min(_LOOKED_AT, _PIXELS // pixels))
     chosen: NDArray[np.int64] = rows[
         np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))
@@ -127,8 +133,10 @@ def _some(rows: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
 def _nearest(
     dataset: Dataset, rows: NDArray[np.int64], among: NDArray[np.int64], itself: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Least squared distance per pixel of images at `rows` (N,) from those at `among`, and which that is; with `itself` not from
-    themselves, nor from images with the same pixels."""
+    """For images at `rows` (N,): least squared distance per pixel from those `among`, and the nearest.
+
+    With `itself`, an image is not compared with itself, nor with images that have the same pixels.
+    """
     y = dataset.read(rows).reshape(len(rows), -1)
     best, which = np.full(len(rows), np.inf), np.zeros(len(rows), dtype=np.int64)
     step = max(1, min(_CHUNK // 8, _PIXELS // y.shape[1]))
@@ -149,7 +157,7 @@ def _nearest(
 
 
 def _pieces(dataset: Dataset) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """All images, a few at a time, and where they lie."""
+    """All images, a few at a time, and their positions."""
     step = max(1, min(_CHUNK, _PIXELS // int(np.prod(dataset.shape))))
     for start in range(0, len(dataset), step):
         rows = np.arange(start, min(start + step, len(dataset)))
@@ -157,16 +165,14 @@ def _pieces(dataset: Dataset) -> Iterator[tuple[NDArray[np.float32], NDArray[np.
 
 
 def _at_limits(dataset: Dataset, images: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
-    """Pixels of noisy images at the ends of a whole-number type, where noise is cut off."""
+    """How many pixels of noisy images are at the ends of an integer type, where noise is clipped."""
     part_of, count = dataset.part_of(rows), 0
     for number, part in enumerate(dataset.record.parts):
         noisy_in_part = (part_of == number) & (dataset.sigma[rows] > 0)
         if np.dtype(part.dtype).kind == "u" and noisy_in_part.any():
-            offset, scale = (
-                (part.offset, part.scale)
-                if part.scale is not None
-                else (dataset.record.offset, dataset.record.scale)
-            )
-            raw = images[noisy_in_part] * np.float32(scale) + np.float32(offset or 0.0)
+            offset, scale = dataset.record.offset, dataset.record.scale
+            if part.offset is not None and part.scale is not None:
+                offset, scale = part.offset, part.scale
+            raw = images[noisy_in_part] * np.float32(scale) + np.float32(offset)
             count += int(((raw < 0.5) | (raw > np.iinfo(part.dtype).max - 0.5)).sum())
     return float(count)

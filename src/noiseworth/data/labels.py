@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from noiseworth.data.tables import Table
 from noiseworth.errors import UserError
 
-_DIGITS = 7  # a label has fewer; others (dates, serial numbers) are names of classes
+_DIGITS = 7  # a label has fewer digits; longer numbers (dates, serial numbers) are names of classes
 
 
 def resolve_labels(
@@ -18,9 +18,9 @@ def resolve_labels(
     """Class of each image, or None, and the names of classes.
 
     Args:
-        spec: "none"; a table with a column "label"; None for what the source tells, or its folders.
+        spec: "none"; a table with a column "label"; None for the source's labels or, without these, folders.
         names: of the images, without the folder of a split.
-        told: what the source tells.
+        from_source: the label that the source gives for each image; None where it gives none.
         folders: whether folders may be classes.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Batches in a fixed random order, read ahead of time: for loops other than ours, and for streaming.
+"""Batches in a fixed random order, read ahead of time: for training loops other than ours, and for streaming.
 
-Every image comes once an epoch. The order is a function of (seed, epoch) and the images alone: not of the
-number of processes, which take batches' slots in turn, nor of the number of threads that read.
+Every image comes once an epoch. The order is a function of (seed, epoch) and the number of images; it does
+not depend on the number of processes, which share each batch, nor on the number of threads that read.
 """
 
 from collections import deque
@@ -24,7 +24,13 @@ B = TypeVar("B")
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` (B, C, H, W) float32 in model units, `sigma` (B,), `ids` (B,), `labels` (B,) or None, `index` (B,) in the data set."""
+    """Images, and what is known about each.
+
+    Attributes:
+        images: (B, C, H, W) float32 in model units.
+        sigma, ids, labels: (B,) as in `Dataset`.
+        index: (B,) positions in the data set.
+    """
 
     images: NDArray[np.float32]
     sigma: NDArray[np.float32]
@@ -41,11 +47,11 @@ class Loader:
         batch: images in a batch of all processes together; the last one of an epoch may be smaller.
         rank, ranks: which process this is, of how many.
         workers: threads that read ahead; 0 reads when asked.
-        by_part: parts (shards) one after the other in random order, images inside them in random order, so
-            that one that is far away is read from one end to the other; else all images in one random order.
+        by_part: parts (shards) one after the other in random order, and the images of each in random order,
+            so that remote parts are read one at a time; else all images in one random order.
 
     Raises:
-        UserError: a batch that the processes cannot share, or numbers that make no sense.
+        UserError: a batch that the processes cannot share equally, or a number out of range.
     """
 
     def __init__(
@@ -81,7 +87,7 @@ class Loader:
         return np.lexsort((key, of_part[part]))
 
     def epoch(self, number: int = 0) -> Iterator[Batch]:
-        """This process's share of each batch, in order; a share of the last one may be empty, and is left out."""
+        """This process's share of each batch, in order. An empty share of the last one is left out."""
         order, share = self.order(number), self.batch // self.ranks
         pieces = []
         for start in range(0, len(order), self.batch):
@@ -97,7 +103,10 @@ class Loader:
 
 
 def read_ahead(read: Callable[[A], B], wanted: Iterable[A], workers: int = 1, depth: int = 4) -> Iterator[B]:
-    """`read(item)` of each item in order, by threads that are up to `depth` items ahead; without workers, when it is asked for."""
+    """`read(item)` of each item in order, by threads that are up to `depth` items ahead.
+
+    Without workers, each item is read when it is asked for.
+    """
     if workers == 0:
         yield from map(read, wanted)
         return

@@ -1,10 +1,12 @@
-"""The noise level of each image: from a number, rules on names, a table, or its source; and drawn from a noise distribution.
+"""The noise level of each image: from a number, rules on names, a table, or its source; or drawn at random.
+
+A noise distribution, from which levels are drawn, is written as
 
 0.2                    one level for all
 choice:0.1,0.2,0.5     one of these
 uniform:0.1:0.5        between these
 loguniform:0.05:0.8    between these, evenly in the logarithm
-levels.csv             a table (CSV, TSV, Parquet) with the columns id and sigma; images that are not in it stay clean
+levels.csv             a table (CSV, TSV, Parquet) with columns id and sigma; images not in it stay clean
 """
 
 import math
@@ -29,10 +31,9 @@ def resolve_sigma(
 
     Args:
         spec: a number; rules such as "clean/=0,noisy/=0.2", of which the first whose left side is in the name
-            counts; a table ("levels.csv", or "levels.csv:column"); None for what the source says; without it
-            the level is unknown.
+            applies; a table ("levels.csv", or "levels.csv:column"); None for what the source says.
         names: of the images.
-        from_source: the level that the source says of each image, if it does.
+        from_source: the level that the source gives for each image; None where it gives none.
 
     Raises:
         UserError: not a number of 0 or more, a rule that fits no image, a table that does not fit.
@@ -62,10 +63,10 @@ def resolve_sigma(
 
 
 def check_sigma(value: float) -> float:
-    """A noise level that was given.
+    """`value`, if it is a noise level.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not.
     """
     if not _is_level(value):
         raise UserError(f"--sigma {value}: {_LEVEL}")
@@ -73,10 +74,10 @@ def check_sigma(value: float) -> float:
 
 
 def sigma_table(text: str) -> Table:
-    """`FILE` or `FILE:COLUMN`.
+    """The table that `FILE` or `FILE:COLUMN` names.
 
     Raises:
-        UserError: no such table.
+        UserError: there is no such table.
     """
     path, _, column = text.partition(":")
     if not path.endswith(SUFFIXES):
@@ -88,7 +89,7 @@ def sigma_table(text: str) -> Table:
 
 
 def check_early(spec: str | float | None) -> None:
-    """What can be said before any image is read. Raises UserError as `resolve_sigma`."""
+    """Check `spec` as far as possible before any image is read. Raises UserError as `resolve_sigma`."""
     if spec is None:
         return
     number = _number(spec)
@@ -124,8 +125,8 @@ def _by_rules(text: str, names: Sequence[str]) -> NDArray[np.float64]:
     if not all(used):
         idle = rules[used.index(False)][0]
         raise UserError(
-            f"--sigma {text}: {idle!r} is in the name of no image that no earlier rule took (the first is"
-            f" {names[0]})"
+            f"--sigma {text}: the rule {idle!r} applies to no image: it is in no name, or only in names to"
+            f" which an earlier rule applies (the first name is {names[0]})"
         )
     return values
 
@@ -142,17 +143,13 @@ def _number(value: str | float) -> float | None:
 
 
 class NoiseDistribution:
-    """How the noise levels of images are drawn; `text` is what it was made from (see the module's docstring)."""
+    """How the noise levels of images are drawn; `text` is how it was written (see the module's docstring)."""
 
     def __init__(
         self, text: float | str, kind: str, numbers: Sequence[float], table: dict[int, float] | None = None
     ) -> None:
-        self.text, self._kind, self._numbers, self._table = (
-            text,
-            kind,
-            np.asarray(numbers, dtype=np.float64),
-            table,
-        )
+        self.text, self._kind, self._table = text, kind, table
+        self._numbers = np.asarray(numbers, dtype=np.float64)
 
     def levels(self, ids: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
         """The level of each image (N,), by its id.
@@ -165,11 +162,13 @@ class NoiseDistribution:
                 raise UserError(f"--sigma {self.text}: no image has the id {unknown[0]}")
             return np.array([self._table.get(int(i), 0.0) for i in ids], dtype=np.float64)
         u = uniform(seed, Stream.SIGMA, torch.from_numpy(ids), 1)[:, 0].numpy()
-        low, high = self._numbers[0], self._numbers[-1]
         if self._kind == "choice":
             levels: NDArray[np.float64] = self._numbers[(u * len(self._numbers)).astype(np.int64)]
             return levels
-        return np.asarray(low + (high - low) * u if self._kind == "uniform" else low * (high / low) ** u)
+        low, high = self._numbers
+        if self._kind == "uniform":
+            return np.asarray(low + (high - low) * u)
+        return np.asarray(low * (high / low) ** u)
 
 
 def parse_distribution(sigma: float | str) -> NoiseDistribution:
@@ -201,6 +200,7 @@ def parse_distribution(sigma: float | str) -> NoiseDistribution:
 
 
 def check_noise(value: float) -> float:
+    """`value`, if it is the level of simulated noise: above 0. Raises UserError otherwise."""
     if not (math.isfinite(value) and value > 0):
         raise UserError(f"--sigma {value:g}: a finite number above 0, in model units")
     return value
@@ -210,7 +210,7 @@ def _sigma_by_id(path: Path, column: str) -> dict[int, float]:
     """Id of an image -> its noise level.
 
     Raises:
-        UserError: the table cannot be read, an id stands there twice, or a value is no number.
+        UserError: the table cannot be read, an id is listed twice, or a value is not a number.
     """
     table = Table(path, column, "--sigma", key="id")
     if table.keys is None:
@@ -223,6 +223,6 @@ def _sigma_by_id(path: Path, column: str) -> dict[int, float]:
                 f"--sigma {path}: not a table of integer ids and levels (id {key!r}, {column} {text!r})"
             )
         if int(key) in sigma_by_id:
-            raise UserError(f"--sigma {path}: the id {key} stands there twice")
+            raise UserError(f"--sigma {path}: the id {key} is listed twice")
         sigma_by_id[int(key)] = check_sigma(level)
     return sigma_by_id

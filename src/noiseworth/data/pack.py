@@ -20,7 +20,7 @@ from noiseworth.options import with_options
 from noiseworth.records import DatasetRecord
 
 _RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
-_SATURATED = 0.001  # share of pixels at the ends of the type from which a warning is due
+_SATURATED = 0.001  # a larger share of pixels at the ends of the integer type gives a warning
 _CHUNK = 1024
 _log = logging.getLogger("noiseworth")
 
@@ -33,7 +33,7 @@ def pack(config: PackConfig) -> list[DatasetRecord]:
         One record for each data set written.
 
     Raises:
-        UserError: a source or an option is bad; what and where is named. `out` is not there then.
+        UserError: a source or an option is not valid; `out` is not made then.
     """
     sources = [config.sources] if isinstance(config.sources, str | Path) else config.sources
     paths = [str(source) for source in sources]
@@ -50,7 +50,7 @@ def pack(config: PackConfig) -> list[DatasetRecord]:
 
 @dataclass(frozen=True)
 class _Resolved:
-    """What becomes of the ingested images: their raw range, a row of columns for each, the names of classes, and rows of each split."""
+    """What was decided about the ingested images: raw range, columns, class names, rows of each split."""
 
     low: float
     high: float
@@ -60,7 +60,7 @@ class _Resolved:
 
     @property
     def scale(self) -> float:
-        """Raw units in a model unit."""
+        """Raw units per model unit."""
         return (self.high - self.low) / 2
 
 
@@ -68,7 +68,7 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
     """Range, noise levels, labels and splits of the images.
 
     Raises:
-        UserError: options, source and images do not fit each other.
+        UserError: options, source and images contradict each other.
     """
     low, high = _range(config, ingested, sources[0])
     count = len(ingested.names)
@@ -148,12 +148,12 @@ def _range(config: PackConfig, ingested: Ingested, source: str) -> tuple[float, 
 
 
 def _check_noise(ingested: Ingested, sigma: NDArray[np.float64], rule: Fit | None, source: str) -> None:
-    """Refuses rules that change noise, and warns of noise that was clipped."""
+    """Refuse `--fit` rules by which noise is no longer white, and warn of noise that was clipped."""
     noisy = sigma > 0
     if rule is not None and rule.how in ("resize", "pad") and noisy.any():
         which = ingested.names[int(np.flatnonzero(noisy)[0])]
         why = (
-            "makes the noise of neighbouring pixels alike" if rule.how == "resize" else "repeats noisy pixels"
+            "correlates the noise of neighbouring pixels" if rule.how == "resize" else "repeats noisy pixels"
         )
         raise UserError(
             f"--fit {rule.how}: {why}, and {which} has sigma {sigma[noisy][0]:g}; use crop or shrink, which"
@@ -163,15 +163,15 @@ def _check_noise(ingested: Ingested, sigma: NDArray[np.float64], rule: Fit | Non
         share = float(np.mean(np.array(ingested.saturated)[noisy]))
         if share > _SATURATED:
             _log.warning(
-                "%s: %.2g%% of the pixels of its noisy images lie at the ends of %s: noise that was"
-                " clipped there is not Gaussian, and training takes it for Gaussian; use the raw data of"
-                " the camera, if there are any",
+                "%s: %.2g%% of the pixels of its noisy images are at the ends of %s: noise that was"
+                " clipped there is not Gaussian, but training assumes that it is; use the raw data of the"
+                " camera, if there are any",
                 source, 100 * share, ingested.dtype,
             )  # fmt: skip
 
 
 def _splits(ingested: Ingested, wanted: bool) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
-    """Rows of each split, and the images' names without it."""
+    """Rows of each split, and the images' names without the folder of their split."""
     names = ingested.inner
     if not wanted:
         return {"": np.arange(len(names))}, names
@@ -183,14 +183,14 @@ def _splits(ingested: Ingested, wanted: bool) -> tuple[dict[str, NDArray[np.int6
     kinds = sorted(set(tops))
     if "" in kinds:
         raise UserError(
-            f"--splits: {names[tops.index('')]} lies in no folder; put every image below one, such as"
+            f"--splits: {names[tops.index('')]} is in no folder; put every image into one, such as"
             " train/ or test/"
         )
     return {kind: np.flatnonzero(np.array(tops) == kind) for kind in kinds}, inner
 
 
 def _split_of(name: str) -> tuple[str, str, str]:
-    """Split and inner name."""
+    """Split, separator, inner name, as by `str.partition`; MNIST's and CIFAR-10's files name their split."""
     file = name.rsplit("/", 1)[-1]
     for start, split in (
         ("data_batch", "train"),
@@ -212,7 +212,7 @@ def _parts(
     rows: NDArray[np.int64],
     most: int | None,
 ) -> list[Part]:
-    """Parts of some rows; the whole file as one part is moved, not copied."""
+    """Write the images at `rows` as parts; if one part is the whole file, it is moved, not copied."""
     cuts = [rows[i : i + most] for i in range(0, len(rows), most)] if most else [rows]
     parts = []
     for number, piece in enumerate(cuts):

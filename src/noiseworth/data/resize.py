@@ -2,8 +2,9 @@
 
 crop:64x48     the middle
 pad:64x48      mirrored at the edges, around the middle
-shrink:4       means of 4x4 pixels: white noise stays white, with a quarter of its standard deviation; the result is float32
-resize:64x64   the middle, interpolated with antialiasing: for clean images alone, as it makes noise of neighbouring pixels alike
+shrink:4       means of 4x4 pixels, in float32: white noise stays white, with a quarter of its sigma
+resize:64x64   the middle, interpolated with antialiasing: for clean images alone, as it correlates the noise
+               of neighbouring pixels
 """
 
 import re
@@ -20,7 +21,7 @@ _FORM = re.compile(r"(crop|pad|shrink|resize):(\d+)(?:x(\d+))?")
 
 @dataclass(frozen=True)
 class Fit:
-    """A rule: `how`, and height and width (of "shrink" the factor, twice)."""
+    """A rule: `how`, and the new height and width; for "shrink", both are the factor."""
 
     how: str
     height: int
@@ -28,7 +29,7 @@ class Fit:
 
     @property
     def noise_factor(self) -> float:
-        """What becomes of the standard deviation of white noise."""
+        """The factor by which the standard deviation of white noise changes."""
         return 1 / self.height if self.how == "shrink" else 1.0
 
     def __call__(self, pixels: NDArray[Any], where: str) -> NDArray[Any]:
@@ -66,10 +67,10 @@ class Fit:
 
 
 def parse_fit(text: str | None) -> Fit | None:
-    """`--fit`.
+    """The rule that `--fit` names.
 
     Raises:
-        UserError: it is no such rule.
+        UserError: it names none.
     """
     if text is None:
         return None
@@ -82,7 +83,10 @@ def parse_fit(text: str | None) -> Fit | None:
 
 
 def _resized(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """The largest middle of the wanted proportions, by Pillow's bicubic filter with antialiasing, channel by channel in float32."""
+    """The largest central part with the new aspect ratio, resized by Pillow's antialiased bicubic filter.
+
+    Channels are resized one by one, in float32.
+    """
     from PIL import Image
 
     _, h, w = pixels.shape

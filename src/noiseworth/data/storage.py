@@ -1,7 +1,7 @@
-"""Rows of `images.npy`, wherever it lies: on this machine, or at any address that fsspec knows (s3://, hf://, https://, memory://).
+"""Reads rows of `images.npy`, local or at any address that fsspec knows (s3://, hf://, https://, memory://).
 
-Local files are read with `pread`, not mapped: a mapped file counts as the process's memory once it was
-touched, and one that is cut short while it is mapped kills the process. Small ones are held in memory.
+Local files are read with `pread`, not mapped: what was read of a mapped file counts as the process's memory,
+and a file that is truncated while it is mapped kills the process. Small files are held in memory.
 """
 
 import io
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from noiseworth.errors import UserError, first_line
 
 IN_MEMORY = 64 << 20  # bytes, of a data set; a larger one is read row by row
-_HEADER = 4096  # more than any header of ours
+_HEADER = 4096  # bytes; longer than any header that we write
 
 
 class Rows(Protocol):
-    """An array (N, ...) of which rows can be read."""
+    """An array (N, ...) that is read by rows."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -30,7 +30,7 @@ class Rows(Protocol):
 
 
 def is_address(path: Path | str) -> bool:
-    """Whether fsspec is to be asked: the path names a protocol."""
+    """Whether the path names a protocol, so that fsspec must read it."""
     return "://" in str(path)
 
 
@@ -106,17 +106,17 @@ class _Local:
             return held
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
         view = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")
-        size, begin, pread = self._row, self._start, os.preadv
+        size, begin = self._row, self._start
         if len(rows) > 1 and (np.diff(rows) == 1).all():
             done = 0
             while done < len(view):  # a single call reads 2 GiB at most
                 done += self._check(
-                    pread(self._descriptor, [view[done:]], begin + int(rows[0]) * size + done)
+                    os.preadv(self._descriptor, [view[done:]], begin + int(rows[0]) * size + done)
                 )
             return out
         at = 0
         for offset in (rows * size + begin).tolist():
-            if pread(self._descriptor, [view[at : at + size]], offset) != size:
+            if os.preadv(self._descriptor, [view[at : at + size]], offset) != size:
                 self._check(0)
             at += size
         return out
@@ -136,7 +136,7 @@ class _Remote:
         self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Neighbouring rows are fetched together, and all of them at once where the protocol can."""
+        """Fetches consecutive rows as one range, and all ranges at once where the protocol allows it."""
         order, inverse = np.unique(rows, return_inverse=True)
         breaks = np.flatnonzero(np.diff(order) != 1) + 1
         runs = [run for run in np.split(order, breaks) if len(run)]
@@ -146,14 +146,14 @@ class _Remote:
         for piece, start, end in zip(pieces, starts, ends, strict=True):
             if not isinstance(piece, bytes) or len(piece) != end - start:
                 raise UserError(
-                    f"{self._path}: bytes {start} to {end} did not come"
+                    f"{self._path}: bytes {start} to {end} could not be read"
                     f" ({piece if isinstance(piece, Exception) else 'cut short'})"
                 )
         return np.frombuffer(b"".join(pieces), self.dtype).reshape(-1, *self.shape[1:])[inverse.reshape(-1)]
 
 
 def _header(file: Any, path: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape, dtype, and where the data begin."""
+    """Shape, dtype, and the offset of the data in bytes."""
     try:
         version = npy.read_magic(file)
         shape, fortran, dtype = (

@@ -1,4 +1,4 @@
-"""Tables (CSV, TSV, Parquet) of what is known of each image."""
+"""Tables (CSV, TSV, Parquet) of what is known about each image."""
 
 import csv
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 class Table:
-    """One column of a CSV, TSV or Parquet file, and the column that says which image each row is of.
+    """One column of a CSV, TSV or Parquet file, and the column that says to which image each row belongs.
 
     Attributes:
         path: the file.
@@ -25,7 +25,7 @@ class Table:
         Args:
             column: the column that is asked for.
             option: the option that named the table, for messages.
-            key: the column that says which image a row is of.
+            key: the column that says to which image a row belongs.
 
         Raises:
             UserError: the file cannot be read, or has no such column.
@@ -43,16 +43,17 @@ class Table:
         """The value of each image; None where its file is not in the table.
 
         Raises:
-            UserError: the table names a file that is not there or one twice, or without names has another
-                number of rows.
+            UserError: the table names an unknown file, or one file twice; or it names none, and the number of
+                rows is not that of the images.
         """
         if self.keys is None:
             if len(self.values) != len(names):
                 raise UserError(
                     f"{self.path}: has {len(self.values):,} rows for {len(names):,} images, and no column"
-                    " 'file' to tell which"
+                    " 'file' that says which row belongs to which image"
                 )
             return list(self.values)
+        # Row of each name; -1 where several images have it.
         row_by_name: dict[str, int] = {}
         for i, name in enumerate(names):
             row_by_name[name] = -1 if name in row_by_name else i
@@ -62,7 +63,7 @@ class Table:
             row_by_base_name[base] = -1 if base in row_by_base_name else i
         values: list[str | None] = [None] * len(names)
         for file, value in zip(self.keys, self.values, strict=True):
-            at = row_by_name.get(file, row_by_base_name.get(file, -2))
+            at = row_by_name.get(file, row_by_base_name.get(file, -2))  # -2: no image has this name
             if at < 0:
                 why = (
                     "several images have that name: give it with its folders"
@@ -85,7 +86,7 @@ def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
                 raise UserError(f"{option} {path}: needs pyarrow: pip install 'noiseworth[hub]'") from None
             try:
                 table = parquet.read_table(path)
-            except Exception as error:  # whatever a damaged file makes of it
+            except Exception as error:  # a damaged file can raise an error of any type
                 if isinstance(error, FileNotFoundError):
                     raise
                 raise UserError(f"{option} {path}: not a table ({first_line(error)})") from None

@@ -1,7 +1,7 @@
 """Data sets made of others without copying a pixel: joined, split, or a part of one.
 
-A view holds columns of its own and says, image by image, where the pixels lie. It stops working when what it
-was made of moves away, and says so when that was packed anew.
+A view has its own columns, and for each image the place of its pixels in another data set. If that data set
+is moved, the view stops working; if it is packed again, the view is refused.
 """
 
 import os
@@ -26,7 +26,7 @@ from noiseworth.rng import Stream, permutation
 def join(config: JoinConfig) -> list[DatasetRecord]:
     """One data set of the images of several, in their order.
 
-    Each image gets a new id, since those of different data sets may be the same. Labels are kept if all have
+    Each image gets a new id, as two data sets may use the same ids. Labels are kept if all have
     them.
 
     Returns:
@@ -38,7 +38,7 @@ def join(config: JoinConfig) -> list[DatasetRecord]:
     sources, out = list(config.sources), Path(config.out)
     sets = [open_dataset(source) for source in sources]
     if len({str(Path(s.path).resolve()) if not is_address(s.path) else s.path for s in sets}) < len(sets):
-        raise UserError(f"{sources[0]}: a data set is joined with itself; each image may be there once")
+        raise UserError(f"{sources[0]}: a data set is joined with itself; give each data set once")
     for other in sets[1:]:
         if other.shape != sets[0].shape:
             raise UserError(
@@ -65,7 +65,7 @@ def join(config: JoinConfig) -> list[DatasetRecord]:
 
 @with_options(SplitConfig)
 def split(config: SplitConfig) -> list[DatasetRecord]:
-    """`out/train` and `out/held-out`, which share no image: not one, nor two with the same pixels.
+    """Make `out/train` and `out/held-out`, which share no image, nor images with the same pixels.
 
     Returns:
         Their records, held-out first.
@@ -92,7 +92,7 @@ def split(config: SplitConfig) -> list[DatasetRecord]:
 
 @with_options(SubsetConfig)
 def subset(config: SubsetConfig) -> list[DatasetRecord]:
-    """Some images, by chance but always the same: a larger subset by one seed contains a smaller one.
+    """Some images, chosen at random: with the same seed, a larger subset contains every smaller one.
 
     Returns:
         The record of the new data set, alone in a list.
@@ -111,6 +111,7 @@ def subset(config: SubsetConfig) -> list[DatasetRecord]:
 
 
 def _count(option: str, value: float, beyond: int, source: Path | str) -> int:
+    """A number of images, given as such or as a share; it must be less than `beyond`."""
     count = round(value * (beyond - (option == "--take"))) if 0 < value < 1 else value
     if count != int(count) or not 1 <= count < beyond:
         raise UserError(
@@ -121,7 +122,7 @@ def _count(option: str, value: float, beyond: int, source: Path | str) -> int:
 
 
 class _Images:
-    """A data set's raw images, so that they can be compared by their pixels."""
+    """A data set's images as an array, in model units: parts of a joined one can differ in raw units."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -153,7 +154,7 @@ def _views(
     labelled: bool,
     first_id: int | None = None,
 ) -> list[Part]:
-    """Parts that say where the images lie; `out` is where the view will lie, which relative paths start from."""
+    """Parts that refer to the images; paths are relative to `out`, the final directory of the view."""
     parts: list[Part] = []
     for positions, part, images, rows in dataset.views():
         ids = dataset.ids[positions] if first_id is None else first_id + positions
@@ -174,6 +175,6 @@ def _views(
 
 
 def _fingerprint(images: str) -> str:
-    """Of the data set whose images these are."""
-    note = f"{images.rsplit('/', 2)[0]}/dataset.json"
-    return parse_record(DatasetRecord, read_bytes(note), note).fingerprint
+    """The fingerprint of the data set to which these images belong."""
+    record_path = f"{images.rsplit('/', 2)[0]}/dataset.json"
+    return parse_record(DatasetRecord, read_bytes(record_path), record_path).fingerprint

@@ -1,4 +1,4 @@
-"""Writing a data set so that it is there whole or not at all."""
+"""Writing a data set: it appears complete, or not at all."""
 
 import errno
 import hashlib
@@ -23,7 +23,7 @@ _HEADER = 128  # bytes, of images.npy; room for any number of images
 
 @dataclass(frozen=True)
 class Columns:
-    """What is known of each image: `sigma` (N,) in model units, NaN unknown; `ids` (N,); `labels` (N,) or None."""
+    """For each image: `sigma` (N,) in model units, NaN if unknown; `ids` (N,); `labels` (N,) or None."""
 
     sigma: NDArray[np.float32]
     ids: NDArray[np.int64]
@@ -40,12 +40,12 @@ class Columns:
         return len(self.ids)
 
     def select(self, rows: NDArray[Any]) -> "Columns":
-        """Of the images at `rows`."""
+        """The columns of the images at `rows`."""
         return Columns(self.sigma[rows], self.ids[rows], None if self.labels is None else self.labels[rows])
 
 
 class ImageWriter:
-    """`images.npy`, one batch after the other: nothing is held, and the number of images need not be known before the end."""
+    """Writes `images.npy` batch by batch; the number of images need not be known before the end."""
 
     def __init__(self, path: Path, shape: Shape, dtype: str) -> None:
         self.path, self.shape, self.dtype, self.count = path, shape, np.dtype(dtype), 0
@@ -72,7 +72,7 @@ class ImageWriter:
         self.count += len(images)
 
     def close(self) -> None:
-        """Write the number of images, and sync."""
+        """Write the number of images into the header, and sync the file to disk."""
         if self._file.closed:
             return
         self._file.seek(0)
@@ -82,14 +82,17 @@ class ImageWriter:
         self._file.close()
 
     def abandon(self) -> None:
-        """Let go of the file as it is."""
+        """Close the file, with whatever was written to it."""
         self._file.close()
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images (N, C, H, W) of one dtype with what is known of each, or, without `images`, those that lie in the part's folder already;
-    `view` says of which other data set they are, see `PartRecord`."""
+    """Images (N, C, H, W) of one dtype, with what is known about each.
+
+    Without `images`, they are already in the part's folder or, with `view`, in another data set
+    (see `PartRecord`).
+    """
 
     columns: Columns
     images: NDArray[Any] | None = None
@@ -99,7 +102,7 @@ class Part:
 
 @contextmanager
 def new_directory(out: Path) -> Iterator[Path]:
-    """A directory that appears under its name only when the block ends well; otherwise nothing is left.
+    """A directory that gets its name only if the block ends without an error; otherwise it is removed.
 
     Raises:
         UserError: `out` exists already, or the disk is full.
@@ -112,10 +115,10 @@ def new_directory(out: Path) -> Iterator[Path]:
     try:
         yield beside
         try:
-            beside.rename(out)  # fails if somebody else's non-empty directory came first
+            beside.rename(out)  # fails if another process has made a non-empty directory there
         except OSError:
             raise UserError(
-                f"{out}: was made by somebody else meanwhile; nothing was changed there"
+                f"{out}: was made by another process in the meantime; nothing was changed there"
             ) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -128,7 +131,7 @@ def new_directory(out: Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """Temporary directories are for their owner alone; data sets are as other files of the user."""
+    """The user's umask: a data set gets the usual permissions, not those of a temporary directory."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
@@ -150,10 +153,10 @@ def write_dataset(
     provenance: list[dict[str, Any]],
     shape: Shape | None = None,
 ) -> DatasetRecord:
-    """Write parts and `dataset.json` into `folder` and sync them.
+    """Write parts and `dataset.json` into `folder`, and sync them to disk.
 
-    The fingerprint is the SHA-256 over the files' own, and over what gives their values a meaning (offset and
-    scale); for a view, over the other data set's fingerprint.
+    The fingerprint is the SHA-256 of the files' SHA-256, and of offset and scale, which give their values a
+    meaning; for a view, the other data set's fingerprint stands for the images.
 
     Args:
         shape: C, H, W; needed where all parts are views.
@@ -178,8 +181,8 @@ def write_dataset(
             image_shape, dtype = stored.shape[1:], str(stored.dtype)
             if len(stored) != len(part.columns) or stored.ndim != 4:
                 raise ValueError(
-                    f"images {stored.shape} need (N, C, H, W) and {len(stored)} of everything, got"
-                    f" {len(part.columns)}"
+                    f"images must be (N, C, H, W), with columns of N rows; they are {stored.shape}, with"
+                    f" {len(part.columns)} rows"
                 )
             records.append(PartRecord(part_directory.name, dtype, len(stored), labels))
         else:

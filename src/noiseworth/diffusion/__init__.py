@@ -1,1 +1,1 @@
-"""Diffusion in variance-exploding form: preconditioning, levels, worth, objective, sampler (DESIGN section 1)."""
+"""Diffusion in variance-exploding form: preconditioning, levels, worth, pairs, objective, sampler."""

@@ -1,4 +1,4 @@
-"""Images grouped by their noise, so that what is done for each noise level does not grow with the number of images."""
+"""Images grouped by their noise, so that work per group does not grow with the number of images."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,9 @@ _MAX_GROUPS = 64
 
 
 class Groups:
-    """Images grouped by noise: the distinct levels or, of very many, bins of a constant ratio, the clean ones apart.
+    """A group for each noise level or, where there are very many, for each bin of a constant ratio.
+
+    Clean images are always a group of their own.
 
     Attributes:
         counts: images in each group.
@@ -38,21 +40,20 @@ class Groups:
         return self._order[torch.repeat_interleave(chosen, self.counts)]
 
     def member(self, group: Tensor, u: Tensor) -> Tensor:
-        """The image of each group (B,) that uniform numbers (B,) in (0, 1) point at."""
+        """An image of each group (B,), chosen by uniform numbers `u` (B,) in (0, 1)."""
         row: Tensor = self._order[self._starts[group] + (u * self.counts[group]).to(torch.int64)]
         return row
 
 
 def _group_counts(ranked: Tensor) -> Tensor:
-    """Sizes of the groups of rising noise levels (N,)."""
+    """Sizes of the groups of noise levels (N,) in rising order."""
     counts: Tensor = torch.unique_consecutive(ranked, return_counts=True)[1]
     if len(counts) > _MAX_GROUPS:
         noisy = ranked > 0
         logs = torch.log(ranked[noisy])
         bins = torch.zeros(len(ranked), dtype=torch.int64)
         bins[noisy] = 2 + ((logs - logs[0]) / (logs[-1] - logs[0]) * (_MAX_GROUPS - 1)).to(torch.int64)
-        bins[noisy.sum().neg()] = (
-            1  # the least noisy one is a group of its own: at the lowest levels it may be alone
-        )
+        # The least noisy image is a group of its own: at the lowest levels it may be the only one of worth.
+        bins[noisy.sum().neg()] = 1
         counts = torch.unique_consecutive(bins, return_counts=True)[1]
     return counts

@@ -1,4 +1,4 @@
-"""Levels below the noise of an image: no unbiased target exists there. Two ways to use the image all the same.
+"""Two ways to use an image at levels below its own noise, where no unbiased target exists.
 
 *Imputation*: run the reverse process from the noisy image at its own level down to 0 with the current model,
 and train on what comes out as if it were clean; repeat. This is expectation-maximisation for the distribution
@@ -6,9 +6,9 @@ of clean images (SFBD, arXiv 2502.05446; DiffEM, arXiv 2510.12691). How far impu
 `worth.imputed_worth`.
 
 *Consistency*: a denoiser that is right is a martingale along its own reverse process (arXiv 2404.10177),
-`D(x_sigma, sigma) = E[D(x_sigma', sigma') | x_sigma]` for `sigma' < sigma`; so run from the noisy image down
-to `sigma`, one step further to `sigma'`, and fit the denoiser at the first to the averaged denoiser's value
-at the second.
+`D(x_sigma, sigma) = E[D(x_sigma', sigma') | x_sigma]` for `sigma' < sigma`. So run the process from the noisy
+image down to `sigma`, and one step further to `sigma'`; then fit the denoiser at `sigma` to the value that
+the averaged denoiser has at `sigma'`.
 """
 
 import torch
@@ -39,20 +39,22 @@ def impute(
         y: (B, C, H, W) noisy images in model units.
         s: (B,) their noise, positive.
         ids: (B,) of the draws; other ids give other images.
-        steps: of the reverse process; the denoiser is called twice in each, in the last one once.
-        trained_from: the lowest level that the denoiser knows. Images of less noise than that are replaced by
-            its mean estimate, which is smoother than an image: where to begin when there are no clean ones.
+        steps: number of steps of the reverse process; each calls the denoiser twice, the last one once.
+        trained_from: the lowest level that the denoiser was trained at. If it is above 0 (there are no clean
+            images, and none was imputed yet), the result is the denoiser's mean estimate, which is smoother
+            than an image.
 
     Returns:
         (B, C, H, W).
     """
-    ramp = (
-        torch.linspace(1, 0, steps + 1, dtype=torch.float64, device=s.device) ** 2
-    )  # finer at the fine levels
+    if trained_from != 0:
+        return denoiser(y, s.clamp(min=trained_from))
+    # Squared, so that steps are smaller at the low levels.
+    ramp = torch.linspace(1, 0, steps + 1, dtype=torch.float64, device=s.device) ** 2
     x = y
-    for number in range(steps if trained_from == 0 else 0):
+    for number in range(steps):
         x = _reverse(denoiser, x, s * ramp[number], s * ramp[number + 1], ids * steps + number, seed)
-    return x if trained_from == 0 else denoiser(y, s.clamp(min=trained_from))
+    return x
 
 
 @torch.no_grad()
@@ -82,11 +84,12 @@ def consistent_pair(
 
 
 def _reverse(denoiser: Denoiser, x: Tensor, sigma: Tensor, lower: Tensor, ids: Tensor, seed: int) -> Tensor:
-    """One stochastic step from levels `sigma` (B,) to `lower` (B,): Heun's step to `lower^2 / sigma`, and back up with fresh noise.
+    """One stochastic step from levels `sigma` (B,) to `lower` (B,).
 
-    With that much noise many short steps follow the reverse process, so that what comes out given `x` is
-    drawn from the posterior; with more, it forgets `x`. Few steps by DDPM's rule lose variance that these
-    keep (tests/test_imputation.py).
+    It is Heun's step to `lower^2 / sigma`, and then back up to `lower` with fresh noise. With that amount of
+    noise, many short steps follow the reverse process, and the result is drawn from the posterior given `x`;
+    with more noise, it would forget `x`. A few steps by DDPM's rule lose variance; a few of these keep it
+    (tests/test_imputation.py).
     """
     target = lower**2 / sigma
     slope = (x - denoiser(x, sigma)) / per_image(sigma, x)

@@ -1,4 +1,4 @@
-"""The noise distribution p(sigma) of the training levels: log-normal, as in EDM (arXiv 2206.00364, table 1)."""
+"""The noise distribution p(sigma) of training levels: log-normal, as in EDM (arXiv 2206.00364, table 1)."""
 
 from dataclasses import dataclass
 

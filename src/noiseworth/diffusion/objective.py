@@ -40,7 +40,7 @@ def lift(y: Tensor, s: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
 
 
 def ambient_target(y: Tensor, s: Tensor, sigma: Tensor, x_sigma: Tensor) -> Tensor:
-    """The unbiased target `T` (B, C, H, W) for images `y` lifted to `x_sigma`; `y` itself for clean images."""
+    """The unbiased target `T` (B, C, H, W) of images `y` lifted to `x_sigma`; of clean images, `y` itself."""
     a = 1 - (s.to(torch.float64) / sigma.to(torch.float64)) ** 2
     return (y - per_image(1 - a, y) * x_sigma) / per_image(a, y)
 
@@ -85,9 +85,7 @@ def regression_loss(
 ) -> Loss:
     """The loss of a batch against any targets (B, C, H, W); other arguments as in `ambient_loss`."""
     residual = (denoiser(x_sigma, sigma) - target).square().flatten(1).mean(1)
-    scale = (
-        loss_weight(sigma, sigma_data)
-        if weight is None
-        else loss_weight(sigma, sigma_data) * weight.to(sigma.device)
-    )
+    scale = loss_weight(sigma, sigma_data)
+    if weight is not None:
+        scale = scale * weight.to(sigma.device)
     return Loss(scale.to(residual.dtype) * residual, residual.detach())

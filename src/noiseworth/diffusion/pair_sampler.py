@@ -1,30 +1,31 @@
-"""Drawing training pairs (level, image): each where the next presentation of an image tells most.
+"""Drawing training pairs (level, image): each where the next presentation gives the most information.
 
-An image of worth `w` that was presented often at a level tells less with each further presentation: after
-`c PRESENTATIONS` presentations per unit of `ln sigma` it has given the information `w c / (1 + c)`. With
+At one level, each further presentation of an image gives less information: after `c PRESENTATIONS`
+presentations per unit of `ln sigma`, an image of worth `w` has given `w c / (1 + c)`. With
 `I(sigma) = sum_i w_i c_i / (1 + c_i)`, the information of all images, the presentations that make
 `integral p(sigma) ln I(sigma) d ln sigma` largest are
 
     c_i(sigma) = (sqrt(lambda(sigma) w_i) - 1)+      where  lambda I(lambda) = p(sigma) / mu
 
 and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion to `c_i(sigma)`, and their
-loss is weighted by `w_i / (1 + c_i)`, so that an image counts by the information that it has given. Two
-limits show what this does:
+loss is weighted by `w_i / (1 + c_i)`, so that an image counts by the information that it has given. There
+are two limits:
 
 - little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma),
   EDM's noise distribution;
 - much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the
   least variance of the gradient for images that count by their worth), and levels follow
-  `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: compute follows the data, and few clean images are not overfitted.
+  `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: a level with more data gets more training, and a few clean images
+  are not overfitted.
 
 The one constant, PRESENTATIONS, is the same for all data. No pair with zero worth, and so none with a zero
-gradient, is ever drawn. Levels of successive slots are spread evenly (a golden-section sequence with a random
-start), which keeps chance out of how often each is seen.
+gradient, is ever drawn. Levels of successive slots are spread evenly (an additive sequence of the golden
+ratio with a random start), so that how often a level is drawn varies little by chance.
 
-Cost does not grow with the number of distinct noise levels: images are grouped by noise, a group is drawn by
-an upper bound, an image of it uniformly, and the image is accepted with the ratio of its own to the bound
-(rejection sampling). The few levels at which that does not end soon are drawn from all images directly, in
-the same proportions.
+Cost does not grow with the number of distinct noise levels, thanks to rejection sampling: images are grouped
+by noise; a group is drawn by an upper bound of `c_i`, and one of its images uniformly; the image is accepted
+with the probability `c_i / bound`. At the few levels where this takes too many attempts, an image is drawn
+from all of them directly, in the same proportions.
 """
 
 from typing import Literal
@@ -46,11 +47,11 @@ PRESENTATIONS = 3.0
 
 _CELLS = 256
 _MAX_ATTEMPTS = 50
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden section, as a signed number
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as a signed number
 
 
 class PairSampler:
-    """Draws pairs as the module's docstring says, for a fixed set of images; call `refresh` as training goes on.
+    """Draws pairs of a fixed set of images, see the module's docstring; call `refresh` as training goes on.
 
     Attributes:
         s: (N,) noise of each image, float64.
@@ -75,9 +76,8 @@ class PairSampler:
         self._imputed: Groups | None = None
         self.imputed_rows = torch.zeros(0, dtype=torch.int64)
         self._low_share = 0.0
-        self.trained_from = (
-            self._real.cleanest / (1 - MIN_A) ** 0.5 * (1 + 1e-9)
-        )  # so that rounding cannot fall below it
+        # The level at which a = MIN_A; a little more, so that rounding cannot make `a` smaller.
+        self.trained_from = self._real.cleanest / (1 - MIN_A) ** 0.5 * (1 + 1e-9)
         self._set_range()
         self.refresh(1)
 
@@ -87,11 +87,14 @@ class PairSampler:
             raise UserError(
                 f"the cleanest image has sigma {self._real.cleanest:.4g}, above almost every training level"
                 f" (log-normal, median {float(self.levels.quantile(torch.tensor(0.5))):.3g}); raise"
-                " --level_mean or add cleaner images"
+                " --level-mean or add cleaner images"
             )
 
     def set_imputed(self, rows: Tensor) -> None:
-        """From the next `refresh` on there are imputed versions of the images at `rows` (M,), and all levels are trained."""
+        """Add imputed versions of the images at `rows` (M,); all levels are trained from now on.
+
+        Call `refresh` next.
+        """
         self.imputed_rows, self._imputed = rows, Groups(self.s[rows])
         self.trained_from = 0.0
         self._set_range()
@@ -110,7 +113,7 @@ class PairSampler:
         depths = (DEPTHS[:, None] + relative).clamp(min=0)  # (cells, depths, groups)
         information = (counts * torch.exp(log_worth)[:, None] * information_at(depths)).sum(2)
         log_total = torch.log((counts * presentations_at(depths)).sum(2))
-        # lambda I, which rises with lambda, against the density of the levels in ln sigma.
+        # The logarithm of lambda I, which rises with lambda.
         slope = DEPTHS - peak + torch.log(information)
         log_depths = torch.log(DEPTHS).expand_as(slope)
 
@@ -133,8 +136,11 @@ class PairSampler:
         self._scale = (counts * presentations_at(chosen)).sum(1) / information  # makes the mean weight 1
 
     def table(self, s: Tensor, imputed: bool) -> Tensor:
-        """How often one image of noise `s` (G,), itself or its imputed version, is drawn in each cell of levels: (G, cells). Summed
-        over all images and cells it is 1, up to how much worth changes inside a cell."""
+        """How often one image of noise `s` (G,), or its imputed version, is drawn in each cell of levels.
+
+        Returns:
+            (G, cells); summed over all images and cells it is 1, but for the change of worth inside a cell.
+        """
         log_worth, v = self._log_worth(self._centre, "typical"), self.v(self._centre)
         log_lambda = self._depth - log_worth.amax(dim=1)
         drawn = (self._counts() * presentations_at((log_lambda[:, None] + log_worth).clamp(min=0))).sum(1)
@@ -146,7 +152,7 @@ class PairSampler:
         ).contiguous()
 
     def pairs_at(self, cell: Tensor, share: Tensor, index: Tensor, imputed: Tensor) -> Pairs:
-        """Pairs of given images (B,), each at a place `share` (B,) in (0, 1) of a cell of levels."""
+        """Pairs of given images (B,), each at the relative position `share` (B,) in its cell of levels."""
         whole = (self._low_share + (1 - self._low_share) * (cell + share) / _CELLS).clamp(1e-12, 1 - 1e-12)
         sigma = self.levels.quantile(whole)
         log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
@@ -165,8 +171,7 @@ class PairSampler:
             ids: (B,) numbers of the slots, counted in images seen.
         """
         sigma, cell = self._draw_levels(seed, ids)
-        # ln lambda: the best images of a level have the depth of its cell, wherever in the cell the level
-        # lies.
+        # ln lambda: the images of the greatest worth have the depth of the cell, at every level in it.
         log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
         index, imputed = torch.full_like(ids, -1), torch.zeros(len(ids), dtype=torch.bool)
         depth = torch.zeros(len(ids), dtype=torch.float64)  # ln(lambda w) of the image that is drawn
@@ -190,9 +195,8 @@ class PairSampler:
             pending = pending[~accepted]
             if not len(pending):
                 break
-        for (
-            slot
-        ) in pending:  # a level so low that hardly an image of its groups counts: weigh every image of these
+        # At levels so low that almost no image of a group has any worth, all of its images are weighted.
+        for slot in pending:
             rows, kind = self._members(
                 log_lambda[slot] + self._log_worth(sigma[slot : slot + 1], "lowest")[0] > 0
             )
@@ -209,29 +213,25 @@ class PairSampler:
     def _draw_levels(self, seed: int, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Levels (B,), and the cell in which each lies."""
         start = uniform(seed, Stream.LEVEL, torch.zeros(1, dtype=torch.int64), 1)[0, 0]
-        steps = (
-            ids.to(torch.int64) * _GOLDEN
-        ) >> 11  # wraps modulo 2^64: the fraction of id times the golden section, 53 bits
+        # The product wraps modulo 2^64, which leaves the fraction of id / golden ratio; 53 bits are kept.
+        steps = (ids.to(torch.int64) * _GOLDEN) >> 11
         u = torch.remainder(start + steps.to(torch.float64) * 2.0**-53, 1.0)
         target = u * self._cumulative[-1]
         cell = torch.searchsorted(self._cumulative, target, right=True).clamp(1, _CELLS) - 1
         mass = self._cumulative[cell + 1] - self._cumulative[cell]
         share = (cell + (target - self._cumulative[cell]) / mass) / _CELLS
         # A share that rounds to 0 or 1 would be a level of 0 or infinity.
-        return self.levels.quantile(
-            (self._low_share + (1 - self._low_share) * share).clamp(1e-12, 1 - 1e-12)
-        ), cell
+        whole = (self._low_share + (1 - self._low_share) * share).clamp(1e-12, 1 - 1e-12)
+        return self.levels.quantile(whole), cell
 
     def _counts(self) -> Tensor:
         """Number of images in each group, the imputed groups last."""
-        return (
-            self._real.counts
-            if self._imputed is None
-            else torch.cat([self._real.counts, self._imputed.counts])
-        )
+        if self._imputed is None:
+            return self._real.counts
+        return torch.cat([self._real.counts, self._imputed.counts])
 
     def _log_worth(self, sigma: Tensor, which: Literal["typical", "lowest"]) -> Tensor:
-        """Logarithm of the worth at levels (K,) of each group's typical image or, "lowest", the most in it: (K, groups)."""
+        """(K, groups): log worth at levels (K,) of each group's typical or ("lowest") best image."""
         level, v = sigma[:, None], self.v(sigma)[:, None]
         values = worth(level, getattr(self._real, which)[None], v)
         if self._imputed is not None:
@@ -242,7 +242,7 @@ class PairSampler:
         return torch.log(values)
 
     def _log_worth_of(self, sigma: Tensor, rows: Tensor, imputed: Tensor) -> Tensor:
-        """The same for one image at each level (B,)."""
+        """Logarithm of the worth of one image at each level (B,)."""
         v, s = self.v(sigma), self.s[rows]
         return torch.log(torch.where(imputed, imputed_worth(sigma, s), worth(sigma, s, v)))
 
@@ -266,7 +266,7 @@ class PairSampler:
         return torch.cat([real, imputed]), torch.arange(len(real) + len(imputed)) >= len(real)
 
     def wants_imputed(self) -> bool:
-        """Whether training has come so far that imputed versions of the noisy images would be drawn somewhere."""
+        """Whether imputed versions of the noisy images would now be drawn at any level."""
         if self.trained_from > 0:
             return True
         noisy = self._real.lowest[self._real.lowest > 0]
@@ -278,7 +278,7 @@ class PairSampler:
 
 
 def _interior_edges() -> Tensor:
-    """Edges of the cells in probability; the outermost at a quarter of a cell, as the tails have no end."""
+    """Edges of the cells in probability; the outermost lie a quarter of a cell inside: tails are infinite."""
     edges = torch.arange(_CELLS + 1, dtype=torch.float64)
     edges[0], edges[-1] = 0.25, _CELLS - 0.25
     return edges / _CELLS

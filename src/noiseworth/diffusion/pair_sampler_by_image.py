@@ -1,10 +1,10 @@
-"""Drawing pairs with the image first, then its level: for images that are far away.
+"""Drawing pairs with the image first, then its level: for images in remote storage.
 
-`pair_sampler.py` draws the level first, so that which image comes next is known late and can be any. Here
+`pair_sampler.py` draws the level first, and the next image can be any. Here
 `q(sigma, i) = q(i) q(sigma | i)`, and images come from a few parts (shards) at a time: for each window of
-slots some parts are drawn in proportion to what all of their images are drawn by, and images from these
-alone. Over many windows every image comes as often as from the pair sampler; up to how much worth changes
-inside one of its 256 cells of levels, pairs have the same distribution.
+slots some parts are drawn, in proportion to the summed frequencies of their images, and then images from
+these parts alone. Over many windows every image comes as often as from the pair sampler, and pairs have the
+same distribution, but for the change of worth inside one of its 256 cells of levels.
 """
 
 import torch
@@ -19,11 +19,11 @@ RESIDENT = 4  # parts in a window
 
 
 class PairSamplerByImage:
-    """Draws as a pair sampler does, part after part.
+    """Draws pairs as a pair sampler does, from a few parts at a time.
 
     Args:
-        pair_sampler: is asked anew whenever it was refreshed.
-        part: (N,) the part in which each image lies, rising.
+        pair_sampler: its tables are read again after each of its refreshes.
+        part: (N,) the part of each image, in rising order.
     """
 
     def __init__(self, pair_sampler: PairSampler, part: Tensor) -> None:
@@ -33,7 +33,7 @@ class PairSamplerByImage:
         self._refresh()
 
     def _refresh(self) -> None:
-        """Per distinct noise level: a table over cells, real before imputed; per image: how often it is drawn."""
+        """For each noise level, a table over cells (real, then imputed); for each image, its frequency."""
         own = self.pair_sampler.table(self._s, imputed=False)
         self._cells = torch.cumsum(
             torch.cat([own, self.pair_sampler.table(self._s, imputed=True)], dim=1), dim=1
@@ -52,7 +52,8 @@ class PairSamplerByImage:
         if self._version != self.pair_sampler.version:
             self._refresh()
         window, inverse = torch.unique(ids // WINDOW, return_inverse=True)
-        start = uniform(seed, Stream.ORDER, window, 1)  # parts evenly spread over what they are drawn by
+        # Systematic sampling: the points that choose the parts are evenly spaced, from a random start.
+        start = uniform(seed, Stream.ORDER, window, 1)
         points = (torch.arange(RESIDENT) + start) / RESIDENT * self._sums[-1]
         of_parts = (
             torch.searchsorted(self._sums[self._edges].contiguous(), points, right=True).clamp(

@@ -13,7 +13,7 @@ class Pairs:
     Attributes:
         sigma: (B,) float64 levels.
         index: (B,) int64 positions in the data set.
-        weight: (B,) float64 of the loss, of mean 1 at each level.
+        weight: (B,) float64, weight of the loss; its mean at each level is 1.
         imputed: (B,) whether the pair takes the imputed image, not the noisy one (`diffusion/imputation.py`).
     """
 

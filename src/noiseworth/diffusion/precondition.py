@@ -1,9 +1,11 @@
-"""The preconditioned denoiser (Karras, Aittala, Aila and Laine, "Elucidating the design space of diffusion-based generative
-models", arXiv 2206.00364, equation 7 and table 1).
+"""The preconditioned denoiser of EDM.
+
+Karras, Aittala, Aila and Laine, "Elucidating the design space of diffusion-based generative models",
+arXiv 2206.00364, equation 7 and table 1:
 
     D(x, sigma) = c_skip x + c_out F(c_in x, c_noise)
 
-with F a backbone and `sigma_data` the root mean square of clean images in model units.
+with F the network (backbone) and `sigma_data` the root mean square of clean pixels in model units.
 """
 
 from typing import Protocol
@@ -13,13 +15,13 @@ from torch import Tensor, nn
 
 
 class Denoiser(Protocol):
-    """`(x_sigma (B, C, H, W), sigma (B,)) -> (B, C, H, W)`: an estimate of `E[x | x_sigma]`, in model units."""
+    """`(x_sigma (B, C, H, W), sigma (B,)) -> (B, C, H, W)`: estimates `E[x | x_sigma]`, in model units."""
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor: ...
 
 
 class PreconditionedDenoiser(nn.Module):
-    """A backbone made a denoiser whose input, output and loss have unit scale at every level."""
+    """A denoiser around a backbone, whose input, output and loss have unit scale at every level."""
 
     def __init__(self, backbone: nn.Module, sigma_data: float) -> None:
         super().__init__()
@@ -31,7 +33,7 @@ class PreconditionedDenoiser(nn.Module):
         Args:
             x: (B, C, H, W) noisy images.
             sigma: (B,) their noise levels, positive.
-            labels: (B,) int64 classes, for a backbone that knows them.
+            labels: (B,) int64 classes, for a class-conditional backbone.
 
         Returns:
             (B, C, H, W) float32.

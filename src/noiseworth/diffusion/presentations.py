@@ -1,9 +1,9 @@
-"""What presentations of an image still tell: `c` and `c / (1 + c)` as functions of `depth = ln(lambda w)` (see `pair_sampler`)."""
+"""Presentations `c` and information `c / (1 + c)`, by `depth = ln(lambda w)` (see `pair_sampler`)."""
 
 import torch
 from torch import Tensor
 
-# Grid of the greatest depth of a level: coarse where everything is proportional to it.
+# Grid of the greatest depth at a level; coarse at small depths, where everything is proportional to it.
 DEPTHS = torch.cat(
     [torch.logspace(-6, -1, 12, dtype=torch.float64)[:-1], torch.logspace(-1, 2, 38, dtype=torch.float64)]
 )

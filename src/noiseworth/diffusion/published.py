@@ -1,12 +1,12 @@
 """The published objective, from its formula (Daras, Cherapanamjeri and Daskalakis, arXiv 2411.02780).
 
-An image is drawn uniformly, a level from p(sigma), and the level is raised to the image's own noise where it
-lies below it. The loss is
+An image is drawn uniformly, a level from p(sigma); a level below the image's own noise is raised to it.
+The loss is
 
     lambda(sigma) || a D(x_sigma, sigma) + (1 - a) x_sigma - y ||^2,   a = 1 - s^2 / sigma^2
 
 which has the right minimiser, is `a^2` times the loss against the unbiased target (see `objective`), and has
-no gradient at all where the level was raised. It is the baseline of every comparison, and no more.
+no gradient at all where the level was raised. It serves only as the baseline of comparisons.
 """
 
 import torch
@@ -47,7 +47,7 @@ class PublishedPairSampler:
 def published_loss(
     denoiser: Denoiser, y: Tensor, s: Tensor, sigma: Tensor, noise: Tensor, sigma_data: float
 ) -> Loss:
-    """The loss above; arguments as in `objective.ambient_loss`, but that a level may equal its image's noise.
+    """The loss above; arguments as in `objective.ambient_loss`, but a level may equal its image's noise.
 
     `Loss.residual` is against the unbiased target, and NaN where there is none (`a = 0`).
     """

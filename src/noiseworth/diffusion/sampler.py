@@ -18,8 +18,8 @@ from noiseworth.rng import Stream, normal
 class SamplerConfig:
     """Levels of the sampler: from `sigma_max` to `sigma_min` by equation 5 of arXiv 2206.00364, then to 0.
 
-    A model trained from a higher level than `sigma_min` (no clean images) stops there: the last step to 0
-    returns `D`, a posterior mean, which is smoother than an image.
+    If a model was trained only down to a level above `sigma_min` (no clean images), sampling stops at that
+    level: the last step to 0 returns `D`, a posterior mean, which is smoother than an image.
     """
 
     steps: int = 18
@@ -34,12 +34,16 @@ class SamplerConfig:
             raise UserError(f"sigma_min {self.sigma_min} must lie between 0 and sigma_max {self.sigma_max}")
 
     def levels(self, trained_from: float = 0.0) -> Tensor:
-        """The levels (steps + 1,), float64, falling, the last one 0. Raises UserError if the model knows none of them."""
+        """The levels (steps + 1,), float64, falling, the last one 0.
+
+        Raises:
+            UserError: the model was trained at none of them.
+        """
         low = max(self.sigma_min, trained_from)
         if low >= self.sigma_max:
             raise UserError(
-                f"the model knows no level below {low:.4g}, and sampling starts at {self.sigma_max:g}:"
-                " nothing to sample"
+                f"the model was trained at no level below {low:.4g}, and sampling starts at"
+                f" {self.sigma_max:g}: it cannot be sampled"
             )
         ramp = torch.linspace(0, 1, self.steps, dtype=torch.float64)
         root = 1 / self.rho
@@ -48,10 +52,10 @@ class SamplerConfig:
 
 
 def heun(denoiser: Denoiser, x: Tensor, levels: Tensor) -> Tensor:
-    """Follow the equation from `x` (B, ...) at `levels[0]` through all levels (falling; Euler's step into a last 0).
+    """Follow the equation from `x` (B, ...) at `levels[0]` through all levels.
 
-    The state is kept in float64, as rounding errors would otherwise add up over the steps; the denoiser sees
-    `x`'s own dtype.
+    Levels fall; the last step is Euler's if it goes to 0. The state is kept in float64, as rounding errors
+    would otherwise add up over the steps; the denoiser sees `x`'s own dtype.
     """
     dtype, state = x.dtype, x.to(torch.float64)
 

@@ -15,13 +15,13 @@ import math
 import torch
 from torch import Tensor
 
-# Below this `a` the target's noise is over 20 times the image's own, worth is negligible and float32 starts
-# to suffer.
+# Below this `a` the variance of the target's noise is over 20 times that of the image's own noise: worth is
+# negligible, and float32 loses precision.
 MIN_A = 0.05
 
 
 def trust(sigma: Tensor, s: Tensor, min_a: float = MIN_A) -> Tensor:
-    """`a = 1 - s^2 / sigma^2` where it is at least `min_a`, else 0; float64, broadcasting `sigma` against `s`."""
+    """`a = 1 - s^2 / sigma^2` where it is at least `min_a`, else 0; float64; `sigma` and `s` broadcast."""
     a = 1 - (s.to(torch.float64) / sigma.to(torch.float64)) ** 2
     return torch.where(a >= min_a, a, torch.zeros_like(a))
 
@@ -53,9 +53,9 @@ def n_effective(sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
 def imputed_worth(sigma: Tensor, s: Tensor, noisiest: Tensor | None = None) -> Tensor:
     """The worth of an imputed image (`diffusion/imputation.py`) at levels, relative to a clean one.
 
-    Imputed images are right where the noise of a level hides what the model may have made up, and too smooth
-    at the finest levels; so the trust grows with `sigma / s`, from 0 to a half. Where the noisy image itself
-    gives a target, nothing is left to the imputed one.
+    At high levels noise hides the detail that the model may have got wrong; at the lowest levels imputed
+    images are too smooth. So the worth grows with `sigma / s`, from 0 to a half. It is 0 where the noisy
+    image itself gives a target.
 
     Args:
         sigma: levels, positive.
@@ -73,26 +73,28 @@ def imputed_worth(sigma: Tensor, s: Tensor, noisiest: Tensor | None = None) -> T
 
 
 class PosteriorVariance:
-    """`v(sigma)` on a grid of levels, log-linear between them: first the linear-Gaussian bound, then what the network shows.
+    """`v(sigma)` on a grid of levels, log-linear between them.
+
+    It starts at the linear-Gaussian bound, and falls to what the network's residuals show.
 
     The bound is `mean_j lambda_j sigma^2 / (lambda_j + sigma^2)`, the error of the best linear denoiser that
     treats coefficients alone; no posterior variance exceeds it. The network's squared residual against an
     unbiased target, less the target's known noise `s^2 / a`, estimates `v` plus the network's own squared
     error; it replaces the bound where it is smaller. Residuals come from training images: where few of them
-    are seen many times and the network remembers them, `v` comes out too low, and noisy images are valued too
-    little.
+    are seen many times and the network memorises them, the estimate of `v` is too low, and so is the worth of
+    noisy images.
 
-    State changes only in `refresh`, by steps of 2^(1/8), so that runs that differ in the last bit go on
-    drawing the same pairs.
+    `v` changes only in `refresh`, and is rounded to steps of 2^(1/8): runs that differ in the last bit then
+    draw the same pairs.
     """
 
     LOW, HIGH, BINS = 1e-3, 100.0, 64
     _MEMORY = 0.5  # share of the past that a refresh keeps
     _FLOOR = 1e-3  # of the bound
-    _PRIOR = 64.0  # the bound counts as this many clean observations
+    _PRIOR = 64.0  # the bound counts as this many residuals of clean images
 
     def __init__(self, eigenvalues: Tensor) -> None:
-        """`eigenvalues`: variances of the clean data's coefficients in an orthonormal basis, any shape, 0 or more."""
+        """`eigenvalues`: variances of the clean data's coefficients in an orthonormal basis; any shape."""
         step = math.log(self.HIGH / self.LOW) / self.BINS
         self.grid = torch.exp(
             math.log(self.LOW) + step * (torch.arange(self.BINS, dtype=torch.float64) + 0.5)
@@ -106,7 +108,7 @@ class PosteriorVariance:
         self.sums = torch.zeros(2, self.BINS, dtype=torch.float64)  # weighted residuals, weights
 
     def __call__(self, sigma: Tensor) -> Tensor:
-        """`v` at levels of any shape; float64. Outside the grid the end values are scaled like the bound's limits."""
+        """`v` at levels of any shape; float64; constant above the grid, as `sigma^2` below it."""
         position = (torch.log(sigma.to(torch.float64).cpu() / self.LOW) / self._step - 0.5).clamp(
             0, self.BINS - 1
         )
@@ -118,7 +120,7 @@ class PosteriorVariance:
         return (value * below).to(sigma.device)
 
     def observe(self, sigma: Tensor, s: Tensor, residual: Tensor) -> None:
-        """Take note of residuals.
+        """Record residuals for the next `refresh`.
 
         Args:
             sigma: (B,) levels.
@@ -126,10 +128,9 @@ class PosteriorVariance:
             residual: (B,) mean over pixels of `(D - T)^2`.
         """
         sigma, s, residual = (t.detach().to("cpu", torch.float64) for t in (sigma, s, residual))
-        tells = (trust(sigma, s) > 0) & torch.isfinite(
-            residual
-        )  # an image says nothing about v at levels below its noise
-        sigma, s, residual = sigma[tells], s[tells], residual[tells]
+        # At levels below its noise, an image gives no information about v.
+        is_informative = (trust(sigma, s) > 0) & torch.isfinite(residual)
+        sigma, s, residual = sigma[is_informative], s[is_informative], residual[is_informative]
         a = 1 - (s / sigma) ** 2
         weight = worth(sigma, s, self(sigma)) ** 2  # inverse variance of a residual, up to a constant
         cell = (torch.log(sigma / self.LOW) / self._step).floor().to(torch.int64).clamp(0, self.BINS - 1)
@@ -137,7 +138,7 @@ class PosteriorVariance:
         self.sums[1].index_add_(0, cell, weight)
 
     def refresh(self) -> None:
-        """Make what was observed the new `v`, and forget half of it."""
+        """Update `v` from the recorded residuals, and halve the weight of these."""
         estimate = (self._PRIOR * self.bound + self.sums[0]) / (self._PRIOR + self.sums[1])
         estimate = torch.minimum(torch.maximum(estimate, self._FLOOR * self.bound), self.bound)
         self.value = torch.exp2(torch.round(torch.log2(estimate) * 8) / 8)

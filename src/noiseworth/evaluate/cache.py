@@ -1,7 +1,7 @@
-"""What a reference's features are need not be computed twice: kept by the fingerprint of the images and the SHA-256 of the features.
+"""A cache of features on disk. The key: fingerprint of the images and SHA-256 of what computes the features.
 
-Lies under `$NOISEWORTH_CACHE`, by default `~/.cache/noiseworth`; it may be removed at any time. A cache that
-cannot be read or written is done without.
+It lies under `$NOISEWORTH_CACHE`, by default `~/.cache/noiseworth`, and may be removed at any time. If it
+cannot be read or written, the features are computed again.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 
 def cache_path(*key: str) -> Path:
-    """Where the thing with this key lies, if it is there."""
+    """Where the entry of this key lies, if there is one."""
     root = os.environ.get("NOISEWORTH_CACHE") or Path.home() / ".cache" / "noiseworth"
     return Path(root) / hashlib.sha256("\0".join(key).encode()).hexdigest()[:40]
 
 
 def cached_array(key: tuple[str, ...], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """The array of this key: from the cache, or made and kept."""
+    """The array of this key: read from the cache, or made by `make` and stored there."""
     path = cache_path(*key).with_suffix(".npy")
     try:
         kept: NDArray[Any] = np.load(path, allow_pickle=False)
@@ -29,12 +29,12 @@ def cached_array(key: tuple[str, ...], make: Callable[[], NDArray[Any]]) -> NDAr
     except (OSError, ValueError, EOFError):
         pass
     made = make()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with temporary.open("wb") as file:
             np.save(file, made, allow_pickle=False)
-        beside.replace(path)
+        temporary.replace(path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return made

@@ -5,19 +5,20 @@ from dataclasses import dataclass, field
 from noiseworth.errors import UserError
 from noiseworth.options import POSITIONAL, StrPath
 
-KINDS = ("auto", "classifier", "rotations", "pca")  # features that can be trained and kept
+KINDS = ("auto", "classifier", "rotations", "pca")  # features that can be trained and saved
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """Train features on clean images and keep them, so that later distances compare with today's."""
+    """Train features on clean images and save them, so that later distances can be compared with today's."""
 
     data: StrPath = field(metadata=POSITIONAL)
     """A packed data set of clean images."""
     out: StrPath = field(metadata=POSITIONAL)
     """The new directory, for `noiseworth evaluate --features`."""
     kind: str = "auto"
-    """"classifier" by the labels, "rotations" without labels, or "pca"; by default the first, or without labels the last."""
+    """"classifier" (needs labels), "rotations" (needs none) or "pca"; "auto" is "classifier" if there are
+    labels, else "pca"."""
     held_out: StrPath | None = None
     """A packed data set of other clean images, on which the accuracy of a classifier is measured."""
 

@@ -15,7 +15,7 @@ from noiseworth.records import DistanceRecord
 Array = NDArray[np.floating]
 
 _NEIGHBOURS = 5
-_MOST = 10_000  # images for what compares all pairs
+_MOST = 10_000  # images, where all pairs are compared
 
 
 def distances(
@@ -26,39 +26,37 @@ def distances(
     noise: LearnedNoise | None = None,
     seed: int = 0,
 ) -> DistanceRecord:
-    """Everything that features (N, F) of generated and (M, F) of real images say.
+    """Compare features (N, F) of generated images with features (M, F) of real ones, by every distance.
 
-    Neighbour scores depend on how many images there are of either kind; they are taken of equal numbers of
-    both.
+    Neighbour scores depend on the numbers of images, so they use equally many generated and real ones.
 
     Args:
         copies: whether training images were copied (`neighbours.memorisation`).
-        noise: the noise that a model has learned (`learned_noise`), which is of pixels, not of features.
-        seed: of the bootstrap, of random directions, and of which images are taken where not all are.
+        noise: the noise that a model has learned (`learned_noise`), measured on pixels, not on features.
+        seed: of the bootstrap, of the random directions, and of the choice of images where not all are used.
 
     Raises:
-        UserError: too few samples, different dimensions, or values that are not finite, or images of one kind
+        UserError: too few samples, different dimensions, values that are not finite, or images of one kind
             that are all the same.
     """
     check_features(generated, real, least=_NEIGHBOURS + 1)
     for features, kind in ((generated, "generated"), (real, "real")):
         if not np.any(features != features[0]):
             raise UserError(f"all {len(features):,} {kind} images are the same: there is nothing to compare")
-    frechet, kernel = (
-        frechet_estimate(generated, moments(real), seed),
-        kernel_distance(generated, real, seed=seed),
-    )
-    rng, count = np.random.default_rng(seed), min(len(generated), len(real), _MOST)
+    frechet = frechet_estimate(generated, moments(real), seed)
+    kernel = kernel_distance(generated, real, seed=seed)
+    rng = np.random.default_rng(seed)
+    count = min(len(generated), len(real), _MOST)
     x, y = (features[np.sort(rng.permutation(len(features))[:count])] for features in (generated, real))
     near = neighbour_scores(x, y, _NEIGHBOURS)
     warnings = []
     if len(generated) <= generated.shape[1]:
-        few = f"{len(generated):,} images have no covariance of full rank in {generated.shape[1]:,} features"
+        few = f"{len(generated):,} images are too few for a covariance of {generated.shape[1]:,} features"
         warnings.append(f"{few}: generate more, or compare in fewer features")
     if frechet.distance - frechet.limit > frechet.distance / 2:
         warnings.append(
-            f"more than half of the Frechet distance is the bias of having {len(generated):,} images; look"
-            " at its limit"
+            f"more than half of the Frechet distance is bias, since there are only {len(generated):,} images;"
+            " use its limit instead"
         )
     return DistanceRecord(
         frechet=frechet.distance,

@@ -1,4 +1,7 @@
-"""Features as a directory, so that numbers of different days and people can be compared: `features.json` and `weights.safetensors`."""
+"""Features saved as a directory: `features.json` and `weights.safetensors`.
+
+With the same features, distances measured at different times or by different people can be compared.
+"""
 
 import json
 from pathlib import Path
@@ -22,10 +25,10 @@ def save_features(features: Features, shape: tuple[int, int, int], folder: Path)
     """Write features into an empty directory.
 
     Args:
-        shape: C, H, W of the images that they are of.
+        shape: C, H, W of the images that they are computed from.
 
     Raises:
-        UserError: features of a kind that has nothing to save.
+        UserError: features of this kind have no weights to save.
     """
     if isinstance(features, ClassifierFeatures):
         tensors = dict(features.classifier.state_dict())
@@ -42,8 +45,7 @@ def save_features(features: Features, shape: tuple[int, int, int], folder: Path)
         extra = {"scale": features.scale}
     else:
         raise UserError(
-            f"features of the kind {features.describe().name} are the same everywhere: there is nothing to"
-            " save"
+            f"features of the kind {features.describe().name} are not trained: there is nothing to save"
         )
     save_file(tensors, folder / _WEIGHTS)
     description = features.describe()
@@ -58,13 +60,13 @@ def save_features(features: Features, shape: tuple[int, int, int], folder: Path)
 
 
 def load_features(folder: Path, shape: tuple[int, int, int]) -> Features:
-    """Read them back.
+    """Read saved features.
 
     Args:
-        shape: C, H, W of the images that they are wanted for.
+        shape: C, H, W of the images that they will be computed from.
 
     Raises:
-        UserError: there are none, they are damaged, or they are of other images.
+        UserError: there are none, they are damaged, or they are for images of another shape.
     """
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
@@ -80,7 +82,7 @@ def load_features(folder: Path, shape: tuple[int, int, int]) -> Features:
             )
         if tuple(record["shape"]) != shape:
             raise UserError(
-                f"{folder}: features of images of shape {tuple(record['shape'])}, these have {shape}"
+                f"{folder}: features for images of shape {tuple(record['shape'])}; yours have {shape}"
             )
         tensors = load_file(folder / _WEIGHTS)
         if record["name"] == "pca":

@@ -1,4 +1,4 @@
-"""The features that an evaluation is asked for: trained, loaded, or somebody else's; and what they say of a whole data set."""
+"""Get features by name (trained here, loaded, or a published network's), and compute them for a data set."""
 
 import shutil
 from pathlib import Path
@@ -22,13 +22,13 @@ from noiseworth.records import FeatureRecord, versions
 def make_features(
     name: str, reference: Dataset, held_out: Dataset | None, weights: str | None = None
 ) -> Features:
-    """The features asked for. What is trained here is kept in the cache, by the fingerprints of its images.
+    """The features of this name. Features that are trained here are cached by the fingerprints of the images.
 
     Args:
         name: "classifier" trains on the reference's labels, "rotations" without any, "pca" takes the
-            principal components of its pixels, "pixels" the pixels; "auto" is the classifier's where there
-            are labels, else the principal components; "inception" and the other names of torch-fidelity are
-            its networks; anything else is a directory made by `train_features`.
+            principal components of its pixels, "pixels" the pixels; "auto" is "classifier" if there are
+            labels, else "pca"; "inception" and torch-fidelity's other names are pretrained networks;
+            anything else is a directory made by `train_features`.
         weights: file with the weights of a network of torch-fidelity.
 
     Raises:
@@ -40,7 +40,7 @@ def make_features(
         return FidelityFeatures(kind, weights)
     if weights is not None:
         raise UserError(
-            f"--weights {weights}: are for --features inception, or {', '.join(fidelity_names()[1:])}"
+            f"--weights {weights}: only for --features inception, {', '.join(fidelity_names()[1:])}"
         )
     if kind == "pixels":
         return PixelFeatures(reference.shape)
@@ -62,12 +62,12 @@ def make_features(
         with new_directory(directory) as folder:
             save_features(made, reference.shape, folder)
     except (OSError, UserError):
-        pass  # no cache to be had, or somebody else was faster
+        pass  # the cache cannot be written, or another process wrote it first
     return made
 
 
 def _kind(name: str, reference: Dataset) -> str:
-    """Which features "auto" are; those of a classifier need labels."""
+    """What "auto" stands for here. Raises if a classifier has no labels to train on."""
     kind = ("pca" if reference.labels is None else "classifier") if name == "auto" else name
     if kind == "classifier" and reference.labels is None:
         raise UserError(
@@ -90,7 +90,7 @@ def _train(kind: str, reference: Dataset, held_out: Dataset | None) -> Features:
 
 @with_options(FeaturesConfig)
 def train_features(config: FeaturesConfig) -> FeatureRecord:
-    """Train features on clean images and keep them, so that later numbers compare with today's.
+    """Train features on clean images and save them, so that later distances can be compared with today's.
 
     Raises:
         UserError: the data cannot be used, or `out` exists.
@@ -104,7 +104,7 @@ def train_features(config: FeaturesConfig) -> FeatureRecord:
 
 
 def features_of(extract: Features, dataset: Dataset) -> NDArray[Any]:
-    """Features (N, F) of a whole data set, kept in the cache by its fingerprint."""
+    """Features (N, F) of a whole data set, cached by its fingerprint."""
     description = extract.describe()
     if description.sha256 is None or len(dataset) != dataset.record.count:
         return extract(read_all(dataset))

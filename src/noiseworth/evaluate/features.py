@@ -1,7 +1,7 @@
-"""Features of images: those of a small classifier trained on the user's labelled clean images, or the pixels themselves.
+"""Features of images: pixels, or the hidden layer of a small classifier trained on the user's clean images.
 
-Features in different units cannot be compared, so those of the classifier are scaled to unit mean variance
-over the images that it was trained on.
+A classifier's features have arbitrary units, so they are scaled to a mean variance of 1 over the images that
+it was trained on.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class PixelFeatures:
 
 
 class _Classifier(nn.Module):
-    """Two convolutions, pooling to 4x4, and a hidden layer of rectified units whose values are the features."""
+    """Two convolutions, pooling to 4x4, and a hidden layer with ReLU, whose outputs are the features."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class _Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class ClassifierFeatures:
-    """The hidden layer (32 numbers, 0 or more, scaled) of a small classifier. `name` says what it tells apart."""
+    """Scaled outputs (32, not negative) of a classifier's hidden layer; `name` says what it classifies."""
 
     classifier: _Classifier
     scale: float
@@ -151,7 +151,9 @@ def train_classifier(
 def train_rotations(
     images: NDArray[np.float32], held_out: NDArray[np.float32] | None = None, seed: int = 0
 ) -> ClassifierFeatures:
-    """The same without labels: the classifier learns by how many quarter turns an image was turned (Gidaris et al., arXiv 1803.07728).
+    """Train the classifier without labels, to predict by how many quarter turns an image was rotated.
+
+    (Gidaris et al., arXiv 1803.07728.)
 
     Args:
         images: (N, C, H, H) clean square images in model units.
@@ -162,11 +164,11 @@ def train_rotations(
     """
     if images.shape[2] != images.shape[3]:
         raise UserError(
-            f"features by rotations need square images, these are {images.shape[3]}x{images.shape[2]}"
+            f"rotation features need square images, these are {images.shape[3]}x{images.shape[2]}"
         )
 
-    def turned(x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def rotated(x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return np.concatenate([np.rot90(x, k, (2, 3)) for k in range(4)]), np.repeat(np.arange(4), len(x))
 
-    features = train_classifier(*turned(images), None if held_out is None else turned(held_out), seed)
+    features = train_classifier(*rotated(images), None if held_out is None else rotated(held_out), seed)
     return replace(features, name="rotations")

@@ -1,9 +1,10 @@
-"""Features of the networks that the field compares in, through torch-fidelity: Inception-v3 (whose Frechet distance is FID), CLIP,
-DINOv2, VGG-16. Nothing is ever downloaded: weights are a file of yours, or lie where torch keeps what it downloaded earlier.
+"""Features of the usual pretrained networks, by torch-fidelity: Inception-v3 (for FID), CLIP, DINOv2, VGG-16.
 
-These networks take 8-bit RGB: images in model units are clipped to [-1, 1] and rounded to 0 .. 255, one
-channel is shown as three, and the network resizes (bilinearly, as TensorFlow 1 did) to the size that it was
-trained on.
+Nothing is downloaded: the weights are a file of the user's, or are in torch's own cache already.
+
+These networks take 8-bit RGB: images in model units are clipped to [-1, 1] and rounded to 0 .. 255, a single
+channel is repeated three times, and the network resizes (bilinearly, as TensorFlow 1 did) to the size that it
+was trained on.
 """
 
 import importlib
@@ -38,11 +39,11 @@ _DINO_CODE = "facebookresearch_dinov2_main"
 
 @dataclass(frozen=True)
 class _Known:
-    """A network: the layer that is compared in, the file's usual name, how its SHA-256 begins ("": not published), and its address."""
+    """What is known of a network and its file of weights."""
 
-    layer: str
-    file: str
-    digest: str
+    layer: str  # whose outputs are the features
+    file: str  # its usual name
+    digest: str  # start of its SHA-256; "" if none was published
     address: str
 
 
@@ -83,7 +84,7 @@ def fidelity_names() -> tuple[str, ...]:
 
 
 class FidelityFeatures:
-    """One layer of a pretrained network. A Frechet distance in these features is FID if, and only if, `is_inception`."""
+    """Outputs of one layer of a pretrained network. Their Frechet distance is FID only if `is_inception`."""
 
     def __init__(
         self, name: str = INCEPTION, weights: Path | str | None = None, *, sha256: str | None = None
@@ -92,13 +93,13 @@ class FidelityFeatures:
 
         Args:
             name: see `fidelity_names`.
-            weights: file of its weights; by default the one that torch downloaded earlier, if it did.
-            sha256: what the file's SHA-256 begins with, in place of the published one, for weights of your
-                own.
+            weights: file of its weights; by default the one in torch's cache.
+            sha256: for weights of your own: what the file's SHA-256 must begin with, instead of the
+                published one.
 
         Raises:
-            UserError: no such network, torch-fidelity is not installed, the weights are missing, or are not
-                those that were published.
+            UserError: no such network, torch-fidelity is not installed, or the weights are missing or are not
+                the published ones.
         """
         known = _known(name)
         if known is None:
@@ -114,9 +115,8 @@ class FidelityFeatures:
             )
         self._layers = [self.layer, "logits_unbiased"] if self.is_inception else [self.layer]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        path = (
-            None if name in _DINO else str(file)
-        )  # DINOv2 is found by torch, where the file was just seen to lie
+        # torch finds DINOv2's file by itself, where `_find` has just seen it.
+        path = None if name in _DINO else str(file)
         try:
             made = _utils().create_feature_extractor(
                 name,
@@ -126,7 +126,7 @@ class FidelityFeatures:
                 verbose=False,
             )
         except (RuntimeError, KeyError, OSError, ValueError) as error:
-            raise UserError(f"{file}: weights of {name} that cannot be read ({first_line(error)})") from None
+            raise UserError(f"{file}: the weights of {name} cannot be read ({first_line(error)})") from None
         self._network, self._device = made, device
         self._dimension = 0
 
@@ -143,14 +143,14 @@ class FidelityFeatures:
     def with_logits(
         self, images: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Features (N, F) of images (N, C, H, W) in model units and, of Inception, its logits (N, 1008).
+        """Features (N, F) of images (N, C, H, W) in model units and, for Inception, its logits (N, 1008).
 
         Raises:
             UserError: images that are neither grey nor RGB.
         """
         if images.shape[1] not in (1, 3):
             raise UserError(
-                f"{self.name} sees grey and RGB images; these have {images.shape[1]} channels: use"
+                f"{self.name} takes grey or RGB images; these have {images.shape[1]} channels: use"
                 " --features pca"
             )
         outputs: list[list[Tensor]] = []
@@ -176,13 +176,15 @@ class FidelityFeatures:
 
 
 def as_bytes(images: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Model units to 8 bits: -1 is 0, 1 is 255, rounded, clipped beyond."""
+    """Model units to 8 bits: -1 is 0, 1 is 255; rounded, and clipped outside this range."""
     shown: NDArray[np.uint8] = np.rint((np.clip(images, -1, 1) + 1) * np.float32(127.5)).astype(np.uint8)
     return shown
 
 
 def inception_score(logits: NDArray[np.floating], splits: int = 10, seed: int = 0) -> tuple[float, float]:
-    """`exp(E KL(p(y|x) | p(y)))` over `splits` random parts: mean and standard deviation (Salimans et al., arXiv 1606.03498).
+    """`exp(E KL(p(y|x) | p(y)))`: mean and standard deviation over `splits` random parts of the images.
+
+    (Salimans et al., arXiv 1606.03498.)
 
     Raises:
         UserError: fewer images than parts.
@@ -204,24 +206,21 @@ def _find(name: str, known: _Known, weights: Path | str | None) -> Path:
     hub = Path(torch.hub.get_dir())
     if weights is not None and name in _DINO:
         raise UserError(
-            f"--weights {weights}: torch-fidelity reads {name} from {hub} alone; put it there and leave out"
+            f"--weights {weights}: torch-fidelity reads {name} only from {hub}; put it there and leave out"
             " --weights"
         )
     file = hub / "checkpoints" / known.file if weights is None else Path(weights)
-    missing = (
-        file
-        if not file.is_file()
-        else hub / _DINO_CODE
-        if name in _DINO and not (hub / _DINO_CODE).is_dir()
-        else None
-    )
-    if missing is not None:
-        what = "" if missing == file else "; clone https://github.com/facebookresearch/dinov2 there"
-        where = f"download {known.address}{what}" + (
-            "" if name in _DINO else " and name the file with --weights"
-        )
+    code = hub / _DINO_CODE
+    if not file.is_file():
+        option = "" if name in _DINO else " and name the file with --weights"
         raise UserError(
-            f"{missing}: no weights of {name} there, and nothing is downloaded behind your back: {where}"
+            f"{file}: no weights of {name} there, and nothing is downloaded automatically: download"
+            f" {known.address}{option}"
+        )
+    if name in _DINO and not code.is_dir():
+        raise UserError(
+            f"{code}: no code of {name} there, and nothing is downloaded automatically: clone"
+            " https://github.com/facebookresearch/dinov2 to this directory"
         )
     return file
 

@@ -1,14 +1,14 @@
-"""The Frechet distance between Gaussians fitted to two sets of features (Heusel et al., arXiv 1706.08500, equation 6).
+"""The Frechet distance between Gaussians fitted to two sets of features.
 
-    d^2 = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^(1/2) C2 C1^(1/2))^(1/2))
+    d^2 = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^(1/2) C2 C1^(1/2))^(1/2))  (Heusel et al., arXiv 1706.08500, eq. 6)
 
-Called FID only where the features are Inception's, which is nowhere in this module. Sums are float64, can be
-taken a batch at a time, and those of several processes can be merged.
+It is called FID only for Inception's features. Sums are float64, can be taken a batch at a time, and those of
+several processes can be merged.
 
 The distance of `n` generated images is biased upwards by about `b / n` (Chong and Forsyth, arXiv 1911.07023).
-`frechet_estimate` reports it as the field does, and beside it the limit of infinitely many generated images,
-with an interval. The reference is taken as given: both are distances from these reference images, not from
-the law that they came from.
+`frechet_estimate` reports it with this bias, as is usual, and also its limit for infinitely many generated
+images, with an interval. The reference is taken as given: both are distances from these reference images, not
+from the distribution that they came from.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 _BLOCKS = 50
 _BYTES = 1e9  # for the blocks' sums of squares
-_RESAMPLES = {128: 200, 512: 60}  # by dimension; 20 beyond
+_RESAMPLES = {128: 200, 512: 60}  # up to this dimension; 20 above
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,10 @@ class Moments:
 
 @dataclass
 class MomentSums:
-    """Means and centred sums of squares of features that come in batches (Chan, Golub and LeVeque, 1983: stable for any offset)."""
+    """Means and centred sums of squares of features that come in batches.
+
+    Numerically stable for any offset (Chan, Golub and LeVeque, 1983).
+    """
 
     count: int = 0
     mean: Array = field(default_factory=lambda: np.zeros(0))
@@ -47,7 +50,7 @@ class MomentSums:
         """Add features (N, F).
 
         Raises:
-            UserError: they are not finite, or have another dimension than those before.
+            UserError: they are not finite, or of another dimension than earlier ones.
         """
         check_finite(features, self.count)
         values = features.astype(np.float64, copy=False)
@@ -58,7 +61,7 @@ class MomentSums:
         return self
 
     def merge(self, other: "MomentSums") -> "MomentSums":
-        """Add what another one has seen."""
+        """Add the features that `other` has seen."""
         if not self.count:
             self.count, self.mean, self.scatter = other.count, other.mean, other.scatter
         elif other.count:
@@ -76,7 +79,7 @@ class MomentSums:
         return self
 
     def moments(self) -> Moments:
-        """What was added.
+        """Moments of all features added so far.
 
         Raises:
             UserError: fewer than two samples.
@@ -96,9 +99,9 @@ def moments(features: NDArray[np.floating]) -> Moments:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """The squared distance d^2, as the field reports it; 0 or more.
+    """The squared distance d^2; 0 or more.
 
-    Uses symmetric square roots alone, which are stable where a covariance is singular.
+    Uses only symmetric square roots, which are stable even if a covariance is singular.
 
     Raises:
         UserError: the features have different dimensions.
@@ -115,8 +118,10 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 @dataclass(frozen=True)
 class FrechetEstimate:
-    """`distance` of these images as the field reports it, `limit` of infinitely many, and the limit's 95% interval. Where a model is as
-    good as the reference can tell, limit and interval reach below 0."""
+    """`distance` of these images, its `limit` for infinitely many, and the limit's 95% interval.
+
+    The limit is an estimate: where the true distance is near 0, it can be negative.
+    """
 
     distance: float
     limit: float
@@ -127,13 +132,13 @@ class FrechetEstimate:
 def frechet_estimate(x: NDArray[np.floating], reference: Moments, seed: int = 0) -> FrechetEstimate:
     """Distance of generated images' features (N, F) from a reference, with its limit and interval.
 
-    The bias is `b / n`: halves of the images are `b / n` further away than the whole, which gives the limit.
-    The interval is that of a normal law, with the standard deviation of the bootstrap over blocks of images;
-    near 0 it is wider than it need be.
+    All images have a bias of `b / n`, each half of them `2 b / n`; the difference gives `b / n`, and so the
+    limit. The interval is that of a normal distribution, with the standard deviation of a bootstrap over
+    blocks of images; near 0 it is too wide.
 
     Raises:
-        UserError: fewer than 4 images, another dimension, values that are not finite, or more features than a
-            covariance fits for.
+        UserError: fewer than 4 images, another dimension, values that are not finite, or so many features
+            that their covariance does not fit into memory.
     """
     check_finite(x)
     if len(x) < 4:
@@ -141,7 +146,7 @@ def frechet_estimate(x: NDArray[np.floating], reference: Moments, seed: int = 0)
     size = 8 * x.shape[1] ** 2
     if 4 * size > 2 * _BYTES:
         raise UserError(
-            f"{x.shape[1]:,} features: their covariances do not fit into memory; use fewer, as --features pca"
+            f"{x.shape[1]:,} features: their covariances do not fit into memory; use fewer (--features pca)"
         )
     rng = np.random.default_rng(seed)
     count = int(max(4, min(_BLOCKS, _BYTES // size, len(x)))) // 2 * 2
@@ -158,7 +163,7 @@ def frechet_estimate(x: NDArray[np.floating], reference: Moments, seed: int = 0)
 
 
 def _total(blocks: list[MomentSums], rows: "range | NDArray[np.int64]") -> Moments:
-    """Moments of some blocks together, one or more times each."""
+    """Moments of the blocks in `rows` together; a block may occur several times."""
     counts = np.array([blocks[i].count for i in rows], dtype=np.float64)
     means = np.stack([blocks[i].mean for i in rows])
     mean = counts @ means / counts.sum()

@@ -1,7 +1,7 @@
-"""The kernel distance between two sets of features (KID where they are Inception's; Binkowski et al., arXiv 1801.01401).
+"""The kernel distance between two sets of features (Binkowski et al., arXiv 1801.01401).
 
-MMD^2 with k(x, y) = (x.y / F + 1)^3, unbiased: its mean is 0 where the two come from the same law, and it can
-be negative.
+MMD^2 with k(x, y) = (x.y / F + 1)^3, called KID if the features are Inception's. It is unbiased: its mean is 0
+if both sets come from the same distribution, and it can be negative.
 """
 
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ def kernel_distance(
     """Unbiased squared distance of features (N, F) and (M, F).
 
     Args:
-        subset_size: most samples of each kind that are compared with each other at once; a larger set is cut
-            into pieces, over which the distance is averaged, and the cost grows linearly.
-        seed: of the random order in which pieces are cut.
+        subset_size: the largest number of samples of each kind that are compared at once; a larger set is
+            cut into pieces, over which the distance is averaged, so that the cost grows linearly.
+        seed: of the random order in which the sets are cut.
 
     Returns:
-        The estimate, and the interval of a normal law with the standard deviation of the jackknife over 20
-        blocks. Where one set is cut into fewer pieces than the other, these come again and again, and only
-        they count as independent.
+        The estimate, and the interval of a normal distribution with the standard deviation of the jackknife
+        over 20 blocks. If one set has fewer pieces than the other, they are used repeatedly, and the number
+        of independent estimates is theirs.
 
     Raises:
         UserError: fewer than 4 samples, different dimensions, or values that are not finite.
@@ -55,7 +55,7 @@ def kernel_distance(
 
 
 def _with_variance(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[float, float]:
-    """The unbiased distance by all pairs, and its variance: what leaving out each block of both sets in turn changes."""
+    """The unbiased distance over all pairs, and its variance by the jackknife over blocks of both sets."""
     count = min(_BLOCKS, len(x) // 2, len(y) // 2)
     p, q = (f.astype(np.float64, copy=False) for f in (x, y))
     starts = [np.arange(count) * len(f) // count for f in (p, q)]
@@ -74,13 +74,15 @@ def _with_variance(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[fl
         return float(own - 2 * between[np.ix_(kept, kept)].sum() / (n[kept].sum() * m[kept].sum()))
 
     without = np.array([distance(np.arange(count) != block) for block in range(count)])
-    return distance(np.ones(count, dtype=bool)), float(
-        (count - 1) / count * ((without - without.mean()) ** 2).sum()
-    )
+    variance = float((count - 1) / count * ((without - without.mean()) ** 2).sum())
+    return distance(np.ones(count, dtype=bool)), variance
 
 
 def _block_sums(x: Array, y: Array, of_x: NDArray[np.int64], of_y: NDArray[np.int64]) -> Array:
-    """Sums of the kernel over all pairs of a block of `x` with one of `y`, whose first rows are given; a few rows at a time."""
+    """Sums of the kernel over all pairs of a block of `x` and one of `y`.
+
+    `of_x` and `of_y` are the first rows of the blocks.
+    """
     by_row = np.empty((len(x), len(of_y)))
     for start in range(0, len(x), _ROWS):
         k = x[start : start + _ROWS] @ y.T

@@ -4,13 +4,13 @@ Two ways. *By the risk*: with `snr = 1 / sigma^2` and the error `r` per dimensio
 
     -E ln p(x) / d  <=  ln(2 pi e) / 2 + (1/2) integral (r(snr) - 1 / (1 + snr)) d snr
 
-with equality for the exact one (I-MMSE: Guo, Shamai and Verdu, 2005; Kong, Brekelmans and Ver Steeg,
+with equality for the optimal denoiser (I-MMSE: Guo, Shamai and Verdu, 2005; Kong, Brekelmans and Ver Steeg,
 arXiv 2302.03792, equation 9). *By the probability-flow equation* (Song et al., arXiv 2011.13456, section
-4.3): the density is carried along with the image, exactly up to the steps of the integration. Both are of the
-density blurred by the lowest level, `sigma_min`, small against the detail of interest.
+4.3): the density is integrated along with the image, exact but for the finite steps. Both give the density
+of images with noise of the lowest level, `sigma_min`, which is small compared with the detail of interest.
 
-Model units are those of [-1, 1]; `bits_in_raw_units` turns to the units that the images came in. Images of
-whole numbers have no density: add uniform noise of one step to them first (dequantisation).
+`bits_in_raw_units` converts from model units to the units of the files. Images of whole numbers have no
+density: add uniform noise of one step to them first (dequantisation).
 """
 
 import math
@@ -33,13 +33,12 @@ def bits_from_risk(levels: Sequence[float], risk: Sequence[float], variance: flo
     """The bound in bits per dimension, in model units.
 
     Args:
-        levels: noise levels, rising, dense (`LIKELIHOOD_LEVELS`).
+        levels: noise levels, rising, close together (`LIKELIHOOD_LEVELS`).
         risk: mean squared error per dimension at each.
-        variance: of the data, per dimension, about its mean; the error where nothing can be seen through the
-            noise.
+        variance: of the data, per dimension, about its mean; this is the error at very high noise.
 
     Raises:
-        UserError: fewer than 8 levels, or such as do not rise.
+        UserError: fewer than 8 levels, or levels that do not rise.
     """
     sigma, r = np.asarray(levels, dtype=np.float64), np.asarray(risk, dtype=np.float64)
     if len(sigma) < 8 or len(sigma) != len(r) or not (np.diff(sigma) > 0).all() or sigma[0] <= 0:
@@ -49,7 +48,7 @@ def bits_from_risk(levels: Sequence[float], risk: Sequence[float], variance: flo
     snr = sigma**-2
     inside = (r - 1 / (1 + snr)) * snr  # against d ln snr
     integral = float(np.trapezoid(inside[::-1], np.log(snr[::-1])))
-    # Beyond the levels: above, nothing is seen; below, the error is at most the noise of the level.
+    # Above the highest level the error is the variance; below the lowest, at most the noise of that level.
     integral += (variance - 1) * float(snr[-1])
     nats = 0.5 * math.log(2 * math.pi * math.e) + 0.5 * integral + 0.5 * float(np.log1p(1 / snr[0]))
     return nats / math.log(2)
@@ -76,26 +75,26 @@ def bits_by_flow(
     Args:
         denoiser: maps (x, sigma) to an estimate of the clean image; it is differentiated.
         images: (N, C, H, W) in model units.
-        variance: of the data per dimension: at `sigma_max` images are taken to be normal with
+        variance: of the data per dimension: at `sigma_max` images are taken to be normal with variance
             `sigma_max^2 + variance`.
         steps: of Heun's method in ln sigma; each costs two calls and their derivatives.
-        probes: random directions for the trace of the derivative (Hutchinson's estimate, unbiased); by
-            default all of them, exactly, which costs a derivative for each dimension.
+        probes: number of random directions for the trace of the Jacobian (Hutchinson's estimate, unbiased);
+            by default the trace is exact, which costs one derivative for each dimension.
         seed: of the noise at `sigma_min`, and of the probes.
 
     Raises:
-        UserError: levels that do not rise, or fewer than 2 steps.
+        UserError: levels that do not rise, fewer than 2 steps, or no probe.
     """
     if not 0 < sigma_min < sigma_max or steps < 2 or (probes is not None and probes < 1):
         raise UserError(
-            "a likelihood along the flow needs 0 < sigma_min < sigma_max, at least 2 steps, and a probe"
+            "a likelihood along the flow needs 0 < sigma_min < sigma_max, at least 2 steps, 1 probe or more"
         )
     x = torch.from_numpy(images)
     d, ids = x[0].numel(), torch.arange(len(x))
     directions = _directions(x, probes, seed)
 
     def slope(at: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-        """d x / d ln sigma, and the trace of its derivative."""
+        """d x / d ln sigma, and the trace of its Jacobian."""
         level = torch.full((len(at),), sigma, dtype=at.dtype)
 
         def residual(points: Tensor) -> Tensor:

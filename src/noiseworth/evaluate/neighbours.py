@@ -1,13 +1,13 @@
-"""Do generated images look real, and are all kinds of real ones there? Answers by nearest neighbours among features.
+"""Do generated images look real, and are all kinds of real ones there? By nearest neighbours in features.
 
-A ball around each image reaches to its `k`-th neighbour of the same kind.
+The ball of an image reaches to its `k`-th neighbour among images of the same kind (generated, or real).
 
-    precision   share of generated images inside the ball of a real one           (Kynkäänniemi et al., arXiv 1904.06991)
-    recall      share of real images inside the ball of a generated one
-    density     real balls that a generated image lies in, over k, on average     (Naeem et al., arXiv 2002.09797)
-    coverage    share of real balls with a generated image inside
-    copied      share of generated images that are nearer to a training image than that one's own nearest neighbour is, where
-                held-out real images say how many would be by chance
+    precision   share of generated images in the ball of a real one (Kynkäänniemi et al., arXiv 1904.06991)
+    recall      share of real images in the ball of a generated one
+    density     mean number of real balls around a generated image, over k (Naeem et al., arXiv 2002.09797)
+    coverage    share of real balls with a generated image in them
+    copied      share of generated images that are nearer to a training image than that image's own nearest
+                neighbour; the same share of held-out real images says how many are so by chance
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from noiseworth.errors import UserError
 from noiseworth.evaluate.validation import check_features
 
 _ROWS = 1000
-_SAME = 1e-9  # of the mean square, within which two training images are the same
+_SAME = 1e-9  # squared distance, per mean squared norm, within which two training images are the same
 
 
 @dataclass(frozen=True)
 class NeighbourScores:
-    """See the module's docstring; all but `density` are shares, whose standard error is sqrt(p (1 - p) / n)."""
+    """See the top of the module. All but `density` are shares, with standard error sqrt(p (1 - p) / n)."""
 
     precision: float
     recall: float
@@ -47,7 +47,7 @@ def neighbour_scores(
             finite.
     """
     if k < 1:
-        raise UserError(f"{k} neighbours: at least 1")
+        raise UserError(f"k must be at least 1, got {k}")
     check_features(generated, real, least=k + 1)
     x, y = (torch.from_numpy(np.ascontiguousarray(features)) for features in (generated, real))
     if x.dtype != y.dtype:
@@ -74,9 +74,9 @@ def neighbour_scores(
 
 @dataclass(frozen=True)
 class Memorisation:
-    """`share` of generated images that are copies by this measure, `by_chance` of held-out ones, and the nearest pairs, worst first.
+    """`share` of generated images that count as copies; `by_chance` is the same share of held-out images.
 
-    `pairs` are (generated image, training image).
+    `pairs` are (generated image, training image), the nearest first.
     """
 
     share: float
@@ -102,9 +102,8 @@ def memorisation(
     check_features(generated, train, least=2)
     check_features(held_out, train, least=2)
     t = torch.from_numpy(np.ascontiguousarray(train)).double()
-    own = _radii(
-        t, 1, _SAME * float((t * t).sum(1).mean())
-    )  # an image that is there twice is not its own neighbour
+    # The second copy of an image does not count as its neighbour.
+    own = _radii(t, 1, _SAME * float((t * t).sum(1).mean()))
     shares, ratios, nearest = [], torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     for features in (held_out, generated):
         x = torch.from_numpy(np.ascontiguousarray(features)).double()
@@ -116,7 +115,7 @@ def memorisation(
 
 
 def _squared(a: Tensor, b: Tensor, of_b: Tensor | None = None) -> Tensor:
-    """Squared distances (N, M); by the product of matrices, as the field computes them. `of_b` (M,) are the squares of `b`."""
+    """Squared distances (N, M), by a product of matrices; `of_b` (M,): squared norms of `b`, if known."""
     squares: Tensor = torch.addmm(_squares(b) if of_b is None else of_b, a, b.T, alpha=-2)
     return squares.add_(_squares(a)[:, None]).clamp_(min=0)
 
@@ -126,20 +125,19 @@ def _squares(x: Tensor) -> Tensor:
 
 
 def _radii(x: Tensor, k: int, beyond: float | None = None) -> Tensor:
-    """Squared distance of each point to its k-th neighbour among the others, or among those farther than `beyond` (squared)."""
+    """Squared distance of each point to its k-th neighbour, of those farther than `beyond` (squared)."""
     radii_by_block, squares = [], _squares(x)
     for start in range(0, len(x), _ROWS):
         squared = _squared(x[start : start + _ROWS], x, squares)
         rows = torch.arange(len(squared))
-        squared[rows, rows + start] = float(
-            "inf"
-        )  # not itself; without `beyond`, duplicates are neighbours at distance 0
+        # A point is not its own neighbour. Without `beyond`, duplicates are neighbours at distance 0.
+        squared[rows, rows + start] = float("inf")
         if beyond is not None:
             squared[squared <= beyond] = float("inf")
         radii_by_block.append(squared.topk(k, dim=1, largest=False).values[:, -1])
     radii = torch.cat(radii_by_block)
     if beyond is not None and not bool(torch.isfinite(radii).all()):
-        raise UserError("copies cannot be told from a training set whose images are all the same")
+        raise UserError("copies cannot be detected: the training images are all the same")
     return radii
 
 

@@ -1,4 +1,4 @@
-"""Principal components of the pixels: features without labels, without training, the same for everybody who has the images."""
+"""Principal components of the pixels: features that need no labels, and depend only on the images."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,12 +12,15 @@ from noiseworth.records import FeatureRecord
 Array = NDArray[np.float64]
 
 _COMPONENTS = 64
-_MOST = 4096  # dimensions, or images, whose matrix of products is taken
+_MOST = 4096  # largest side of the matrix that is decomposed: dimensions, or else images
 
 
 @dataclass(frozen=True)
 class PcaFeatures:
-    """Coordinates along the `components` (K, D) about the `mean` (D,), scaled to unit mean variance over the images they came from."""
+    """Coordinates along the `components` (K, D) about the `mean` (D,), divided by `scale`.
+
+    `scale` makes their mean variance 1 over the images that the components were computed from.
+    """
 
     mean: Array
     components: Array
@@ -35,7 +38,7 @@ class PcaFeatures:
 
 
 def principal_components(images: NDArray[np.float32], count: int = _COMPONENTS) -> PcaFeatures:
-    """The first `count` principal components (fewer, if the images have fewer) of images (N, C, H, W) in model units.
+    """The first `count` principal components (or as many as there are) of images (N, C, H, W) in model units.
 
     Raises:
         UserError: fewer than two images, or images that are all the same.
@@ -46,7 +49,7 @@ def principal_components(images: NDArray[np.float32], count: int = _COMPONENTS) 
     mean = flat.mean(axis=0)
     if flat.shape[1] <= _MOST:
         values, vectors = np.linalg.eigh(np.cov(flat.T).reshape(flat.shape[1], flat.shape[1]))
-    else:  # by the images' products with each other, of some of them, evenly chosen
+    else:  # by the Gram matrix of at most `_MOST` images, evenly chosen
         some = flat[np.unique(np.linspace(0, len(flat) - 1, min(len(flat), _MOST)).astype(int))] - mean
         values, sides = np.linalg.eigh(some @ some.T / (len(some) - 1))
         vectors = some.T @ sides / np.sqrt(np.maximum(values, 1e-300) * (len(some) - 1))
@@ -56,6 +59,6 @@ def principal_components(images: NDArray[np.float32], count: int = _COMPONENTS) 
     if not kept:
         raise UserError("principal components need images that differ")
     components = vectors[:, kept].T
-    # A component and its opposite are the same: the largest entry is made positive.
+    # The sign of a component is arbitrary: make its largest entry positive.
     signs = np.sign(components[np.arange(len(kept)), np.abs(components).argmax(axis=1)])
     return PcaFeatures(mean, components * signs[:, None], float(np.sqrt(values[kept].mean())))

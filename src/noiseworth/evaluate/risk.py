@@ -1,11 +1,11 @@
-"""Denoising risk: the mean squared error per pixel of `D(x + sigma z, sigma)` against held-out clean `x`, level by level.
+"""Denoising risk: mean squared error per pixel of `D(x + sigma z, sigma)` for held-out clean `x`, by level.
 
-Where there are no clean images, noisy ones that were not trained on will do, above their own noise: the error
-against the unbiased target `T` (see `diffusion.objective`) exceeds that against the clean image by `s^2 / a`
-on average, which is known.
+Without clean images, held-out noisy ones can be used at levels above their own noise: the error against the
+unbiased target `T` (see `diffusion.objective`) exceeds that against the clean image by `s^2 / a` on average,
+which is known.
 
-The noise is a function of (seed, place of the image, place of the level), so that two models are measured on
-the same noisy images and their difference is far more certain than either risk.
+The noise is a function of (seed, index of the image, index of the level). So two models are measured on the
+same noisy images, and the difference of their risks is far more precise than either risk.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def denoising_risk(
         Risks with standard errors over images.
 
     Raises:
-        UserError: no images, or a level that is not positive.
+        UserError: fewer than 2 images, or a level that is not positive.
     """
     if len(images) < 2 or min(levels) <= 0:
         raise UserError(
@@ -81,16 +81,15 @@ def noisy_risk(
         denoiser: maps (x, sigma) to an estimate of the clean image.
         images: (N, C, H, W) noisy images in model units, none of them trained on.
         s: (N,) their noise; 0 is clean.
-        levels: noise levels; those at which fewer than two images have less noise than the level are left
-            out.
+        levels: noise levels; a level is left out unless at least two images have less noise than it.
         repeats: draws of noise for each image.
 
     Returns:
-        Risks with standard errors over images. A risk can come out below 0 where the noise of its estimate is
-        larger than itself.
+        Risks with standard errors over images. An estimate can be negative if the risk is smaller than its
+        error.
 
     Raises:
-        UserError: noise that is not known, or no level above that of two images.
+        UserError: the noise of an image is not known, or no level lies above the noise of two images.
     """
     x, noise = torch.from_numpy(images), torch.from_numpy(np.asarray(s, dtype=np.float64))
     if len(noise) != len(x) or not bool((torch.isfinite(noise) & (noise >= 0)).all()):
@@ -114,7 +113,7 @@ def _risk(
     seed: int,
     device: torch.device | str,
 ) -> RiskCurve:
-    """Both: the target of a clean image is itself, and its noise is 0."""
+    """For clean and noisy images: the target of a clean one is itself, and its noise is 0."""
     known, risks, errors = [], [], []
     for number, level in enumerate(levels):
         a = 1 - (noise / level) ** 2

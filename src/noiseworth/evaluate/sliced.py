@@ -1,7 +1,7 @@
-"""The sliced Wasserstein distance: the mean over random directions of the W2 distance between projections (Bonneel et al., 2015).
+"""The sliced Wasserstein distance: W2 between projections on random directions (Bonneel et al., 2015).
 
-Unlike the Frechet distance it sees more than means and covariances; unlike the kernel distance it has no
-kernel to choose.
+Unlike the Frechet distance it depends on more than means and covariances; unlike the kernel distance it needs
+no choice of a kernel.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ def sliced_wasserstein(
 ) -> float:
     """Root of the mean squared W2 over random directions, between features (N, F) and (M, F).
 
-    One-dimensional W2 is the difference of quantile functions; of samples of different sizes they are
-    compared at 2,000 quantiles.
+    One-dimensional W2 is the root mean squared difference of the quantile functions. If the sets differ in
+    size, these are compared at 2,000 quantiles.
 
     Raises:
         UserError: fewer than 2 samples, different dimensions, or values that are not finite.

@@ -1,4 +1,4 @@
-"""What every distance asks of its features."""
+"""Checks of the features that a distance is given."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from noiseworth.errors import UserError
 
 
 def check_finite(features: NDArray[np.floating], before: int = 0) -> None:
-    """(N, F) and finite; `before` images came earlier, for the message.
+    """Check that features are (N, F) and finite; `before`: number of earlier images, for the message.
 
     Raises:
         UserError: they are not.
@@ -23,10 +23,10 @@ def check_finite(features: NDArray[np.floating], before: int = 0) -> None:
 
 
 def check_features(x: NDArray[np.floating], y: NDArray[np.floating], *, least: int) -> None:
-    """Both (N, F) of one dimension, finite, and enough.
+    """Check that both are finite, have one dimension, and hold at least `least` vectors.
 
     Raises:
-        UserError: they are not; what and where is named.
+        UserError: they do not.
     """
     for features in (x, y):
         check_finite(features)

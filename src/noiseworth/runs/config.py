@@ -1,4 +1,4 @@
-"""Settings of what is done with runs. No torch here, so that `--help` is quick."""
+"""Settings of the commands that use runs. No torch here, so that `--help` is quick."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from noiseworth.options import POSITIONAL, REPEATED, SEVERAL, StrPath, require
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Train on four mixes of clean and noisy digits, and compare them: the main job in miniature, about 4 minutes on two cores."""
+    """Train on four mixes of clean and noisy digits, and compare the models; about 4 minutes on two cores."""
 
     out: str = "runs/demo"
-    """Directory for everything that the demo makes."""
+    """Directory for all that the demo makes."""
     seed: int = 0
     """Seed of the choice of clean images, of the noise, of the training and of the generated images."""
     sigma: float = 0.5
@@ -23,7 +23,7 @@ class DemoConfig:
     n_generated: int = 4_000
     """Images that each model generates for its Frechet distance."""
     fresh: bool = False
-    """Remove an earlier demo in the directory first."""
+    """First remove an earlier demo in the directory."""
 
     def __post_init__(self) -> None:
         require(self.sigma > 0, "sigma", self.sigma, "above 0")
@@ -34,7 +34,10 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    """Go from the files of a data set to a trained model by one YAML file (see the folder recipes). The same command goes on."""
+    """Go from the files of a data set to a trained model, by one YAML file (see the folder recipes).
+
+    After an interruption, the same command goes on.
+    """
 
     file: StrPath = field(metadata=POSITIONAL)
     """The recipe."""
@@ -59,9 +62,10 @@ class SampleConfig:
     run: StrPath = field(metadata=POSITIONAL)
     """Directory of the run."""
     out: StrPath = field(metadata=POSITIONAL)
-    """Directory of the new data set: raw values in float32, clipped to the range of the data, and grid.png of the first 96."""
+    """Directory of the new data set: raw values in float32, clipped to the range of clean data; grid.png
+    shows the first 96."""
     n: int = 64
-    """Number of images. Image i of a seed is the same whatever n is."""
+    """Number of images. For the same seed, image i does not depend on n."""
     steps: int = 18
     """Steps of the sampler (Heun's method); the network is called about twice in each."""
     batch: int = 500
@@ -71,8 +75,8 @@ class SampleConfig:
     label: int | None = None
     """The class to generate, for a run trained with --labels; by default any."""
     guidance: float = 1.0
-    """Strength of classifier-free guidance towards the label (arXiv 2207.12598): 1 is the model as trained; more gives purer and less
-    varied images."""
+    """Strength of classifier-free guidance towards the label (arXiv 2207.12598): 1 is the model as trained;
+    more makes images more typical of the class, and less varied."""
 
     def __post_init__(self) -> None:
         require(self.n >= 1, "n", self.n, "at least 1")
@@ -84,7 +88,7 @@ class SampleConfig:
             "a finite number, 0 or more",
         )
         if self.label is None and self.guidance != 1:
-            raise UserError(f"--guidance {self.guidance:g}: leads towards a class; name it with --label")
+            raise UserError(f"--guidance {self.guidance:g}: needs a class; name it with --label")
 
 
 @dataclass(frozen=True)
@@ -92,19 +96,20 @@ class EvaluationConfig:
     """Measure a run, or generated images, against clean images."""
 
     target: StrPath = field(metadata=POSITIONAL)
-    """Directory of a run; or generated images: a packed data set, a folder, .npz, or whatever else `pack` reads (integers span their
-    type, floating-point numbers are in the reference's raw units)."""
+    """Directory of a run; or generated images: a packed data set, a folder, .npz, or what else `pack` reads
+    (integers use the full range of their type, floating-point numbers are in the reference's raw units)."""
     against: StrPath
     """The reference, a packed data set of clean images."""
     held_out: StrPath | None = None
-    """A packed data set of images that were not trained on, for the denoising risk. From noisy ones the risk is estimated without bias
-    at levels above their own noise."""
+    """A packed data set of images that were not trained on, for the denoising risk. If they are noisy, it
+    is estimated without bias at levels above their own noise."""
     features: str = "auto"
-    """What distances are measured in: the features of a small "classifier" trained on the reference's labels, or on "rotations" where
-    there are none; principal components ("pca"); "pixels"; a directory made by `noiseworth features train`; "inception" (FID) or
-    another network of torch-fidelity. By default the classifier's, or without labels the principal components."""
+    """Features that distances are measured in: of a small "classifier" trained on the reference's labels, or
+    on "rotations", without labels; principal components ("pca"); "pixels"; a directory made by
+    `noiseworth features train`; "inception" (FID) or another network of torch-fidelity. "auto" is
+    "classifier" if there are labels, else "pca"."""
     weights: StrPath | None = None
-    """File with the weights of that network; nothing is downloaded."""
+    """File with the weights of torch-fidelity's network; nothing is downloaded."""
     n: int = 3000
     """Images to generate with a run."""
     steps: int = 18
@@ -112,12 +117,12 @@ class EvaluationConfig:
     seed: int = 0
     """Seed of the generated images and of the noise in the risk."""
     bits: bool = False
-    """Also bound the likelihood of the held-out clean images, in bits per dimension, from the risk at 65 levels."""
+    """Also bound the likelihood of held-out clean images, in bits per dimension, by the risk at 65 levels."""
     flow: int = 0
-    """Number of held-out clean images, the first ones, whose likelihood is also integrated along the probability flow; slow, for small
-    images."""
+    """Also integrate the likelihood of this many held-out clean images, the first ones, along the probability
+    flow; slow, for small images only."""
     page: StrPath | None = None
-    """An HTML file for all of it, with pictures."""
+    """An HTML file to write all results to, with pictures."""
 
     def __post_init__(self) -> None:
         require(self.n >= 1, "n", self.n, "at least 1")

@@ -1,8 +1,9 @@
 """`noiseworth demo`: Table 1 of arXiv 2411.02780 in miniature, on scikit-learn's 8x8 digits.
 
-Four models of the same size and training length, that differ only in their data: all images clean; a tenth of
-them, clean, alone; all noisy; that tenth clean and the rest noisy. About 4 minutes on two cores. Expected:
-`mixed` comes close to `clean`; `clean_small` and `noisy` are several times further away.
+Four models of the same size and training length differ only in their data: all images clean (`clean`); only
+a tenth of them, clean (`clean_small`); all noisy (`noisy`); that tenth clean and the rest noisy (`mixed`).
+About 4 minutes on two cores. Expected: the Frechet distance of `mixed` is close to that of `clean`; those of
+`clean_small` and `noisy` are several times larger.
 """
 
 import resource
@@ -39,14 +40,14 @@ from noiseworth.train.driver import run_training
 CLEAN_FRACTION = 0.1
 HELD_OUT = 297  # of 1,797, so that 1,500 are trained on
 
-# At 8x8 ten steps are as good as eighteen; the time goes into more images, since a Frechet distance of few is
-# biased upwards.
+# At 8x8 ten steps are as good as eighteen. The time saved goes into more images, since the Frechet distance
+# of few images is biased upwards.
 _STEPS = 10
 _SHEET = 96  # images on a picture
 
 
 def run_demo(config: DemoConfig) -> DemoSummary:
-    """Run the demo, or go on with it; what is done already is not done again.
+    """Run the demo, or continue one that was interrupted: finished parts are not repeated.
 
     Writes `summary.json`, `report.html` and, for each regime, a run with `evaluation.json`.
 
@@ -58,7 +59,7 @@ def run_demo(config: DemoConfig) -> DemoSummary:
     settings = {name: getattr(config, name) for name in ("seed", "sigma", "n_images", "n_generated")}
     claim(out, "demo.json", settings, what="a demo", fresh=config.fresh)
     if (out / "summary.json").is_file():
-        notice(f"{out}: was complete already; --fresh runs it again")
+        notice(f"{out}: is complete already; --fresh runs it again")
         summary = load_record(DemoSummary, out / "summary.json")
     else:
         summary = _run(config, out)
@@ -122,7 +123,7 @@ def _run(config: DemoConfig, out: Path) -> DemoSummary:
 
 
 def _make_data(folder: Path, config: DemoConfig) -> dict[str, Path]:
-    """The data set of each regime. The split is the same for every seed, and so is the classifier that measures."""
+    """The data set of each regime. The split does not depend on the seed, so neither do the features."""
     digits, noisy, mixed = folder / "digits", folder / "noisy", folder / "mixed"
     if not digits.exists():
         pack(DIGITS, str(digits), sigma=0.0, held_out=HELD_OUT, name="digits")

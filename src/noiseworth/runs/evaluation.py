@@ -31,18 +31,17 @@ from noiseworth.runs.model import RunModel, load_run
 from noiseworth.runs.sampling import samples_of
 from noiseworth.train.config import TrainConfig
 
-_EXACT_UP_TO = (
-    16  # dimensions; beyond, the trace of the flow's derivative is estimated, by so many random directions
-)
-_PROBES, _FLOW_STEPS = 4, 64
+_EXACT_UP_TO = 16  # dimensions; above, the trace of the flow's Jacobian is estimated
+_PROBES = 4  # random directions for that estimate
+_FLOW_STEPS = 64
 _SHEET = 96  # images on a picture
 
 
 @with_options(EvaluationConfig)
 def run_evaluation(config: EvaluationConfig) -> Evaluation:
-    """Distances of generated images from a clean reference and, for a run with held-out images, its denoising risk.
+    """Distances of generated images from a clean reference and, for a run and held-out images, its risk.
 
-    For a run, images are generated under `run/samples` and the result is also written to
+    For a run, images are generated into `run/samples` and the result is also written to
     `run/evaluation.json`.
 
     Raises:
@@ -55,10 +54,10 @@ def run_evaluation(config: EvaluationConfig) -> Evaluation:
 
 
 def evaluate(config: EvaluationConfig, features: Features | None = None) -> Evaluation:
-    """The same without the page.
+    """As `run_evaluation`, without the page.
 
     Args:
-        features: compute these, in place of those that the configuration names.
+        features: used instead of those that the configuration names.
 
     Raises:
         UserError: see `run_evaluation`.
@@ -74,20 +73,20 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
         raise UserError(f"{'--bits' if config.bits else '--flow'}: needs a run, and held-out clean images")
     if held_out is not None and clean_held_out is None and not is_run:
         raise UserError(
-            f"{config.held_out}: noisy images serve to measure the risk of a run alone, and {target} is not"
-            " a run"
+            f"{config.held_out}: noisy held-out images can only measure the risk of a run, and {target} is"
+            " not a run"
         )
     model = load_run(target) if is_run else None
     if model is not None and model.shape != reference.shape:
         raise UserError(
-            f"{target}: makes images of shape {model.shape}, {reference.path} has {reference.shape}"
+            f"{target}: generates images of shape {model.shape}, {reference.path} has {reference.shape}"
         )
     weights = None if config.weights is None else str(config.weights)
     extract = features or make_features(config.features, reference, clean_held_out, weights)
     with _generated(config, reference, model) as dataset:
         _require_same_shape(dataset, reference)
         generated = read_all(dataset)
-    distances, of_reference, of_held_out = _distances(
+    measured, of_reference, of_held_out = _distances(
         extract, generated, reference, clean_held_out, model, config.seed
     )
     moments_of_reference = moments(of_reference)
@@ -98,7 +97,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
             held_out_limit = frechet_estimate(of_held_out, moments_of_reference, config.seed).limit
     risk = None if model is None or held_out is None else _risk(model, held_out, config.seed)
     result = Evaluation(
-        frechet_distance=distances.frechet,
+        frechet_distance=measured.frechet,
         held_out_distance=held_out_distance,
         held_out_limit=held_out_limit,
         features=extract.describe(),
@@ -107,7 +106,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
         steps=config.steps if is_run else None,
         risk=risk,
         seed=config.seed,
-        distances=distances,
+        distances=measured,
         risk_on_noisy=risk is not None and clean_held_out is None,
         reference=reference.record.fingerprint,
     )
@@ -133,7 +132,7 @@ def _write_page(config: EvaluationConfig, result: Evaluation) -> None:
 
 @contextmanager
 def _generated(config: EvaluationConfig, reference: Dataset, model: RunModel | None) -> Iterator[Dataset]:
-    """The images to measure, which can be read while this lasts."""
+    """The images to measure; they can be read only inside the `with` block."""
     target = Path(config.target)
     if model is not None:
         yield samples_of(model, target, n=config.n, steps=config.steps, seed=config.seed)
@@ -155,7 +154,7 @@ def _distances(
     model: RunModel | None,
     seed: int,
 ) -> tuple[DistanceRecord, NDArray[np.floating], NDArray[np.floating] | None]:
-    """All distances, the features of the reference, and those of held-out images."""
+    """All distances; the features of the reference; and those of the held-out images, if any."""
     score: tuple[float | None, float | None] = (None, None)
     if isinstance(extract, FidelityFeatures):
         of_generated, logits = extract.with_logits(generated)
@@ -178,7 +177,7 @@ def _distances(
 def _copies(
     config: TrainConfig, extract: Features, generated: NDArray[np.floating], held_out: NDArray[np.floating]
 ) -> Memorisation | None:
-    """Against the clean images that the run was trained on, where they are still there."""
+    """Copies of the clean images that the run was trained on; None if these are no longer there."""
     try:
         data = open_dataset(config.data).use(config.use)
     except UserError:
@@ -197,8 +196,10 @@ def _risk(model: RunModel, held_out: Dataset, seed: int) -> RiskCurve:
 def _with_bits(
     result: Evaluation, model: RunModel, held_out: Dataset, *, bits: bool, flow: int
 ) -> Evaluation:
-    """Bits per dimension in raw units: the bound by the risk, and the exact value of the first `flow` images. Whole numbers are
-    spread over their step, as a density needs."""
+    """Add bits per dimension in raw units: the bound by the risk, and the flow's value for `flow` images.
+
+    Uniform noise of one step is added to whole numbers, which have no density (dequantisation).
+    """
     images, scale = read_all(held_out), held_out.record.scale
     if all(np.dtype(part.dtype).kind in "iu" for part in held_out.record.parts):
         step = np.random.default_rng(result.seed).uniform(-0.5, 0.5, images.shape) / scale

@@ -13,21 +13,21 @@ from noiseworth.train.run_directory import load_config
 
 @dataclass(frozen=True)
 class RunModel:
-    """A trained denoiser, and what is needed to use it: images' shape and scaling, classes, the lowest level it knows."""
+    """A trained denoiser, and what its use needs: shape and scaling of images, classes, lowest level."""
 
     denoiser: PreconditionedDenoiser
     shape: tuple[int, int, int]
     offset: float
     scale: float
-    classes: int  # that it is conditioned on; 0: none
-    trained_from: float
+    classes: int  # number of classes that it is conditioned on; 0: none
+    trained_from: float  # the lowest level that it was trained at
     n_images: int
     config: TrainConfig
-    sha256: str  # of the weights' file
+    sha256: str  # of the file of weights
 
 
 def load_run(run: Path | str) -> RunModel:
-    """Open the averaged weights of a run's newest whole checkpoint.
+    """Load the averaged weights of a run's newest complete checkpoint.
 
     Raises:
         UserError: `run` is not a run, or has no checkpoint yet.

@@ -1,12 +1,12 @@
-"""From the files of a data set, as its owners distribute them, to a trained model: pack, corrupt (perhaps), train, by one YAML file.
+"""From the files of a data set, as its owners distribute them, to a trained model, by one YAML file:
 
-    source: where the files are          (or --source)
+    source:  where the files are         (or --source)
     pack:    options of `noiseworth pack`
-    use:     which of the packed splits is trained on; "" if there is one alone
-    corrupt: options of `noiseworth corrupt`; left out if the images are noisy as they are
+    use:     which of the packed splits is trained on; left out if there is only one
+    corrupt: options of `noiseworth corrupt`; left out if the images are noisy already
     train:   options of `noiseworth train`
 
-What is there already is not made again, so that the same command goes on after an interruption.
+What exists already is not made again, so that the same command continues after an interruption.
 """
 
 import dataclasses
@@ -27,17 +27,17 @@ from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 
 _STEPS: dict[str, type] = {"pack": PackConfig, "corrupt": CorruptConfig, "train": TrainConfig}
-_OWN = {"source", "sources", "out", "data"}  # set by the command itself
+_OWN = {"source", "sources", "out", "data"}  # options that the command sets itself
 
 
 def load_recipe(path: Path | str, changes: list[str]) -> dict[str, Any]:
-    """Read a recipe and change it.
+    """Read a recipe, and change some of its options.
 
     Args:
-        changes: "train.n_images=1000" and the like.
+        changes: such as "train.n_images=1000".
 
     Raises:
-        UserError: no such file, or a key that no step knows.
+        UserError: no such file, or an unknown key.
     """
     try:
         recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def load_recipe(path: Path | str, changes: list[str]) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML ({first_line(error)})") from None
     if not isinstance(recipe, dict) or "pack" not in recipe or "train" not in recipe:
-        raise UserError(f"{path}: a recipe has at least the keys pack and train")
+        raise UserError(f"{path}: a recipe needs at least the keys pack and train")
     for change in changes:
         name, equals, value = change.partition("=")
         step, dot, key = name.partition(".")
@@ -70,7 +70,7 @@ def load_recipe(path: Path | str, changes: list[str]) -> dict[str, Any]:
 
 
 def _number_or(value: Any) -> Any:
-    """YAML takes 1e-3 for text."""
+    """A number such as 1e-3, which YAML reads as text."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -79,11 +79,10 @@ def _number_or(value: Any) -> Any:
 
 @with_options(RecipeConfig)
 def run_recipe(config: RecipeConfig) -> DoneRecord:
-    """Carry a recipe out: pack, corrupt, train. What is there already is not made again.
+    """Carry out a recipe: pack, corrupt, train. What exists already is not made again.
 
     Raises:
-        UserError: anything that `pack`, `corrupt` and `train` refuse, or `out` holds what other settings
-            made.
+        UserError: anything that `pack`, `corrupt` and `train` refuse, or `out` was made with other settings.
     """
     source = None if config.source is None else str(config.source)
     return carry_out(load_recipe(config.file, config.set), source, config.out)
@@ -93,9 +92,9 @@ def carry_out(recipe: dict[str, Any], source: str | None, out: Path | str) -> Do
     """Carry out a recipe that was loaded.
 
     Args:
-        recipe: by `load_recipe`.
+        recipe: as returned by `load_recipe`.
         source: the files; by default those that the recipe names.
-        out: directory of everything: `data`, `mixed`, `run`.
+        out: the directory, for `data`, `mixed` and `run`.
 
     Raises:
         UserError: see `run_recipe`.
@@ -118,26 +117,26 @@ def carry_out(recipe: dict[str, Any], source: str | None, out: Path | str) -> Do
 
 
 def _claim(directory: Path, recipe: dict[str, Any], source: str) -> None:
-    """Make the directory, or check that the same recipe made it.
+    """Make the directory, or check that it was made by the same recipe from the same files.
 
     Raises:
-        UserError: something else made it.
+        UserError: it was not.
     """
     note, settings = directory / "recipe.json", {"recipe": recipe, "source": source}
     if note.is_file():
         if json.loads(note.read_text(encoding="utf-8")) != json.loads(json.dumps(settings)):
             raise UserError(
-                f"{directory}: was made by other settings, or of other files; choose another --out or"
+                f"{directory}: was made with other settings, or from other files; choose another --out or"
                 " remove it"
             )
     elif directory.exists():
-        raise UserError(f"{directory}: exists and was made by no recipe; choose another --out")
+        raise UserError(f"{directory}: exists and was not made by a recipe; choose another --out")
     else:
         directory.mkdir(parents=True)
         write_atomically(note, json.dumps(settings, indent=1) + "\n")
 
 
 def _pack_options(recipe: dict[str, Any]) -> dict[str, Any]:
-    """YAML has lists where options are tuples."""
+    """Options of `pack`, with tuples instead of YAML's lists."""
     options = dict(recipe["pack"] or {})
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

@@ -19,14 +19,14 @@ from noiseworth.records import DatasetRecord, load_record
 from noiseworth.runs.config import SampleConfig
 from noiseworth.runs.model import RunModel, load_run
 
-_GRID = 96
+_GRID = 96  # images in grid.png
 
 
 @with_options(SampleConfig)
 def sample_run(config: SampleConfig) -> Dataset:
     """Generate images with the averaged weights of a run's newest checkpoint.
 
-    Image `i` of a seed is the same whatever `n` and, up to rounding, whatever `batch`.
+    For the same seed, image `i` does not depend on `n` nor, up to rounding, on `batch`.
 
     Returns:
         The new data set, opened.
@@ -38,16 +38,13 @@ def sample_run(config: SampleConfig) -> Dataset:
 
 
 def _of_class(model: RunModel, label: int | None, guidance: float) -> Denoiser:
-    """The run's denoiser, for one class if `label` names it."""
+    """The run's denoiser; for one class, with guidance, if `label` is given."""
     if label is None:
         return model.denoiser
     if not 0 <= label < model.classes:
-        known = (
-            f"the classes are 0 to {model.classes - 1}"
-            if model.classes
-            else "the run was trained without --labels"
-        )
-        raise UserError(f"--label {label}: {known}")
+        if not model.classes:
+            raise UserError(f"--label {label}: the run was trained without --labels")
+        raise UserError(f"--label {label}: the classes are 0 to {model.classes - 1}")
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         chosen = model.denoiser(x, sigma, torch.full((len(x),), label, device=x.device))
@@ -106,7 +103,7 @@ def _write(model: RunModel, config: SampleConfig) -> Dataset:
 
 
 def samples_of(model: RunModel, run: Path, *, n: int, steps: int, seed: int) -> Dataset:
-    """The images under `run/samples`, generated now unless those that are there already are the ones asked for."""
+    """The images under `run/samples`, generated unless they were made by these weights and settings."""
     directory = run / "samples"
     if (directory / "dataset.json").is_file():
         record = load_record(DatasetRecord, directory / "dataset.json")

@@ -1,4 +1,4 @@
-"""`observations.csv`: one row for each trial that is done, for `noiseworth fit`, `price` and `plan`, and for other programs."""
+"""`observations.csv`: a row for each finished trial, for `noiseworth fit`, `price`, `plan` and others."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def collect(config: SweepCollectConfig) -> CollectRecord:
 
 
 def write_table(out: Path, plan: SweepPlan) -> CollectRecord:
-    """Write the table of the sweep in `out`, whose plan is known.
+    """Write the table of the sweep in `out`, whose plan was loaded already.
 
     Raises:
         UserError: no trial is done.
@@ -47,6 +47,7 @@ def write_table(out: Path, plan: SweepPlan) -> CollectRecord:
 def _row(record: TrialRecord, settings: list[str]) -> dict[str, Any]:
     noisy = record.trial.noisy
     worth = dict(zip(record.worth.sigmas, record.worth.mean_worth, strict=True))
+    # The record's noise levels were stored in float32: take the nearest to each level of the plan.
     own = [min(worth, key=lambda s, p=part: abs(s - p.sigma)) for part in noisy]  # type: ignore[misc]
     return {
         "trial": record.trial.name,

@@ -17,8 +17,8 @@ _GRIDS = Path(__file__).parent / "grids"
 class SweepConfig:
     """Plan a sweep: write OUT/sweep.yaml, to be read and edited before it is run.
 
-    It lists every combination of the numbers of images, noise levels, settings and seeds that are given, with
-    commas between them.
+    It lists every combination of the given numbers of images, noise levels, settings and seeds. Separate
+    values by commas.
     """
 
     RENAMED: ClassVar[dict[str, str]] = {"recipe": "grid"}
@@ -26,15 +26,15 @@ class SweepConfig:
     out: str
     """Directory of the sweep."""
     data: str
-    """Packed data set of clean images; each training takes some of them, and adds noise to some of these."""
+    """Packed data set of clean images; each training uses some of them, and adds noise to a part of these."""
     held_out: str
     """Packed data set of other clean images, to measure with."""
     total: str = ""
-    """Numbers of images in all, of which `--share` are clean."""
+    """Total numbers of images, of which `--share` are clean."""
     share: str = "1,0.5,0.2,0.1"
     """Shares of clean images, 0 to 1; with --total."""
     clean: str = ""
-    """Numbers of clean images, instead of --total and --share, or beside them."""
+    """Numbers of clean images, instead of --total and --share, or in addition."""
     noisy: str = "0"
     """Numbers of noisy images; each is combined with every number of clean ones."""
     sigma: str = "0.2"
@@ -44,7 +44,7 @@ class SweepConfig:
     seed: int = 0
     """The first seed."""
     choose: int = 0
-    """Train only so many of the combinations, drawn at random; 0: all."""
+    """Number of combinations to train, drawn at random; 0: all."""
     n_images: str = "100000"
     """Lengths of the training, in images seen."""
     preset: str = "digits"
@@ -54,7 +54,7 @@ class SweepConfig:
     train: dict[str, Any] = field(default_factory=dict)
     """Other settings of `noiseworth train` for all trainings, such as {lr: 0.004}."""
     n_generated: int = 0
-    """Images that each model generates for its Frechet distance; 0: measure the denoising risk alone."""
+    """Images that each model generates for its Frechet distance; 0: measure only the denoising risk."""
     steps: int = 18
     """Steps of the sampler."""
     threads: int = 1
@@ -74,7 +74,7 @@ class SweepConfig:
         _ = self.train_axes
 
     def mixes(self) -> Iterator[tuple[int, int, tuple[float, ...]]]:
-        """(clean images, noisy images, noise levels) of every mix that is named."""
+        """(clean images, noisy images, noise levels) of every mix in the grid."""
         levels = [
             tuple(sorted(set(_numbers("sigma", text, float, 0.0, "+"))))
             for text in _words("sigma", self.sigma)
@@ -94,7 +94,7 @@ class SweepConfig:
 
     @property
     def settings(self) -> dict[str, list[Any]]:
-        """Settings of a training that a sweep may vary, and the values that are named."""
+        """Settings of a training that a sweep may vary, and the values given for each."""
         return {
             "n_images": _numbers("n_images", self.n_images, int, 0),
             "preset": _words("preset", self.preset),
@@ -103,20 +103,25 @@ class SweepConfig:
 
     @property
     def train_axes(self) -> dict[str, list[Any]]:
-        """Those of which several values are named."""
+        """Those of `settings` with several values."""
         return {name: values for name, values in self.settings.items() if len(values) > 1}
 
 
 @dataclass(frozen=True)
 class SweepRunConfig:
-    """Train what is not trained yet. Ctrl-C stops and saves, the same command goes on. Exit code 1 if a training failed."""
+    """Train what is not trained yet. Ctrl-C stops and saves; the same command continues.
+
+    The exit code is 1 if a training failed.
+    """
 
     out: StrPath = field(metadata=POSITIONAL)
     """Directory of the sweep."""
     on: Literal["local", "ray"] = "local"
-    """Workers of this machine, or a Ray cluster whose machines all see the directory and the data; the records are the same."""
+    """"local": workers on this machine; "ray": a Ray cluster, whose machines must all see the directory and
+    the data. The records are the same."""
     jobs: int = 0
-    """Trainings at a time on this machine; 0: as many as its cores, or GPUs, allow. On Ray what each training needs decides."""
+    """Trainings at a time on this machine; 0: as many as its cores, or GPUs, allow. Ray decides this itself,
+    by what each training needs."""
     address: str | None = None
     """Address of a Ray cluster ("auto": the one of this machine); by default Ray is started for the sweep."""
 
@@ -126,7 +131,7 @@ class SweepRunConfig:
 
 @dataclass(frozen=True)
 class SweepStatusConfig:
-    """Say how far a sweep has come, also while it runs elsewhere."""
+    """Show the progress of a sweep, also while it runs in another process."""
 
     out: StrPath = field(metadata=POSITIONAL)
     """Directory of the sweep."""
@@ -143,23 +148,22 @@ class SweepCollectConfig:
 def _words(name: str, text: str, between: str = ",") -> list[str]:
     words = [word.strip() for word in str(text).split(between) if word.strip()]
     if not words:
-        raise UserError(f"{flag_of(name)} {text!r}: names nothing")
+        raise UserError(f"{flag_of(name)} {text!r}: holds no value")
     return words
 
 
 def _numbers(
     name: str, text: str, kind: Callable[[str], T], above: float, between: str = ",", most: float = math.inf
 ) -> list[T]:
-    """Numbers above a bound, and at most another."""
+    """Numbers greater than `above`, and at most `most`."""
     values = []
+    wanted = "an integer" if kind is int else "a number"
     for word in _words(name, text, between):
         try:
             number = kind(word.replace("_", ""))
             in_range = above < float(word) <= most and math.isfinite(float(word))
         except ValueError:
-            raise UserError(
-                f"{flag_of(name)} {text}: {word!r} is not a{'n integer' if kind is int else ' number'}"
-            ) from None
+            raise UserError(f"{flag_of(name)} {text}: {word!r} is not {wanted}") from None
         if not in_range:
             raise UserError(f"{flag_of(name)} {text}: {word} is out of range")
         values.append(number)
@@ -167,5 +171,5 @@ def _numbers(
 
 
 def grids() -> dict[str, Path]:
-    """Name -> file of the grids that come with the package: settings of `SweepConfig` for standard studies."""
+    """Name -> file of the grids that come with noiseworth: settings of `SweepConfig` for standard sweeps."""
     return {file.stem: file for file in sorted(_GRIDS.glob("*.yaml"))}

@@ -1,4 +1,4 @@
-"""Workers of one machine: processes of their own, so that none can bring down another, or the sweep."""
+"""Workers on one machine, each a process of its own: if one dies, the others and the sweep continue."""
 
 import math
 import os
@@ -19,37 +19,39 @@ from noiseworth.sweep.plan import plan_text
 from noiseworth.sweep.trial import FAILED, LOCK, trial_directory
 from noiseworth.sweep.worker import worker_note
 
-TRIES = 3  # of a trial whose worker dies
-_PAUSE = 0.5
-_ASK = 60.0  # seconds between checks whether a trial that another process holds has become free
-PATIENCE = 120.0  # seconds for workers to save what they train
+TRIES = 3  # times that a trial is tried whose worker dies
+_PAUSE = 0.5  # seconds between looks at the workers
+_ASK = 60.0  # seconds between checks whether another process has given up a trial
+PATIENCE = 120.0  # seconds for workers to save their state before they are killed
 
 
 def room(plan: SweepPlan) -> int:
-    """Trainings at a time: as many as there are GPUs, or else cores, for.
+    """How many trainings this machine can run at a time, by its GPUs if they use any, else by its cores.
 
     Raises:
-        UserError: they want more GPUs than this machine has.
+        UserError: one training needs more GPUs than this machine has.
     """
     if plan.gpus:
         available = len(_gpus())
         if available < plan.gpus:
             raise UserError(
-                f"a training wants {plan.gpus:g} GPUs, here are {available}; change gpus in sweep.yaml, or"
-                " use a cluster (--on ray)"
+                f"a training needs {plan.gpus:g} GPUs, this machine has {available}; change gpus in"
+                " sweep.yaml, or use a cluster (--on ray)"
             )
-        return available * int(1 / plan.gpus) if plan.gpus < 1 else available // math.ceil(plan.gpus)
+        if plan.gpus < 1:  # several trainings share one
+            return available * int(1 / plan.gpus)
+        return available // math.ceil(plan.gpus)
     return max(1, len(os.sched_getaffinity(0)) // plan.threads)
 
 
 def run_locally(out: Path, plan: SweepPlan, jobs: int, read_status: Callable[[], SweepStatus]) -> None:
-    """Keep `jobs` workers at work until every trial is done or failed.
+    """Keep `jobs` workers busy until every trial is done or has failed.
 
     Raises:
-        UserError: workers die before they take a trial, or there are not GPUs for so many.
+        UserError: workers die before they take a trial, or there are too few GPUs for `jobs` workers.
     """
     if plan.gpus and jobs > room(plan):
-        raise UserError(f"--jobs {jobs}: there are GPUs for {room(plan)}")
+        raise UserError(f"--jobs {jobs}: there are only GPUs for {room(plan)}")
     workers: dict[int, subprocess.Popen[bytes]] = {}  # by slot
     deaths: Counter[str] = Counter()
     directories = {trial.name: trial_directory(out, trial) for trial in plan.trials}
@@ -65,12 +67,12 @@ def run_locally(out: Path, plan: SweepPlan, jobs: int, read_status: Callable[[],
                 return
             held = [by for name in left if (by := holder(directories[name] / LOCK))]
             busy = {pid for host, pid in held if host == platform.node()}
-            idle, free = sum(worker.pid not in busy for worker in workers.values()), len(left) - len(held)
+            idle = sum(worker.pid not in busy for worker in workers.values())
+            free = len(left) - len(held)
             if free == 0 and not workers and time.monotonic() - asked > _ASK:
-                free, asked = (
-                    1,
-                    time.monotonic(),
-                )  # all are held by others, perhaps by a machine that has gone
+                # Others hold all trials, perhaps a machine that is gone: let one worker try to take one.
+                free = 1
+                asked = time.monotonic()
             for slot in range(jobs):
                 if slot not in workers and idle < free:
                     workers[slot] = _start(out, plan, slot, log)
@@ -89,7 +91,10 @@ def _note_death(
     deaths: Counter[str],
     log: Path,
 ) -> None:
-    """Count a worker's death against the trial that it trained; too many fail the trial. To be stopped from outside is none."""
+    """Count a worker's death for the trial that it trained; after `TRIES` of them the trial has failed.
+
+    A worker that was stopped by a signal to stop, or that ended normally, does not count.
+    """
     note = worker_note(out, worker.pid)
     name = note.read_text(encoding="utf-8") if note.is_file() else ""
     note.unlink(missing_ok=True)
@@ -100,7 +105,7 @@ def _note_death(
     if deaths[name] < TRIES:
         return
     if not name:
-        raise UserError(f"{out}: its workers die before they take a trial; the end of {log} says why")
+        raise UserError(f"{out}: workers die before they take a trial; the end of {log} says why")
     why = f"signal {-code}" if code < 0 else f"exit code {code}"
     write_atomically(
         directories[name] / FAILED, f"its worker died {TRIES} times ({why}; too little memory?); see {log}\n"
@@ -118,10 +123,11 @@ def _gpus() -> list[str]:
 
 
 def _start(out: Path, plan: SweepPlan, slot: int, log: Path) -> "subprocess.Popen[bytes]":
-    """A worker in a session of its own: Ctrl-C in the terminal is for the sweep, which tells its workers."""
-    mine = []  # without GPUs none is seen, so that records do not depend on the machine
+    """Start a worker in a session of its own: Ctrl-C reaches only the sweep, which then stops its workers."""
+    mine = []  # a plan without GPUs hides them, so that records do not depend on the machine
     if plan.gpus:
-        each, sharing = math.ceil(plan.gpus), max(1, int(1 / plan.gpus))
+        each = math.ceil(plan.gpus)
+        sharing = max(1, int(1 / plan.gpus))
         mine = _gpus()[slot // sharing * each :][:each]
     environment = os.environ | {"OMP_NUM_THREADS": str(plan.threads), "CUDA_VISIBLE_DEVICES": ",".join(mine)}
     command = [sys.executable, "-m", "noiseworth.sweep.worker", str(out), str(os.getpid())]

@@ -1,4 +1,4 @@
-"""The same trials on Ray: one machine, or a cluster whose machines see the sweep's directory and its data."""
+"""Trials on Ray: one machine, or a cluster whose machines all see the sweep's directory and its data."""
 
 import os
 import time
@@ -16,11 +16,11 @@ from noiseworth.sweep.trial import FAILED, try_trial
 def run_on_ray(
     out: Path, plan: SweepPlan, address: str | None, read_status: Callable[[], SweepStatus]
 ) -> None:
-    """Give every trial to Ray, and watch. One whose worker or machine is lost goes to another, from its checkpoint.
+    """Give all trials to Ray, and wait. If a worker or machine is lost, another goes on from the checkpoint.
 
     Raises:
-        UserError: Ray is not installed, there is no cluster at the address, or none of its machines is large
-            enough.
+        UserError: Ray is not installed, there is no cluster at the address, or none of its machines has
+            enough cores or GPUs for a training.
     """
     try:
         import ray
@@ -29,9 +29,8 @@ def run_on_ray(
     own = not ray.is_initialized()
     try:
         if own:
-            os.environ.setdefault(
-                "RAY_worker_niceness", "0"
-            )  # a Ray of our own is not to yield to everything else
+            # Ray's workers have a low priority by default; those that we start for the sweep shall not.
+            os.environ.setdefault("RAY_worker_niceness", "0")
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(
@@ -43,8 +42,8 @@ def run_on_ray(
             most = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
             if wanted > most:
                 raise UserError(
-                    f"a training wants {wanted:g} {name}s, no machine of the cluster has more than"
-                    f" {most:g}; see sweep.yaml"
+                    f"a training needs {wanted:g} {name}s, no machine of the cluster has more than"
+                    f" {most:g}; change sweep.yaml"
                 )
         task = ray.remote(
             num_cpus=plan.threads,
@@ -70,11 +69,11 @@ def run_on_ray(
 
 
 class TrialStoppedError(Exception):
-    """A worker was told to stop, not by us: another takes its trial."""
+    """A worker was stopped by something other than the sweep: another worker takes its trial."""
 
 
 def _take(ray: Any, reference: Any, directory: Path) -> None:
-    """Write down why a trial has no result, where it has none."""
+    """If a trial has no result, write down why."""
     try:
         ray.get(reference)
         return
@@ -87,17 +86,15 @@ def _take(ray: Any, reference: Any, directory: Path) -> None:
 
 
 def _task(out: str, text: str, name: str, folder: str) -> str:
-    """One trial on a Ray worker. Paths are those of the folder that the sweep was started in."""
+    """One trial on a Ray worker. Paths are relative to `folder`, in which the sweep was started."""
     os.chdir(folder)
     plan = parse_plan(text, "the plan")
     if not plan.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # so that records do not depend on the machine
     trial = {trial.name: trial for trial in plan.trials}[name]
     try:
-        while (
-            outcome := try_trial(Path(out), plan, trial)
-        ) == "busy":  # a worker that is being given up still holds it
-            time.sleep(1)
+        while (outcome := try_trial(Path(out), plan, trial)) == "busy":
+            time.sleep(1)  # a worker that Ray has given up still holds it
     except Stopped:
         raise TrialStoppedError(name) from None
     return outcome

@@ -1,4 +1,4 @@
-"""`sweep.yaml`: made from a grid, written so that people can edit it, and checked as a whole before anything is trained."""
+"""`sweep.yaml`: made from a grid, written for people to edit, and checked before anything is trained."""
 
 import dataclasses
 from itertools import product
@@ -17,8 +17,8 @@ from noiseworth.sweep.config import SweepConfig
 from noiseworth.train.config import TrainConfig
 
 FILE = "sweep.yaml"
-_FEWEST = 8  # images that every distance can be measured with
-_OWN = ("data", "out", "seed", "resume", "use")  # settings of `train` that belong to the sweep
+_FEWEST = 8  # images, so that every distance can be measured
+_OWN = ("data", "out", "seed", "resume", "use")  # settings of `train` that the sweep sets itself
 
 
 @with_options(SweepConfig)
@@ -36,18 +36,20 @@ def plan_sweep(config: SweepConfig) -> SweepPlan:
 
 
 def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
-    """The plan of a grid, and how many of its combinations need more images than there are.
+    """The plan of a grid, and the number of its mixes left out since they need more images than there are.
 
     Raises:
         UserError: the data cannot be used, nothing of the grid is left, or a setting of a training is wrong.
     """
-    available, trials, too_many = len(open_clean(config.data)), [], 0
+    available = len(open_clean(config.data))
+    trials: list[Trial] = []
+    too_many = 0
     axes = config.train_axes
     for clean, noisy, levels in config.mixes():
         if clean + noisy > available:
             if config.total and not config.clean:
                 raise UserError(
-                    f"{config.data}: has {available:,} images, {clean + noisy:,} are asked for; name"
+                    f"{config.data}: has {available:,} images, {clean + noisy:,} are asked for; give a"
                     " smaller --total"
                 )
             too_many += 1
@@ -57,9 +59,8 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
                 Trial(clean, _parts(noisy, levels), seed, dict(zip(axes, values, strict=True)))
                 for seed in range(config.seed, config.seed + config.seeds)
             ]
-    trials = list(
-        {trial.name: trial for trial in trials}.values()
-    )  # without noisy images their noise is of no account
+    # Mixes without noisy images are the same at every noise level: keep one of each name.
+    trials = list({trial.name: trial for trial in trials}.values())
     if config.choose and config.choose < len(trials):
         rows = np.sort(np.random.default_rng(config.seed).choice(len(trials), config.choose, replace=False))
         trials = [trials[row] for row in rows]
@@ -81,7 +82,7 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
 
 
 def _parts(noisy: int, levels: tuple[float, ...]) -> list[NoisyPart]:
-    """Noisy images, in equal parts at each level."""
+    """Noisy images, equally many at each level."""
     if not noisy:
         return []
     counts = [len(piece) for piece in np.array_split(np.arange(noisy), len(levels))]
@@ -92,7 +93,7 @@ def save_plan(plan: SweepPlan, out: Path) -> Path:
     """Write `sweep.yaml`, a line for each trial.
 
     Raises:
-        UserError: there is a plan already, or something else.
+        UserError: the directory holds a plan already, or something else.
     """
     path = out / FILE
     if path.exists():
@@ -114,8 +115,8 @@ def plan_text(plan: SweepPlan) -> str:
             " added, changed and removed;"
         ),
         (
-            "# those that are done stay done. `train` holds settings of `noiseworth train`; a trial's own come"
-            " after those of all."
+            "# those that are done stay done. `train` holds settings of `noiseworth train`; those of a trial"
+            " replace those of all."
         ),
         yaml.safe_dump(values, sort_keys=False).rstrip(),
         "trials:" if trials else "trials: []",
@@ -132,7 +133,7 @@ def load_plan(out: Path) -> SweepPlan:
     """Read and check `sweep.yaml`.
 
     Raises:
-        UserError: it is missing, or something in it is wrong, which is named.
+        UserError: it is missing, or something in it is wrong; the message says what.
     """
     path = out / FILE
     try:
@@ -147,10 +148,10 @@ def load_plan(out: Path) -> SweepPlan:
 
 
 def parse_plan(text: str, where: str) -> SweepPlan:
-    """The plan that `plan_text` wrote, or somebody edited; not checked against its data.
+    """Read a plan as `plan_text` writes it, perhaps edited; it is not checked against its data.
 
     Raises:
-        UserError: it is not one.
+        UserError: the text is not a plan.
     """
     try:
         plan = from_json(SweepPlan, yaml.safe_load(text), where)
@@ -164,10 +165,11 @@ def parse_plan(text: str, where: str) -> SweepPlan:
 
 
 def check_plan(plan: SweepPlan, out: Path) -> None:
-    """Every trial's settings, before the first is trained.
+    """Check the plan and every trial's settings, before the first is trained.
 
     Raises:
-        UserError: a trial is wrong, listed twice, or needs more images than there are.
+        UserError: the data or a number does not fit, or a trial is wrong, listed twice, or needs more images
+            than there are.
     """
     data, held_out = open_clean(plan.data), open_clean(plan.held_out)
     if held_out.shape != data.shape:
@@ -186,7 +188,8 @@ def check_plan(plan: SweepPlan, out: Path) -> None:
         or (plan.n_generated and plan.n_generated < _FEWEST)
     ):
         raise UserError(
-            f"threads must be at least 1, gpus 0, steps 2, and n_generated 0 or at least {_FEWEST}"
+            "threads must be at least 1, gpus at least 0, steps at least 2, and n_generated 0 or at least"
+            f" {_FEWEST}"
         )
     if not plan.trials:
         raise UserError(f"{out / FILE}: has no trials")
@@ -211,14 +214,14 @@ def _with_new_names(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def train_config(plan: SweepPlan, trial: Trial, directory: Path) -> TrainConfig:
-    """The settings of a trial's training under `place`.
+    """The settings of a trial's training in `directory`.
 
     Raises:
-        UserError: there is no such setting, or not with such a value.
+        UserError: an unknown setting, or a wrong value.
     """
     given: dict[str, Any] = plan.train | trial.train
     if own := [key for key in given if key in _OWN]:
-        raise UserError(f"sweep.yaml: train: {own[0]!r} is the sweep's own to set; remove it")
+        raise UserError(f"sweep.yaml: train: {own[0]!r} is set by the sweep itself; remove it")
     values = {"device": "auto" if plan.gpus else "cpu", "monitor_every": 0} | _with_new_names(given)
     values |= {"data": str(directory / "data"), "out": str(directory / "run"), "seed": trial.seed}
     return from_json(TrainConfig, values, f"sweep.yaml: train of {trial.name}")

@@ -1,4 +1,4 @@
-"""Carrying a sweep out, on this machine or on Ray: live progress, interruption, and what is tried again."""
+"""Carrying out a sweep, on this machine or on Ray: progress, interruption, retries of failed trials."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ from noiseworth.sweep.trial import FAILED, trial_directory
 
 @with_options(SweepRunConfig)
 def run_sweep(config: SweepRunConfig) -> SweepStatus:
-    """Train and measure every trial that is not done, also those that failed before; then write the table, `observations.csv`.
+    """Train and measure every trial that is not done, also those that failed before; then write the table.
 
     Raises:
         UserError: the plan is wrong, or Ray is not installed.
@@ -31,7 +31,7 @@ def run_sweep(config: SweepRunConfig) -> SweepStatus:
     out = Path(config.out)
     plan = load_plan(out)
     reader = StatusReader(out, plan)
-    reader.read()  # refuses records of other settings before anything begins
+    reader.read()  # raises, before anything begins, if a record was made with other settings
     for trial in plan.trials:
         (trial_directory(out, trial) / FAILED).unlink(missing_ok=True)
     with _Progress(reader) as progress, raised_signals():
@@ -39,9 +39,8 @@ def run_sweep(config: SweepRunConfig) -> SweepStatus:
             if config.on == "ray":
                 from noiseworth.sweep.on_ray import run_on_ray
 
-                with redirect_stdout(
-                    sys.stderr
-                ):  # where Ray reports lost workers; stdout is for what was asked
+                # Ray reports lost workers on stdout, which is for the command's own output.
+                with redirect_stdout(sys.stderr):
                     run_on_ray(out, plan, config.address, progress.read)
             else:
                 run_locally(out, plan, config.jobs or room(plan), progress.read)
@@ -56,12 +55,13 @@ def run_sweep(config: SweepRunConfig) -> SweepStatus:
 
 
 class _Progress:
-    """One line over all trials, in images; another for each failure."""
+    """One progress bar for all trials, in images seen; and a line for each failure."""
 
     def __init__(self, reader: StatusReader) -> None:
         self.reader = reader
         status = reader.read()
-        self.begun, self.began = sum(t.n_images for t in status.trials), time.monotonic()
+        self.begun = sum(t.n_images for t in status.trials)  # images seen before this sweep was started
+        self.began = time.monotonic()
         self.reported: set[str] = set()
         self.bar = progress_bar(
             total=sum(t.of for t in status.trials),
@@ -77,7 +77,7 @@ class _Progress:
         self.bar.close()
 
     def read(self) -> SweepStatus:
-        """The status, which is shown, too."""
+        """Read the status, and show it."""
         status = self.reader.read()
         seen = sum(t.n_images for t in status.trials)
         left = sum(t.of - t.n_images for t in status.trials if t.state in ("running", "waiting"))

@@ -1,4 +1,4 @@
-"""How far a sweep has come, from what lies in its directory; any process can ask, also while it runs elsewhere."""
+"""Progress of a sweep, read from the files in its directory, so that any process can ask while it runs."""
 
 import json
 from pathlib import Path
@@ -15,17 +15,17 @@ _TAIL = 4096
 
 @with_options(SweepStatusConfig)
 def read_status(config: SweepStatusConfig) -> SweepStatus:
-    """How far a sweep has come.
+    """Progress of a sweep.
 
     Raises:
-        UserError: there is no such sweep, or a record was made by other settings.
+        UserError: there is no such sweep, or a record was made with other settings.
     """
     out = Path(config.out)
     return StatusReader(out, load_plan(out)).read()
 
 
 class StatusReader:
-    """Reads the status again and again; records that were read once are not read again."""
+    """Reads the status as often as asked; a trial's record is read only once."""
 
     def __init__(self, out: Path, plan: SweepPlan) -> None:
         self.out, self.plan = out, plan
@@ -39,7 +39,7 @@ class StatusReader:
         """The status now.
 
         Raises:
-            UserError: a record cannot be read, or was made by other settings.
+            UserError: a record cannot be read, or was made with other settings.
         """
         states = []
         for trial in self.plan.trials:
@@ -54,9 +54,9 @@ class StatusReader:
                     TrialState(name, "failed", images_seen(directory), of, _failure(directory / FAILED))
                 )
             else:
-                began = images_seen(directory)
+                seen = images_seen(directory)
                 states.append(
-                    TrialState(name, "running" if holder(directory / LOCK) else "waiting", began, of)
+                    TrialState(name, "running" if holder(directory / LOCK) else "waiting", seen, of)
                 )
         spent = sum(record.seconds for record in self._records.values())
         return SweepStatus(
@@ -70,7 +70,7 @@ class StatusReader:
         )
 
     def _hours(self, states: list[TrialState]) -> float | None:
-        """Hours of one worker to come, at the time for each image of those that are done."""
+        """Hours that one worker still needs, at the mean time per image of the trials that are done."""
         left = [s.of - s.n_images for s in states if s.state in ("running", "waiting")]
         if not left:
             return 0.0
@@ -82,7 +82,7 @@ class StatusReader:
 
 
 def images_seen(directory: Path) -> int:
-    """Images that a run has seen, by the end of its metrics."""
+    """Images that a run has seen, from the last line of its metrics."""
     path = directory / "run" / "metrics.jsonl"
     try:
         with path.open("rb") as file:
@@ -94,7 +94,7 @@ def images_seen(directory: Path) -> int:
         try:
             return int(json.loads(line)["n_images"])
         except (ValueError, KeyError, TypeError):
-            continue  # a line that is being written, or the end of a longer one
+            continue  # a line that is still being written, or one whose start was not read
     return 0
 
 

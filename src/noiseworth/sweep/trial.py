@@ -1,4 +1,4 @@
-"""One training of a sweep, from its data to its record. The same on a worker of this machine and on one of a cluster."""
+"""One trial of a sweep, from its data to its record; the same on this machine and on a cluster."""
 
 import shutil
 import traceback
@@ -40,10 +40,13 @@ def trial_directory(out: Path, trial: Trial) -> Path:
 
 
 def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
-    """Train and measure a trial, unless it is done, has failed, or is in other hands; a failure is written down, not raised.
+    """Train and measure a trial, unless it is done, has failed, or another process holds it.
+
+    A failure is not raised, but written to `failed.txt`.
 
     Returns:
-        "broken" if it failed in an unforeseen way: this process may not be fit for another trial.
+        "busy" if another process holds it; "failed" after a `UserError`, now or before; "broken" after any
+        other exception: this process should not take another trial.
 
     Raises:
         Stopped: SIGINT or SIGTERM; the training is saved.
@@ -53,7 +56,7 @@ def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
         if not is_ours:
             return "busy"
         if (directory / RECORD).is_file():
-            _clear(directory)  # whoever wrote it may have died before
+            _clear(directory)  # the process that wrote the record may have died before it did so
             return "done"
         if (directory / FAILED).is_file():
             return "failed"
@@ -65,7 +68,7 @@ def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
             return "failed"
         except Stopped:
             raise
-        except Exception as error:  # whatever it is, the other trials go on
+        except Exception as error:  # so that the other trials go on
             write_atomically(
                 directory / FAILED, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
             )
@@ -89,7 +92,7 @@ def _train(directory: Path, plan: SweepPlan, trial: Trial) -> DoneRecord:
         made = open_dataset(directory / "data").record.provenance[-1]
         if made.get("source_fingerprint") != _fingerprint(plan.data):
             raise UserError(
-                f"{directory}: was begun on other images than {plan.data} has; remove it to train it again"
+                f"{directory}: was begun with other images than {plan.data} has; remove it to train it again"
             )
     else:
         _clear(directory)
@@ -138,7 +141,7 @@ def _measure(directory: Path, plan: SweepPlan, trial: Trial, done: DoneRecord) -
 
 @lru_cache(maxsize=1)
 def _features(data: str, held_out: str) -> Features:
-    """Trained once by each worker, and the same in all of them."""
+    """Features for the Frechet distance: trained at most once by each worker, and equal in all of them."""
     return make_features("auto", open_dataset(data), open_dataset(held_out))
 
 
@@ -146,7 +149,7 @@ def load_trial(out: Path, plan: SweepPlan, trial: Trial) -> TrialRecord | None:
     """The record of a trial that is done.
 
     Raises:
-        UserError: it was made by other settings than the plan has now.
+        UserError: it was made with other settings than the plan has now.
     """
     path = trial_directory(out, trial) / RECORD
     if not path.is_file():
@@ -158,16 +161,16 @@ def load_trial(out: Path, plan: SweepPlan, trial: Trial) -> TrialRecord | None:
     ):
         if before != after:
             key = next(key for key in {**before, **after} if before.get(key) != after.get(key))
-            change = f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
+            change = f"{key} was {before.get(key)!r}, is now {after.get(key)!r}"
             raise UserError(
-                f"{path}: was {what} otherwise than sweep.yaml says now ({change}); remove {path.parent} to"
-                " train it again"
+                f"{path}: was {what} with other settings than sweep.yaml has now ({change}); remove"
+                f" {path.parent} to train it again"
             )
     return record
 
 
 def _measurement(plan: SweepPlan) -> dict[str, Any]:
-    """What decides how trials are measured."""
+    """The settings and data that trials are measured with."""
     return {
         "data": _fingerprint(plan.data),
         "held_out": _fingerprint(plan.held_out),

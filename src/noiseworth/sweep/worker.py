@@ -1,10 +1,12 @@
-"""A worker of a sweep on this machine: takes trial after trial until none is left. The sweep's process starts it:
+"""A worker of a sweep on this machine: takes one trial after another. The sweep's process starts it:
 
     python -m noiseworth.sweep.worker OUT PID < sweep.yaml
 
-`PID` is the sweep's process: when that is gone the worker saves and stops, so that another sweep finds the
-machine free. What it trains is written to OUT/trials/.worker-PID. Exit codes: 0 nothing left to take, or not
-fit to take more; 128 + number, stopped by a signal with the state saved; anything else, it died.
+`PID` is the sweep's process: if that ends, the worker saves and stops, so that it does not keep the machine
+busy. The name of the trial that it trains is written to OUT/trials/.worker-PID (here its own PID).
+
+Exit codes: 0, no trial is left, or the last one was "broken" (see `try_trial`); 128 + number, stopped by a
+signal, with the state saved; any other, it died.
 """
 
 import os
@@ -20,13 +22,13 @@ from noiseworth.sweep.trial import try_trial
 
 
 def worker_note(out: Path, pid: int) -> Path:
-    """Where a worker writes what it trains."""
+    """The file in which a worker writes the name of its trial."""
     return out / "trials" / f".worker-{pid}"
 
 
 def work(out: Path, parent: int) -> int:
     """Take trials in the plan's order."""
-    signal.signal(signal.SIGTERM, _stop)  # between trainings too; while one runs it sees to it itself
+    signal.signal(signal.SIGTERM, _stop)  # for the time between trainings; a training handles it itself
     threading.Thread(target=_stop_with_parent, args=(parent,), daemon=True).start()
     plan, note = parse_plan(sys.stdin.read(), "stdin"), worker_note(out, os.getpid())
     note.parent.mkdir(parents=True, exist_ok=True)

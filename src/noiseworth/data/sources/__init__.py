@@ -1,4 +1,4 @@
-"""What can be packed: folders and archives of pictures, arrays, the files of well-known data sets, scientific formats, Hugging Face.
+"""What can be packed: folders, archives, MNIST, CIFAR-10, arrays, scientific files, Hugging Face.
 
 A source is a stream of images, each read only when it is asked for, with raw values exactly as stored.
 `open_source` finds the reader.

@@ -1,4 +1,4 @@
-"""Arrays: `.npy` and `.npz` (never pickled), and the binary files in which MNIST's family and CIFAR-10 are distributed."""
+"""Arrays: `.npy` and `.npz` (never pickled), and the binary files of MNIST and CIFAR-10."""
 
 import gzip
 import io
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from noiseworth.data.sources.source import Source, channels_first, of_array
 from noiseworth.errors import UserError
 
-_MOST_BYTES, _RATIO = 1 << 28, 50  # of an array; more must not come from a small file
+# An array of more bytes than this, and of more than so many times its compressed size, is refused as a
+# decompression bomb.
+_MOST_BYTES, _RATIO = 1 << 28, 50
 _CIFAR_ROW = 1 + 3 * 32 * 32
 _IDX = {0x08: ">u1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 IDX_SUFFIXES = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
 
 
 def npy_source(path: Path, key: str | None) -> Source:
-    """A `.npy` file, mapped and not read."""
+    """A `.npy` file, memory-mapped."""
     if key:
         raise UserError(f"--key {key}: {path} is one array, without names")
     return of_array(channels_first(mapped(path), str(path)), str(path))
@@ -51,10 +53,10 @@ def npz_source(
     label_key: str | None,
     shape: tuple[int, int, int] | None,
 ) -> Source:
-    """A `.npz` file: the array of this name, by default "images", "data" or the only one; labels and sigma if they are there.
+    """A `.npz` file: the array `key` (by default "images", "data" or the only stack), labels, sigma if any.
 
     Raises:
-        UserError: no such array, damaged, or it holds Python objects.
+        UserError: there is no such array, the file is damaged, or it holds Python objects.
     """
     arrays = _npz(content, where)
     name = key or next((n for n in ("images", "data") if n in arrays), "")
@@ -71,7 +73,7 @@ def npz_source(
         images = images.reshape(-1, *shape)
     elif images.ndim == 2:
         raise UserError(
-            f"{where}: '{name}' is {images.shape}: rows of pixels; say what they are with --shape C,H,W"
+            f"{where}: '{name}' is {images.shape}, rows of pixels; give their shape with --shape C,H,W"
         )
     images = channels_first(images, where)
     if label_key and label_key not in arrays:
@@ -90,7 +92,7 @@ def npz_source(
 
 
 def _npz(content: bytes | Path, where: str) -> dict[str, NDArray[Any]]:
-    """All arrays. Their headers are looked at first: one that promises more than its file holds would ask for all the memory."""
+    """All arrays. Headers are checked first: NumPy would allocate whatever size a header states."""
     try:
         with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content) as archive:
             for info in archive.infolist():
@@ -104,13 +106,13 @@ def _npz(content: bytes | Path, where: str) -> dict[str, NDArray[Any]]:
                         raise ValueError("Object arrays cannot be loaded")
                     if int(np.prod(shape)) * dtype.itemsize > info.file_size:
                         raise ValueError(
-                            f"{info.filename} promises {shape} {dtype}, which its {info.file_size:,} bytes"
-                            " do not hold"
+                            f"{info.filename} promises {shape} {dtype}, but holds only {info.file_size:,}"
+                            " bytes"
                         )
                     if info.file_size > max(_MOST_BYTES, _RATIO * info.compress_size):
                         raise ValueError(
-                            f"{info.filename}: {info.file_size:,} bytes from {info.compress_size:,}, a"
-                            " decompression bomb"
+                            f"{info.filename}: {info.file_size:,} bytes from {info.compress_size:,}; taken"
+                            " for a decompression bomb"
                         )
         loaded = np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False)
         return {k: loaded[k] for k in loaded.files}
@@ -123,7 +125,7 @@ def _npz(content: bytes | Path, where: str) -> dict[str, NDArray[Any]]:
 
 
 def is_cifar(name: str) -> bool:
-    """Whether this is a file of CIFAR-10's binary version, by its name."""
+    """Whether its name is that of a file of CIFAR-10's binary version."""
     base = name.rsplit("/", 1)[-1]
     return base.endswith(".bin") and (base.startswith("data_batch") or base == "test_batch.bin")
 
@@ -132,11 +134,11 @@ def cifar_source(content: bytes, where: str) -> Source:
     """CIFAR-10's binary version: rows of one label and 3x32x32 values (Krizhevsky, 2009).
 
     Raises:
-        UserError: not a whole number of rows, or a label beyond 9.
+        UserError: the size is not a multiple of a row, or a label is above 9.
     """
     if not content or len(content) % _CIFAR_ROW:
         raise UserError(
-            f"{where}: {len(content):,} bytes are no whole number of CIFAR-10's rows of {_CIFAR_ROW:,}"
+            f"{where}: its {len(content):,} bytes are not a multiple of CIFAR-10's row of {_CIFAR_ROW:,}"
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, _CIFAR_ROW)
     if rows[:, 0].max() > 9:
@@ -147,15 +149,15 @@ def cifar_source(content: bytes, where: str) -> Source:
 
 
 def is_idx(name: str) -> bool:
-    """Whether this is a file of MNIST's form, by its name."""
+    """Whether its name is that of an IDX file, MNIST's format."""
     return name.endswith(IDX_SUFFIXES)
 
 
 def idx_source(path: Path) -> Source:
-    """Images of an IDX file (MNIST, Fashion-MNIST, ...), with the labels that lie beside them.
+    """Images of an IDX file (MNIST, Fashion-MNIST, ...), with the labels from the file beside it.
 
     Raises:
-        UserError: damaged, not of images, or another number of labels.
+        UserError: it is damaged, does not hold images, or the number of labels differs.
     """
     images = channels_first(_idx(path), str(path))
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
@@ -175,11 +177,9 @@ def _idx(path: Path) -> NDArray[Any]:
                 most = int(np.prod(np.frombuffer(sizes, ">u4").astype(np.float64))) * 8
                 body = file.read(min(most, max(_MOST_BYTES, _RATIO * len(content))) + 1)
         else:
-            head, sizes, body = (
-                content[:4],
-                content[4 : 4 + 4 * content[3]] if len(content) > 3 else b"",
-                content[4 + 4 * content[3] :],
-            )
+            head = content[:4]
+            start = 4 + 4 * content[3]  # of the values; an IndexError is handled below
+            sizes, body = content[4:start], content[start:]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile, IndexError) as error:
@@ -189,6 +189,6 @@ def _idx(path: Path) -> NDArray[Any]:
     shape, dtype = np.frombuffer(sizes, ">u4").astype(np.int64), np.dtype(_IDX[head[2]])
     if len(body) != int(np.prod(shape)) * dtype.itemsize:
         raise UserError(
-            f"{path}: holds {len(body):,} bytes of values, its header promises {'x'.join(map(str, shape))}"
+            f"{path}: holds {len(body):,} bytes of values, its header says {'x'.join(map(str, shape))}"
         )
     return np.frombuffer(body, dtype).reshape(shape)

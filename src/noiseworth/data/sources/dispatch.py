@@ -1,4 +1,4 @@
-"""Which reader a source wants."""
+"""Finding the reader of a source."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,10 @@ from noiseworth.data.sources.source import Entry, Source, of_array
 from noiseworth.errors import UserError
 
 DIGITS = "sklearn:digits"
-_FILES = "a folder or archive (zip, tar) of pictures, .npy, .npz, IDX, CIFAR-10's binary version, a scientific file"
-KINDS = f"{_FILES}, {hub.PREFIX}NAME, or {DIGITS}"
+KINDS = (
+    "a folder or archive (zip, tar) of pictures, .npy, .npz, IDX, CIFAR-10's binary version, a scientific"
+    f" file, {hub.PREFIX}NAME, or {DIGITS}"
+)
 
 
 @contextmanager
@@ -30,11 +32,11 @@ def open_source(
     Args:
         source: a path, `hf:NAME`, or `sklearn:digits`.
         key: which array or column holds the images, where a file has several.
-        label_key: which holds the labels.
+        label_key: which array or column holds the labels.
         shape: C, H, W of images that are stored as rows.
 
     Raises:
-        UserError: nothing is there, or it is of no known kind.
+        UserError: it does not exist, or is of no known kind.
     """
     path = Path(source)
     if source == DIGITS:
@@ -57,7 +59,7 @@ def open_source(
     elif path.is_file():
         yield _single(path)
     else:
-        raise UserError(f"{source}: no such file or folder (packed can be {KINDS})")
+        raise UserError(f"{source}: no such file or folder (what can be packed: {KINDS})")
 
 
 def _digits() -> Source:
@@ -78,7 +80,7 @@ def _single(path: Path) -> Source:
         return arrays.cifar_source(path.read_bytes(), str(path))
     if path.suffix.lower() in image_files.SUFFIXES:
         return Source(_pages(path.name, image_files.decode(path.read_bytes(), str(path))), str(path.parent))
-    raise UserError(f"{path}: not of a kind that can be packed ({KINDS})")
+    raise UserError(f"{path}: not of a kind that can be packed (which are: {KINDS})")
 
 
 def _of_files(
@@ -88,7 +90,7 @@ def _of_files(
     label_key: str | None,
     shape: tuple[int, int, int] | None,
 ) -> Iterator[Entry]:
-    """Images of all files that hold some; others (a README, a checksum) are left out."""
+    """Images of all files that hold any; other files (a README, checksums) are left out."""
     others: list[str] = []
     any_image = False
     for file in listed:
@@ -106,7 +108,8 @@ def _of_files(
                 inner = _arrays_of(file, path, key, label_key, shape)
                 if inner is None:
                     others.append(file.name)
-        except UserError as error:  # of one file of several: it may be left out
+        except UserError as error:
+            # Raised when the image is loaded, so that `--on-error skip` can leave it out.
             any_image = True
             yield Entry(file.name, lambda error=error: _raise(error))  # type: ignore[misc]
         if inner is not None:
@@ -124,7 +127,7 @@ def _of_files(
 def _arrays_of(
     file: files.File, path: Path, key: str | None, label_key: str | None, shape: tuple[int, int, int] | None
 ) -> Source | None:
-    """Images of a file that holds arrays; None if it is of no such kind."""
+    """Images of a file that holds arrays; None if it is of another kind."""
     suffix, where, one = Path(file.name).suffix.lower(), f"{path}/{file.name}", path / file.name
     if suffix == ".npz":
         return arrays.npz_source(file.read(), where, key, label_key, shape)
@@ -140,7 +143,7 @@ def _arrays_of(
 
 
 def _maybe_stack(file: files.File, where: str) -> Iterator[Entry]:
-    """A TIFF is a picture or a stack; that is known once it is decoded."""
+    """Images of a TIFF, which is a picture or a stack; only decoding shows which."""
     try:
         pixels = image_files.decode(file.read(), where)
     except UserError as error:

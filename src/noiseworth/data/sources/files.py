@@ -1,4 +1,7 @@
-"""Files of a folder or an archive (zip, tar and its compressions), as a stream of named contents. Nothing is extracted to disk."""
+"""Files of a folder or an archive (zip; tar, also compressed), as a stream of named contents.
+
+Nothing is extracted to disk.
+"""
 
 import tarfile
 import zipfile
@@ -17,8 +20,10 @@ _HIDDEN = ("__MACOSX",)
 
 @dataclass(frozen=True)
 class File:
-    """One file: its name inside the folder or archive, its size, and `read()` for its bytes. Of a tar archive it must be read before
-    the next one is asked for."""
+    """One file: its name inside the folder or archive, its size, and `read()` for its bytes.
+
+    A file of a tar archive must be read before the next one is asked for.
+    """
 
     name: str
     size: int
@@ -26,16 +31,16 @@ class File:
 
 
 def is_archive(path: Path) -> bool:
-    """By its name."""
+    """Whether its name is that of an archive."""
     return path.name.lower().endswith(ARCHIVES)
 
 
 @contextmanager
 def open_files(path: Path) -> Iterator[Iterator[File]]:
-    """The files of a folder or an archive; hidden ones are left out. By name in folders and zips, as they lie in tars.
+    """The files of a folder or an archive, without hidden ones; sorted by name, except in a tar archive.
 
     Raises:
-        UserError: damaged, or an archive with links, or with names that lead out of it.
+        UserError: the archive is damaged, or has links, or names that lead outside it.
     """
     if path.is_dir():
         yield _folder(path)
@@ -88,7 +93,7 @@ def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> 
     def read() -> bytes:
         _check_bytes(info.file_size, where)
         try:
-            return archive.read(info)  # reads no more than file_size, and checks the sum
+            return archive.read(info)  # reads at most file_size bytes, and verifies the checksum
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UserError(f"{where}: damaged in the archive ({error})") from None
 
@@ -129,13 +134,13 @@ def _check_name(name: str, path: Path) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if ".." in parts or name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
         raise UserError(
-            f"{path}: its file {name!r} would lie outside the archive; such an archive is not to be trusted"
+            f"{path}: its file {name!r} would lie outside the archive; do not trust such an archive"
         )
 
 
 def _check_bytes(size: int, where: str) -> None:
     if size > _MOST_BYTES:
-        raise UserError(f"{where}: {size:,} bytes uncompressed; one file may have {_MOST_BYTES:,}")
+        raise UserError(f"{where}: {size:,} bytes uncompressed; one file may have at most {_MOST_BYTES:,}")
 
 
 def _is_hidden(parts: tuple[str, ...]) -> bool:

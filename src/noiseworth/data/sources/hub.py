@@ -15,11 +15,11 @@ PREFIX = "hf:"
 
 
 def hub_source(source: str, key: str | None, label_key: str | None) -> Source:
-    """Its images, decoded as files of a folder are.
+    """The images of such a data set, decoded as files of a folder are.
 
     Args:
         source: `hf:NAME`, `hf:NAME:SPLIT`, or the path of a Parquet file.
-        key: column of the images; by default the first one of images.
+        key: column of the images; by default the first column that holds images.
         label_key: column of the labels; by default "label" or "labels", if there is one.
 
     Raises:
@@ -39,7 +39,7 @@ def hub_source(source: str, key: str | None, label_key: str | None) -> Source:
             rows = datasets.Dataset.from_parquet(source)
     except UserError:
         raise
-    except Exception as error:  # of the network, of the hub, of the file
+    except Exception as error:  # any error of the network, the hub or the file
         words = first_line(error)
         raise UserError(f"{source}: cannot be loaded ({words})") from None
     return _source(datasets, rows, source, key, label_key)
@@ -56,9 +56,8 @@ def _source(datasets: Any, rows: Any, where: str, key: str | None, label_key: st
     if label is not None and label not in features:
         raise UserError(f"{where}: has no column {label!r} (there are {', '.join(features)})")
     if _is_image(datasets, features[column]):
-        rows = rows.cast_column(
-            column, datasets.Image(decode=False)
-        )  # its own decoding would turn 16 bits into 8
+        # We decode ourselves: the library would turn 16 bits into 8.
+        rows = rows.cast_column(column, datasets.Image(decode=False))
     classes = getattr(features[label], "names", None) or () if label else ()
 
     def entries() -> Iterator[Entry]:

@@ -1,6 +1,6 @@
-"""One picture file (PNG, JPEG, WebP, TIFF, BMP) as raw values (C, H, W), never converted from one type to another.
+"""One picture file (PNG, JPEG, WebP, TIFF, BMP) as raw values (C, H, W), with the type they are stored in.
 
-Pillow reads 16-bit colour as 8-bit colour without a word, and its `convert` destroys 16-bit and float images:
+Pillow silently reads 16-bit colour as 8-bit colour, and its `convert` destroys 16-bit and float images:
 such files go to tifffile and imagecodecs (extra `formats`), or are refused.
 """
 
@@ -16,7 +16,7 @@ from noiseworth.data.sources.source import MOST_PIXELS, check_size, stored
 from noiseworth.errors import UserError, first_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")  # nothing else is tried, whatever a name says
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")  # no other decoder is tried, whatever the name of the file
 _MODES = {
     "L": "uint8",
     "RGB": "uint8",
@@ -26,7 +26,8 @@ _MODES = {
     "F": "float32",
 }
 _BITS_PER_SAMPLE, _SAMPLES = 258, 277
-_MOST_BYTES, _RATIO = 1 << 27, 20  # of all pages together; more must not come from a small file
+# Pages of more bytes, and of more than so many times the file's size, are taken for a decompression bomb.
+_MOST_BYTES, _RATIO = 1 << 27, 20
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -34,7 +35,7 @@ def decode(content: bytes, where: str) -> NDArray[Any]:
     """Pixels (C, H, W) of a picture; of a TIFF with several equal pages (N, C, H, W).
 
     Raises:
-        UserError: not such a picture, damaged, too large, or of a kind that cannot be read without loss.
+        UserError: it is not a picture, damaged, too large, or of a kind that cannot be read without loss.
     """
     if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         pixels = _tiff(content, where)
@@ -47,9 +48,8 @@ def decode(content: bytes, where: str) -> NDArray[Any]:
         and content[25] in (2, 4, 6)
     ):
         return _deep_png(content, where)
-    if (
-        content[:8] == b"\x89PNG\r\n\x1a\n" and _PNG_END not in content
-    ):  # Pillow forgives a file that ends in its last bytes
+    # Pillow accepts a PNG whose last bytes are missing.
+    if content[:8] == b"\x89PNG\r\n\x1a\n" and _PNG_END not in content:
         raise UserError(f"{where}: damaged or unreadable image (it is cut short)")
     try:
         with warnings.catch_warnings():
@@ -64,14 +64,11 @@ def decode(content: bytes, where: str) -> NDArray[Any]:
                 )
             if opened.format == "TIFF" and (wide := _wide_tiff(opened)):
                 raise UserError(f"{where}: {wide}, which needs tifffile: pip install 'noiseworth[formats]'")
-            # A palette holds 8-bit colours: nothing is lost.
-            image = (
-                opened.convert("RGB")
-                if opened.mode == "P"
-                else opened.convert("L")
-                if opened.mode == "1"
-                else opened
-            )
+            image: Image.Image = opened
+            if opened.mode == "P":  # a palette holds 8-bit colours: nothing is lost
+                image = opened.convert("RGB")
+            elif opened.mode == "1":
+                image = opened.convert("L")
             image.load()
             if image.mode not in _MODES:
                 raise UserError(
@@ -83,7 +80,7 @@ def decode(content: bytes, where: str) -> NDArray[Any]:
         raise UserError(f"{where}: not an image that can be read, whatever its name says") from None
     except Image.DecompressionBombError:
         raise UserError(
-            f"{where}: more than {MOST_PIXELS:,} pixels; taken for a decompression bomb: cut it first"
+            f"{where}: more than {MOST_PIXELS:,} pixels; taken for a decompression bomb: crop it first"
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, UserError):
@@ -103,7 +100,7 @@ def _wide_tiff(image: Image.Image) -> str:
 
 
 def _tiff(content: bytes, where: str) -> NDArray[Any] | None:
-    """By tifffile; None if it is not installed."""
+    """The pixels of a TIFF, read by tifffile; None if that is not installed."""
     try:
         import tifffile
     except ImportError:
@@ -122,22 +119,22 @@ def _tiff(content: bytes, where: str) -> NDArray[Any] | None:
             if len(file.series) > 1:
                 raise UserError(
                     f"{where}: a TIFF with pictures of different kinds or sizes ({len(file.series)}"
-                    " series); take it apart first"
+                    " series); split it first"
                 )
             check_size(series.shape[-2:] if "S" not in series.axes else series.shape[-3:], where)
             if series.nbytes > max(_MOST_BYTES, _RATIO * len(content)):
                 raise UserError(
                     f"{where}: {series.nbytes:,} bytes from {len(content):,}; taken for a decompression"
-                    " bomb: cut it first"
+                    " bomb: split it first"
                 )
             pixels, axes = series.asarray(), series.axes
     except UserError:
         raise
-    except Exception as error:  # a damaged TIFF raises whatever it runs into
+    except Exception as error:  # a damaged TIFF can raise an error of any type
         raise UserError(f"{where}: damaged or unreadable TIFF ({first_line(error)})") from None
     if pixels.size == 0 or "Y" not in axes or "X" not in axes:
         raise UserError(f"{where}: a TIFF with axes {axes} and shape {pixels.shape} is no stack of pictures")
-    channel = "S" if "S" in axes else "C" if "C" in axes else None
+    channel = next((axis for axis in ("S", "C") if axis in axes), None)
     order = [axes.index(a) for a in axes if a not in ("Y", "X", channel)]
     order += [axes.index(a) for a in (channel, "Y", "X") if a]
     moved = pixels.transpose(order)
@@ -147,7 +144,7 @@ def _tiff(content: bytes, where: str) -> NDArray[Any] | None:
 
 
 def _deep_png(content: bytes, where: str) -> NDArray[Any]:
-    """16-bit colour."""
+    """The pixels of a PNG of 16-bit colour, which Pillow would reduce to 8 bits."""
     try:
         import imagecodecs
     except ImportError:

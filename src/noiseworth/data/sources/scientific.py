@@ -1,7 +1,7 @@
-"""Files of microscopes, telescopes and scanners: HDF5, Zarr, FITS, MRC, NIfTI, DICOM (extra `formats`). Pixels as they are stored.
+"""Files of microscopes, telescopes and scanners: HDF5, Zarr, FITS, MRC, NIfTI, DICOM (extra `formats`).
 
-Each array is a stack of pictures, (H, W), (N, H, W) or (N, C, H, W); of a NIfTI volume (X, Y, Z, ...) the
-slices along Z.
+Pixels keep the values that are stored. Each array is a stack of pictures, (H, W), (N, H, W) or (N, C, H, W);
+of a NIfTI volume (X, Y, Z, ...) the slices along Z.
 """
 
 import importlib
@@ -19,18 +19,18 @@ _HDF5 = (".h5", ".hdf5", ".hdf")
 _FITS = (".fits", ".fit", ".fts", ".fits.gz")
 _MRC = (".mrc", ".mrcs", ".rec", ".st", ".map")
 _NIFTI = (".nii", ".nii.gz")
-_DEPTH = 8  # of groups in groups: links can lead round in circles
+_DEPTH = 8  # of nested groups, at most: links can form cycles
 _DICOM = (".dcm", ".dicom")
 SUFFIXES = (*_HDF5, *_FITS, *_MRC, *_NIFTI, *_DICOM, ".zarr")
 
 
 def is_scientific(path: Path) -> bool:
-    """By its name."""
+    """Whether its name is that of a scientific file."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def scientific_source(path: Path, key: str | None, label_key: str | None) -> Source:
-    """The pictures of such a file.
+    """The pictures of a scientific file.
 
     Raises:
         UserError: the library for it is not installed, the file is damaged, or `key` names nothing in it.
@@ -65,7 +65,7 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
         return read()
     except UserError:
         raise
-    except Exception as error:  # these libraries raise whatever they run into
+    except Exception as error:  # these libraries can raise errors of any type
         words = first_line(error)
         raise UserError(f"{path}: damaged or unreadable ({words})") from None
 
@@ -112,11 +112,11 @@ def _keyed(path: Path, key: str | None, label_key: str | None) -> Source:
 
 
 class _Lazy:
-    """An array of a file, image by image as (C, H, W)."""
+    """An array in a file, read image by image as (C, H, W)."""
 
     def __init__(self, images: Any, path: Path) -> None:
         self._images, self._path = images, path
-        self._last = (
+        self._channels_last = (
             len(images.shape) == 4 and images.shape[3] in (1, 2, 3, 4) and images.shape[1] not in (1, 2, 3, 4)
         )
 
@@ -125,15 +125,16 @@ class _Lazy:
 
     def __getitem__(self, i: int) -> NDArray[Any]:
         pixels: NDArray[Any] = _guarded(self._path, lambda: np.asarray(self._images[i]))
-        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1) if self._last else pixels
+        if pixels.ndim == 2:
+            return pixels[None]
+        return pixels.transpose(2, 0, 1) if self._channels_last else pixels
 
 
 def _arrays(group: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name in group:
-        inside = (
-            group.get(name) if hasattr(group, "get") else group[name]
-        )  # None for a link that leads nowhere
+        # `get` gives None for a broken link.
+        inside = group.get(name) if hasattr(group, "get") else group[name]
         if depth > _DEPTH or inside is None:
             continue
         if hasattr(inside, "shape"):
@@ -169,9 +170,8 @@ def _mrc(path: Path, key: str | None) -> NDArray[Any]:
 
 def _nifti(path: Path, key: str | None) -> NDArray[Any]:
     _no_key(path, key)
-    volume = np.asarray(
-        _library("nibabel", path).load(path).dataobj
-    )  # with the slope and intercept that its header states
+    # `dataobj` applies the slope and intercept of the header.
+    volume = np.asarray(_library("nibabel", path).load(path).dataobj)
     if volume.ndim < 3:
         return volume.T
     slices = volume.transpose(*range(2, volume.ndim), 1, 0)  # (Z, ..., Y, X)

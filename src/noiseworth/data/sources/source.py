@@ -10,15 +10,21 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 
-MOST_PIXELS = 100_000_000  # of one picture; more is taken for a decompression bomb
-_LEAST_COLOUR = 8  # sides from which (H, W, 3) is taken for one colour image, and not for a stack
+MOST_PIXELS = 100_000_000  # of one picture; a larger one is taken for a decompression bomb
+# With sides of at least this, (H, W, 3) may be one colour image, and is refused; else it is a grey stack.
+_LEAST_COLOUR = 8
 STORED = ("uint8", "uint16", "float16", "float32")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image: `name` inside its source, `load()` for the pixels (C, H, W), which raises UserError if they cannot be had; `label`
-    and `sigma` if the source itself tells them."""
+    """One image of a source.
+
+    Attributes:
+        name: inside its source.
+        load: gives the pixels (C, H, W); raises UserError if they cannot be read.
+        label, sigma: if the source itself gives them.
+    """
 
     name: str
     load: Callable[[], NDArray[Any]]
@@ -28,9 +34,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Source:
-    """`entries` in a fixed order; `count` if known before; `value_range` if the source fixes what -1 and 1 are; `classes` by label.
+    """A stream of images.
 
-    `folders` says whether the names' folders are classes. `where` is put before a name in messages.
+    Attributes:
+        entries: the images, in a fixed order.
+        where: is put before an image's name in messages.
+        count: number of images, if it is known before they are read.
+        value_range: the raw values that become -1 and 1, if the source defines them.
+        classes: the name of each label.
+        folders: whether the folders in the images' names may be classes.
     """
 
     entries: Iterable[Entry]
@@ -43,19 +55,18 @@ class Source:
 
 
 def stored(pixels: NDArray[Any], where: str) -> NDArray[Any]:
-    """The same values in a type that data sets store: itself, or float32 where that holds every one of them exactly.
+    """The same values in a type that data sets store: their own, or float32 if that holds all exactly.
 
     Raises:
-        UserError: digits would be lost.
+        UserError: values would be rounded.
     """
     if pixels.dtype.byteorder not in "=|":
         pixels = pixels.astype(pixels.dtype.newbyteorder("="))
     if str(pixels.dtype) in STORED:
         return pixels
     if pixels.dtype.kind == "b":
-        return pixels.astype(np.uint8) * np.uint8(
-            255
-        )  # false is black, true is white, as in pictures of one bit
+        # False is black, True is white, as in 1-bit pictures.
+        return pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype.kind not in "iuf":
         raise UserError(f"{where}: pixels of type {pixels.dtype} cannot be packed ({', '.join(STORED)} can)")
     smaller = pixels.astype(np.float32)
@@ -92,15 +103,15 @@ def channels_first(images: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def check_size(shape: Sequence[int], where: str) -> None:
-    """Refuse what would fill the memory.
+    """Refuse pictures that would fill the memory.
 
     Raises:
-        UserError: more pixels than an image may have.
+        UserError: there are more than `MOST_PIXELS`.
     """
     if math.prod(shape) > MOST_PIXELS:
         raise UserError(
             f"{where}: {'x'.join(map(str, shape))} is more than {MOST_PIXELS:,} pixels; taken for a"
-            " decompression bomb: cut it first"
+            " decompression bomb: crop it first"
         )
 
 
