@@ -48,13 +48,12 @@ def test_every_image_comes_through_with_its_bits_and_its_sigma(
         else rng.normal(size=(count, *shape)).astype(dtype)
     )
     np.save(folder / "in.npy", array)
-    pack(str(folder / "in.npy"), folder / "clean", sigma=0.0, range=(0.0, 8.0))
+    pack(str(folder / "in.npy"), folder / "clean", sigma=0.0, range=(0.0, 8.0), axes="NCHW")
     corrupt(folder / "clean", folder / "out", clean_fraction=clean, sigma=0.25, seed=seed)
     dataset = open_dataset(folder / "out")
-    stored = array.transpose(0, 3, 1, 2) if shape[2] <= 4 and shape[0] > 4 else array
     assert sorted(dataset.ids) == list(range(count))
     raw = dataset.read_raw(np.arange(count))
-    changed = (raw != stored[dataset.ids].astype(np.float32)).reshape(count, -1).any(axis=1)
+    changed = (raw != array[dataset.ids].astype(np.float32)).reshape(count, -1).any(axis=1)
     assert (changed == (dataset.sigma > 0)).all()
     assert set(dataset.sigma.tolist()) <= {0.0, 0.25}
     assert (dataset.sigma == 0).sum() == round(clean * count)
@@ -210,12 +209,12 @@ def _array(values: Any) -> Callable[[Path], str]:
         (_broken_image, "b.png: damaged or"),
         (_mixed_sizes, "1.png: is 9x9"),
         (_empty, "no images in it"),
-        (_with_alpha, "pixel mode RGBA"),
+        (_with_alpha, "100% of its pixels are transparent"),
         (_array(np.array([[None]], dtype=object)), "never loaded"),
         (_array(np.full((2, 3, 3), np.nan, np.float32)), "image 0: has NaN"),
         (_array(np.zeros((2, 3, 3), np.float32)), "--range 0 0"),
-        (_array(np.full((2, 3, 3), 2**40 + 1, np.int64)), "do not fit into float32 without loss"),
-        (_array(np.zeros((5,), np.uint8)), r"must be \(N, H, W\)"),
+        (_array(np.full((2, 3, 3), 2**40 + 1, np.int64)), "do not fit into float32"),
+        (_array(np.zeros((5,), np.uint8)), "is no picture"),
         (lambda folder: str(folder / "nothing"), "no such file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

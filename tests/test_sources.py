@@ -259,7 +259,11 @@ def test_noise_levels_by_rule_table_and_raw_units(tmp_path: Path) -> None:
         open_dataset(tmp_path / "b").sigma, np.array([0, np.nan, np.nan, 0.2, np.nan, np.nan], np.float32)
     )
     (tmp_path / "in_order.csv").write_text("level\n" + "\n".join(map(str, range(6))) + "\n")
-    pack(source, tmp_path / "c", sigma=f"{tmp_path / 'in_order.csv'}:level")
+    with pytest.raises(
+        UserError, match=r"no column has the names of the images, such as clean/0\.png.*--by-row"
+    ):
+        pack(source, tmp_path / "c", sigma=f"{tmp_path / 'in_order.csv'}:level")
+    pack(source, tmp_path / "c", sigma=f"{tmp_path / 'in_order.csv'}:level", by_row=True)
     assert open_dataset(tmp_path / "c").sigma.tolist() == [0, 1, 2, 3, 4, 5]
     rows = [f"{k}/{i}.png,{k[0]}" for k in ("clean", "noisy", "other") for i in range(2)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
@@ -386,7 +390,7 @@ def _sigma(text: str) -> Callable[[Path], list[str]]:
     [
         (_zip_slip, "'../../evil.png' would lie outside the archive"),
         (_link, "x.tar/a.png: is a link"),
-        (_bomb, "bomb.png: more than 100,000,000 pixels; taken for a decompression bomb"),
+        (_bomb, "has more than 100,000,000 pixels, as a decompression bomb has"),
         (_lying_npz, "promises (1048576, 1024, 1024)"),
         (_pickle_renamed, "x.npy: not a readable array file"),
         (_not_finite, "image 3: has NaN or infinite pixels"),
@@ -394,8 +398,11 @@ def _sigma(text: str) -> Callable[[Path], list[str]]:
         (_sigma("-0.1"), "--sigma -0.1: a noise level"),
         (_sigma("nan"), "--sigma nan: a noise level"),
         (_sigma("dark/=0.1"), "the rule 'dark/' applies to no image"),
-        (_sigma("{folder}/wrong-length.csv"), "has 1 rows for 6 images"),
-        (_sigma("{folder}/unknown.csv"), "names 'nobody.png', and there is no such image"),
+        (_sigma("{folder}/wrong-length.csv"), "has the names of the images"),
+        (
+            _sigma("{folder}/unknown.csv"),
+            "names 'nobody.png' in its column 'file', and there is no such image",
+        ),
         (_sigma("{folder}/negative.csv"), "sigma of 3.png is '-0.1'"),
         (_sigma("{folder}/twice.csv"), "names '3.png' twice"),
         (_sigma("{folder}/nowhere.csv"), "nowhere.csv: no such file"),

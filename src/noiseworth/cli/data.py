@@ -33,9 +33,19 @@ def print_datasets(config: Any, records: list[DatasetRecord]) -> None:
         if len(noise) > 4:
             noise = [*noise[:2], "...", noise[-1]]
         dtypes = "+".join(sorted({part.dtype for part in record.parts}))
-        print(f"{path}: {record.count:,} images of {width}x{height}x{channels}, {dtypes}, {', '.join(noise)}")
-        if skipped := record.provenance[-1].get("skipped"):
-            notice(f"{skipped:,} images could not be read and were left out")
+        images = "1 image" if record.count == 1 else f"{record.count:,} images"
+        print(f"{path}: {images} of {width}x{height}x{channels}, {dtypes}, {', '.join(noise)}")
+        _print_what_is_missing(record.provenance[-1])
+
+
+def _print_what_is_missing(packed: dict[str, Any]) -> None:
+    """What the sources have, and the data set has not; and what storing changed."""
+    if skipped := packed.get("skipped"):
+        notice(f"{skipped:,} image{'s' * (skipped > 1)} could not be used and were left out")
+    if left_out := packed.get("left_out"):
+        notice("not read: " + ", ".join(f"{count:,} {kind}" for kind, count in left_out.items()))
+    if rounding := packed.get("rounding"):
+        notice(f"storing values in float32 changed them by up to {rounding:.1e} of their range")
 
 
 def _noise_words(sigma: float) -> str:

@@ -14,7 +14,7 @@ class PackConfig:
     """Pack images, with the noise level of each, into a data set."""
 
     sources: StrPath | Sequence[StrPath] = field(metadata=SEVERAL)
-    """What to read: folders; zip or tar archives of images (PNG, JPEG, WebP, TIFF, BMP); .npy and .npz; IDX
+    """What to read: folders; zip or tar archives of images (PNG, JPEG, WebP, TIFF, BMP, GIF, ...); .npy and .npz; IDX
     (MNIST) and CIFAR-10's binary files; HDF5, Zarr, FITS, MRC, NIfTI, DICOM; hf:NAME:SPLIT (Hugging Face) or
     Parquet; sklearn:digits."""
     out: StrPath = field(metadata=POSITIONAL)
@@ -22,13 +22,13 @@ class PackConfig:
     split."""
     sigma: float | str | None = None
     """Noise standard deviation of the images, where clean values span [-1, 1] (model units): one number for
-    all (0: clean); rules on the file names, clean/=0,noisy/=0.2; or a table (CSV, TSV, Parquet) with the
-    columns file and sigma. By default what the source says; if it says nothing, the noise is unknown, and
+    all (0: clean); rules on the names of folders and files, clean/=0,noisy/=0.2; or a table (CSV, TSV, Parquet) with
+    the column sigma and one of file names. By default what the source says; if it says nothing, the noise is unknown, and
     training refuses such images."""
     sigma_units: Literal["model", "raw"] = "model"
     """Units of sigma: model units, or those of the raw values."""
     labels: str | None = None
-    """A table with the columns file and label, or "none". By default the source's own labels; if it has none,
+    """A table with the column label and one of file names, or "none". By default the source's own labels; if it has none,
     its folders are the classes."""
     range: tuple[float, float] | None = None
     """Raw values that become -1 and 1 in model units. By default the range of the integer type; for
@@ -51,6 +51,23 @@ class PackConfig:
     """Which array or column holds the labels."""
     shape: str | tuple[int, int, int] | None = None
     """Channels, height and width (C,H,W) of images that are stored as rows of numbers."""
+    axes: str | None = None
+    """What each dimension of an array is, by a letter: H and W (or Y and X), C for channels, any other (N, T, Z)
+    for one that counts images; such as NHWC or TCZYX. By default what the file says of itself, else its shape."""
+    by_row: bool = False
+    """The rows of tables are in the order of the images. By default a column with names of images says to which
+    image a row belongs."""
+    stored_values: bool = False
+    """Take values as they are stored, and not multiplied and shifted as the file says (DICOM, NIfTI, FITS, HDF5,
+    Zarr)."""
+    allow_rounding: bool = False
+    """Store values in float32 even if this changes them by more than a millionth of their range; how much is
+    recorded."""
+    drop_alpha: bool = False
+    """Take the colours of transparent pixels as they are stored. By default only an alpha channel that is opaque
+    everywhere is left out."""
+    trust_sizes: bool = False
+    """Read files that unpack to far more than they hold, which are refused as decompression bombs by default."""
     on_error: Literal["stop", "skip"] = "stop"
     """What to do with an image that cannot be read: stop, or leave it out with a warning."""
     part_images: int | None = None

@@ -1,6 +1,6 @@
 """The class of each image: from a table, from its source, or by its folder."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,11 +9,17 @@ from numpy.typing import NDArray
 from noiseworth.data.tables import Table
 from noiseworth.errors import UserError
 
+_SHARD_DIGITS = 4
 _DIGITS = 7  # a label has fewer digits; longer numbers (dates, serial numbers) are names of classes
 
 
 def resolve_labels(
-    spec: str | None, names: Sequence[str], from_source: Sequence[int | None], folders: bool
+    spec: str | None,
+    names: Sequence[str],
+    from_source: Sequence[int | None],
+    folders: bool,
+    by_row: bool = False,
+    of_noise: Collection[str] = (),
 ) -> tuple[NDArray[np.int64] | None, list[str]]:
     """Class of each image, or None, and the names of classes.
 
@@ -21,7 +27,10 @@ def resolve_labels(
         spec: "none"; a table with a column "label"; None for the source's labels or, without these, folders.
         names: of the images, without the folder of a split.
         from_source: the label that the source gives for each image; None where it gives none.
-        folders: whether folders may be classes.
+        folders: whether folders may be classes. Those whose names are numbers of four digits or more are not:
+            they only divide many files.
+        by_row: a table's rows are in the order of the images.
+        of_noise: folders that tell the noise level, and so no classes.
 
     Raises:
         UserError: a table that does not fit, or has no label for some image.
@@ -30,7 +39,7 @@ def resolve_labels(
         return None, []
     if spec is not None:
         path, _, column = spec.partition(":")
-        column_values = Table(Path(path), column or "label", "--labels").by_image(names)
+        column_values = Table(Path(path), column or "label", "--labels").by_image(names, by_row)
         missing = [name for name, value in zip(names, column_values, strict=True) if value is None]
         if missing:
             raise UserError(
@@ -38,7 +47,7 @@ def resolve_labels(
                 " --labels"
             )
         values = [str(value) for value in column_values]
-        if all(value.isdigit() and len(value) < _DIGITS for value in values):
+        if all(value.isascii() and value.isdigit() and len(value) < _DIGITS for value in values):
             return np.array([int(value) for value in values], dtype=np.int64), []
         classes = sorted(set(values))
         return np.array([classes.index(value) for value in values], dtype=np.int64), classes
@@ -48,7 +57,9 @@ def resolve_labels(
         return None, []
     tops = [parts[0] if len(parts) > 1 else "" for parts in (PurePosixPath(name).parts for name in names)]
     classes = sorted(set(tops))
-    if "" in classes or len(classes) < 2:
+    if "" in classes or len(classes) < 2 or set(classes) <= set(of_noise):
+        return None, []
+    if all(name.isdigit() and len(name) >= _SHARD_DIGITS for name in classes):
         return None, []
     number = {name: i for i, name in enumerate(classes)}
     return np.array([number[top] for top in tops], dtype=np.int64), classes

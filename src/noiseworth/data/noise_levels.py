@@ -11,21 +11,22 @@ levels.csv             a table (CSV, TSV, Parquet) with columns id and sigma; im
 
 import math
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseworth.data.tables import SUFFIXES, Table
+from noiseworth.data.tables import SUFFIXES, Table, normal
 from noiseworth.errors import UserError
 from noiseworth.rng import Stream, uniform
 
-_LEVEL = "a noise level is a finite number, 0 (clean) or more"
+_LEVEL = "a noise level is a finite number, 0 (clean) or more than 1e-37"
 
 
 def resolve_sigma(
-    spec: str | float | None, names: Sequence[str], from_source: Sequence[float | None]
+    spec: str | float | None, names: Sequence[str], from_source: Sequence[float | None], by_row: bool = False
 ) -> NDArray[np.float64]:
     """Noise level of each image, NaN where unknown; in the units of `spec`.
 
@@ -48,10 +49,10 @@ def resolve_sigma(
     if number is not None:
         return np.full(len(names), check_sigma(number))
     text = str(spec)
-    if "=" in text and not text.split(":")[0].endswith(SUFFIXES):
+    if "=" in text and not is_table(text):
         return _by_rules(text, names)
     table = sigma_table(text)
-    column_values = table.by_image(names)
+    column_values = table.by_image(names, by_row)
     values = np.full(len(names), math.nan)
     for i, value in enumerate(column_values):
         if value is not None:
@@ -80,7 +81,7 @@ def sigma_table(text: str) -> Table:
         UserError: there is no such table.
     """
     path, _, column = text.partition(":")
-    if not path.endswith(SUFFIXES):
+    if not is_table(path):
         raise UserError(
             f"--sigma {text}: a number, rules such as clean/=0,noisy/=0.2, or a table (CSV, Parquet) with a"
             " column 'sigma'"
@@ -95,7 +96,7 @@ def check_early(spec: str | float | None) -> None:
     number = _number(spec)
     if number is not None:
         check_sigma(number)
-    elif "=" in str(spec) and not str(spec).split(":")[0].endswith(SUFFIXES):
+    elif "=" in str(spec) and not is_table(str(spec)):
         _rules(str(spec))
     else:
         sigma_table(str(spec))
@@ -119,20 +120,60 @@ def _by_rules(text: str, names: Sequence[str]) -> NDArray[np.float64]:
     used = [False] * len(rules)
     for i, name in enumerate(names):
         for k, (part, value) in enumerate(rules):
-            if part in name:
+            if rule_applies(part, name):
                 values[i], used[k] = value, True
                 break
     if not all(used):
         idle = rules[used.index(False)][0]
         raise UserError(
-            f"--sigma {text}: the rule {idle!r} applies to no image: it is in no name, or only in names to"
-            f" which an earlier rule applies (the first name is {names[0]})"
+            f"--sigma {text}: the rule {idle!r} applies to no image: no folder or file is called so, or an earlier"
+            f" rule applies to those that are (the first name is {names[0]})"
         )
     return values
 
 
+def rule_applies(part: str, name: str) -> bool:
+    """Whether the left side of a rule means an image: `noisy/` the folders of exactly this name, `noisy` every folder or file with this
+    word in its name ("noisy_01.png", not "unnoisy.png"), with * and ? any folder or file whose name fits."""
+    part, name = normal(part), normal(name)
+    if "/" in part:
+        wanted, folders = part.strip("/").split("/"), name.split("/")
+        if part.endswith("/"):
+            folders = folders[:-1]
+        return any(
+            all(fnmatchcase(folder, w) for folder, w in zip(folders[at:], wanted, strict=False))
+            for at in range(len(folders) - len(wanted) + 1)
+        )
+    if "*" in part or "?" in part:
+        return any(fnmatchcase(piece, part) for piece in name.split("/"))
+    at = name.find(part)
+    while at >= 0:
+        if not _joined(name[at - 1 : at], part[:1]) and not _joined(part[-1:], name[at + len(part) :][:1]):
+            return True
+        at = name.find(part, at + 1)
+    return False
+
+
+def _joined(before: str, after: str) -> bool:
+    """Whether two neighbouring characters belong to one word or one number."""
+    return (before.isalpha() and after.isalpha()) or (before.isdigit() and after.isdigit())
+
+
+def folders_of_rules(spec: str | float | None) -> set[str]:
+    """The folders that the rules of `--sigma` name, such as {"clean", "noisy"}."""
+    if spec is None or _number(spec) is not None or "=" not in str(spec) or is_table(str(spec)):
+        return set()
+    return {part.strip("/") for part, _ in _rules(str(spec))}
+
+
+def is_table(text: str) -> bool:
+    """Whether `--sigma` names a table: FILE, or FILE:COLUMN."""
+    return text.split(":")[0].lower().endswith(SUFFIXES)
+
+
 def _is_level(value: float) -> bool:
-    return value < 1e38 and value >= 0  # sigma is stored in float32
+    """Whether float32, in which sigma is stored, holds a value, and does not turn a small one into 0 (clean)."""
+    return value == 0 or 1e-37 < value < 1e38
 
 
 def _number(value: str | float) -> float | None:
@@ -179,7 +220,7 @@ def parse_distribution(sigma: float | str) -> NoiseDistribution:
     """
     text = str(sigma)
     kind, _, rest = text.partition(":")
-    if kind.endswith(SUFFIXES):
+    if is_table(kind):
         return NoiseDistribution(Path(text).name, "table", [], _sigma_by_id(Path(kind), rest or "sigma"))
     try:
         if not rest:
@@ -212,13 +253,13 @@ def _sigma_by_id(path: Path, column: str) -> dict[int, float]:
     Raises:
         UserError: the table cannot be read, an id is listed twice, or a value is not a number.
     """
-    table = Table(path, column, "--sigma", key="id")
-    if table.keys is None:
+    table = Table(path, column, "--sigma")
+    if "id" not in table.columns:
         raise UserError(f"--sigma {path}: needs the columns id and {column}")
     sigma_by_id: dict[int, float] = {}
-    for key, text in zip(table.keys, table.values, strict=True):
+    for key, text in zip(table.columns["id"], table.values, strict=True):
         level = _number(text)
-        if not key.strip().isdigit() or level is None:
+        if not (key.isascii() and key.isdigit() and len(key) < 19) or level is None:
             raise UserError(
                 f"--sigma {path}: not a table of integer ids and levels (id {key!r}, {column} {text!r})"
             )

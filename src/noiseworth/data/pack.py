@@ -12,8 +12,9 @@ from noiseworth.data.config import PackConfig
 from noiseworth.data.duplicates import held_out_rows
 from noiseworth.data.ingest import Ingested, ingest, public_name
 from noiseworth.data.labels import resolve_labels
-from noiseworth.data.noise_levels import check_early, resolve_sigma
+from noiseworth.data.noise_levels import check_early, folders_of_rules, resolve_sigma
 from noiseworth.data.resize import Fit, parse_fit
+from noiseworth.data.value_range import narrower_range
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.errors import UserError
 from noiseworth.options import with_options
@@ -22,6 +23,10 @@ from noiseworth.records import DatasetRecord
 _RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 _SATURATED = 0.001  # a larger share of pixels at the ends of the integer type gives a warning
 _CHUNK = 1024
+_MOST_LINES = 20  # of warnings
+_MOST_NOISE = (
+    8.0  # model units; more than four times the range of clean values is taken for a mistake of units
+)
 _log = logging.getLogger("noiseworth")
 
 
@@ -43,8 +48,10 @@ def pack(config: PackConfig) -> list[DatasetRecord]:
         ingested = ingest(config, paths, rule, folder)
         records = _write(config, paths, _resolve(config, paths, ingested, rule), ingested, folder)
         ingested.path.unlink(missing_ok=True)
-    for line in ingested.skipped:
+    for line in ingested.skipped[:_MOST_LINES]:
         _log.warning("skipped: %s", line)
+    if len(ingested.skipped) > _MOST_LINES:
+        _log.warning("skipped: %s more", f"{len(ingested.skipped) - _MOST_LINES:,}")
     return records
 
 
@@ -72,15 +79,19 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
     """
     low, high = _range(config, ingested, sources[0])
     count = len(ingested.names)
-    sigma = resolve_sigma(config.sigma, ingested.names, ingested.sigma)
+    sigma = resolve_sigma(config.sigma, ingested.names, ingested.sigma, config.by_row)
     if rule is not None:
         sigma *= rule.noise_factor
     if config.sigma_units == "raw":
         sigma /= (high - low) / 2
+    _check_units(config, sigma, (low, high))
     _check_noise(ingested, sigma, rule, sources[0])
     splits, inner = _splits(ingested, config.splits)
     names = ingested.names if config.labels else inner
-    labels, classes = resolve_labels(config.labels, names, ingested.labels, ingested.folders)
+    of_noise = folders_of_rules(config.sigma)
+    labels, classes = resolve_labels(
+        config.labels, names, ingested.labels, ingested.folders, config.by_row, of_noise
+    )
     if not 0 <= config.held_out < count:
         raise UserError(
             f"--held-out {config.held_out}: {sources[0]} has {count} images; hold out between 0 and"
@@ -105,6 +116,12 @@ def _write(
         provenance["fit"] = config.fit
     if ingested.skipped:
         provenance["skipped"] = len(ingested.skipped)
+    if ingested.left_out:
+        provenance["left_out"] = ingested.left_out
+    if units := sorted(ingested.units - {""}):
+        provenance["units"] = units
+    if ingested.rounding:
+        provenance["rounding"] = ingested.rounding
     stored = np.load(ingested.path, mmap_mode="r")
     records = []
     for split, rows in resolved.splits.items():
@@ -138,6 +155,8 @@ def _range(config: PackConfig, ingested: Ingested, source: str) -> tuple[float, 
             raise UserError(f"{source}: all pixels are {ingested.low:g}; there is no range to measure")
         return ingested.low, ingested.high
     value_range = config.range or ingested.value_range or _RANGES.get(ingested.dtype) or config.float_range
+    if config.range is None and value_range is not None:
+        _warn_of_narrow_values(ingested, value_range, source)
     if value_range is None:
         raise UserError(
             f"{source}: floating-point images have no natural range; give the raw values that become -1 and"
@@ -145,6 +164,32 @@ def _range(config: PackConfig, ingested: Ingested, source: str) -> tuple[float, 
             " value in these images)"
         )
     return value_range
+
+
+def _warn_of_narrow_values(ingested: Ingested, value_range: tuple[float, float], source: str) -> None:
+    """Values that fill little of their range, as 12 bits in 16 do, train a model at a fraction of its range."""
+    suggested = narrower_range(ingested.low, ingested.high, *value_range)
+    if suggested is not None:
+        _log.warning(
+            "%s: its values reach from %g to %g, a small part of the range %g to %g, which becomes -1 to 1; noise levels and"
+            " training are off if black and white are others: give --range %g %g, or --measured-range",
+            source, ingested.low, ingested.high, *value_range, *suggested,
+        )  # fmt: skip
+
+
+def _check_units(config: PackConfig, sigma: NDArray[np.float64], ends: tuple[float, float]) -> None:
+    """Raises UserError: noise of several times the whole range of values, which is most likely given in other units."""
+    bad = sigma[sigma > _MOST_NOISE]
+    if not len(bad):
+        return
+    given = bad[0] * (ends[1] - ends[0]) / 2 if config.sigma_units == "raw" else bad[0]
+    if config.sigma_units == "raw":
+        remedy = "is it the variance, or given in model units?"
+    else:
+        remedy = f"give --sigma-units raw if it is in the units of the pixels, which reach from {ends[0]:g} to {ends[1]:g}"
+    raise UserError(
+        f"--sigma {given:g}: noise of more than {_MOST_NOISE / 2:g} times the range of the values; {remedy}"
+    )
 
 
 def _check_noise(ingested: Ingested, sigma: NDArray[np.float64], rule: Fit | None, source: str) -> None:

@@ -1,6 +1,8 @@
 """Tables (CSV, TSV, Parquet) of what is known about each image."""
 
 import csv
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -10,76 +12,145 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 class Table:
-    """One column of a CSV, TSV or Parquet file, and the column that says to which image each row belongs.
+    """A CSV, TSV or Parquet file with one column of values, and maybe one that says to which image each row belongs.
 
     Attributes:
         path: the file.
-        values: the column, as text.
-        keys: the column `key` as text, or None if the table has none: rows are then in the order of the
-            images.
+        values: the column of values, as text.
+        columns: the other columns, as text.
     """
 
-    def __init__(self, path: Path, column: str, option: str, key: str = "file") -> None:
+    def __init__(self, path: Path, column: str, option: str) -> None:
         """Read the table.
 
         Args:
-            column: the column that is asked for.
+            column: the column that is asked for, in capitals or not.
             option: the option that named the table, for messages.
-            key: the column that says to which image a row belongs.
 
         Raises:
             UserError: the file cannot be read, or has no such column.
         """
         self.path = path
         names, rows = _read(path, option)
-        if column not in names:
+        same = [name for name in names if name == column] or [n for n in names if n.lower() == column.lower()]
+        if not same:
             raise UserError(
-                f"{option} {path}: has no column {column!r} (it has {', '.join(names) or 'none'})"
+                f"{option} {path}: has no column {column!r} (it has {', '.join(names)[:500] or 'none'})"
             )
-        self.values = [row[column] for row in rows]
-        self.keys = [row[key] for row in rows] if key in names else None
+        self.values = [row[same[0]] for row in rows]
+        self.columns = {name: [row[name] for row in rows] for name in names if name != same[0]}
 
-    def by_image(self, names: Sequence[str]) -> list[str | None]:
-        """The value of each image; None where its file is not in the table.
+    def by_image(self, names: Sequence[str], by_row: bool = False) -> list[str | None]:
+        """The value of each image; None where the table does not have it.
+
+        Rows are matched to images by the column whose entries are names of images: with folders or without,
+        with suffix or without; of the file, for all pages of a stack.
+
+        Args:
+            names: of the images.
+            by_row: the first row is that of the first image, and so on, whatever the table says.
 
         Raises:
-            UserError: the table names an unknown file, or one file twice; or it names none, and the number of
-                rows is not that of the images.
+            UserError: no column has names of images, and `by_row` was not asked for; or the table names an
+                unknown image, or one twice; or by rows, their number is not that of the images.
         """
-        if self.keys is None:
+        if by_row:
             if len(self.values) != len(names):
                 raise UserError(
-                    f"{self.path}: has {len(self.values):,} rows for {len(names):,} images, and no column"
-                    " 'file' that says which row belongs to which image"
+                    f"--by-row: {self.path} has {len(self.values):,} rows for {len(names):,} images"
                 )
             return list(self.values)
-        # Row of each name; -1 where several images have it.
-        row_by_name: dict[str, int] = {}
-        for i, name in enumerate(names):
-            row_by_name[name] = -1 if name in row_by_name else i
-        row_by_base_name: dict[str, int] = {}
-        for i, name in enumerate(names):
-            base = PurePosixPath(name).name
-            row_by_base_name[base] = -1 if base in row_by_base_name else i
+        index = _NameIndex(names)
+        column = self._name_column(index, names)
         values: list[str | None] = [None] * len(names)
-        for file, value in zip(self.keys, self.values, strict=True):
-            at = row_by_name.get(file, row_by_base_name.get(file, -2))  # -2: no image has this name
-            if at < 0:
-                why = (
-                    "several images have that name: give it with its folders"
-                    if at == -1
-                    else "there is no such image"
+        for key, value in zip(self.columns[column], self.values, strict=True):
+            rows = index.rows(key)
+            if not rows:
+                raise UserError(
+                    f"{self.path}: names {key[:200]!r} in its column {column!r}, and there is no such image"
                 )
-                raise UserError(f"{self.path}: names {file!r}, and {why}")
-            if values[at] is not None:
-                raise UserError(f"{self.path}: names {file!r} twice")
-            values[at] = value
+            if rows is _AMBIGUOUS:
+                raise UserError(
+                    f"{self.path}: names {key[:200]!r}, and several images have that name: give it with its folders"
+                )
+            if any(values[row] is not None for row in rows):
+                raise UserError(f"{self.path}: names {key[:200]!r} twice")
+            for row in rows:
+                values[row] = value
         return values
+
+    def _name_column(self, index: "_NameIndex", names: Sequence[str]) -> str:
+        """The column with the names of images: the one of which most entries are."""
+        hits = {column: sum(bool(index.rows(key)) for key in keys) for column, keys in self.columns.items()}
+        for column, keys in self.columns.items():  # numbers may be anything: they must fit one to one
+            is_number = all(key.isascii() and key.isdigit() for key in keys)
+            if (
+                is_number
+                and column.lower() not in _USUAL
+                and (hits[column] < len(names) or len(set(keys)) != len(names))
+            ):
+                hits[column] = 0
+        best = max(hits, key=lambda c: (hits[c], c.lower() in _USUAL), default=None)
+        if best is None or not hits[best]:
+            usual = next((column for column in self.columns if column.lower() in _USUAL[:7]), None)
+            if usual is not None:  # the first of its entries will be named
+                return usual
+            others = f" (it also has {', '.join(self.columns)[:300]})" if self.columns else ""
+            raise UserError(
+                f"{self.path}: no column has the names of the images, such as {names[0]}{others}; add one, or, if its"
+                " rows are in the order of the images, give --by-row"
+            )
+        return best
+
+
+_AMBIGUOUS = (-1,)
+_USUAL = ("file", "file_name", "filename", "image", "image_name", "path", "name", "id", "index", "row")
+_NUMBERED = re.compile(r"(?:.*: )?(?:image|row|frame|page) (\d+)")
+
+
+class _NameIndex:
+    """The images that a name in a table can mean."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._levels: list[dict[str, tuple[int, ...]]] = []
+        files = [normal(name).partition(": ")[0] for name in names]
+        forms = [_forms(normal(name)) for name in names]
+        for level in range(max(map(len, forms), default=0)):
+            rows: dict[str, list[int]] = {}
+            for i, of_image in enumerate(forms):
+                if level < len(of_image):
+                    rows.setdefault(of_image[level], []).append(i)
+            self._levels.append(
+                {
+                    form: tuple(r) if len({files[i] for i in r}) == 1 else _AMBIGUOUS
+                    for form, r in rows.items()
+                }
+            )
+
+    def rows(self, key: str) -> tuple[int, ...]:
+        """The images of that name; none; or `_AMBIGUOUS`."""
+        key = normal(key)
+        return next((level[key] for level in self._levels if key in level), ())
+
+
+def _forms(name: str) -> list[str]:
+    """What an image may be called in a table, the most exact first."""
+    file = PurePosixPath(name.partition(": ")[0])
+    numbered = _NUMBERED.fullmatch(name)
+    number = [numbered[1]] if numbered else [name]
+    if numbered and str(file) == name:  # of an array, which has no file names
+        return [name, *number]
+    return [name, str(file), file.name, str(file.with_suffix("")) if file.name else name, file.stem]
+
+
+def normal(name: str) -> str:
+    """A name as it is compared: composed letters (NFC), / between folders, and no ./ before."""
+    return unicodedata.normalize("NFC", name.strip().replace("\\", "/")).removeprefix("./")
 
 
 def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             try:
                 import pyarrow.parquet as parquet
             except ImportError:
@@ -94,7 +165,10 @@ def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
                 {k: str(v) for k, v in row.items()} for row in table.to_pylist()
             ]
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            first = file.readline()
+            file.seek(0)
+            comma = max((",", "\t", ";"), key=first.count)  # a spreadsheet may write any of them
+            reader = csv.DictReader(file, delimiter=comma if comma in first else ",", restval="")
             return list(reader.fieldnames or []), [
                 {k: (v or "").strip() for k, v in row.items() if k} for row in reader
             ]

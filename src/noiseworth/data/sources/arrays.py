@@ -1,9 +1,9 @@
-"""Arrays: `.npy` and `.npz` (never pickled), and the binary files of MNIST and CIFAR-10."""
+"""Arrays: `.npy` and `.npz`, never unpickled."""
 
-import gzip
 import io
+import math
 import zipfile
-import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,184 +11,180 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from noiseworth.data.sources.source import Source, channels_first, of_array
+from noiseworth.data.sources.axes import Stack, layout
+from noiseworth.data.sources.source import Reading, Source, check_unpacked, of_images
 from noiseworth.errors import UserError
 
-# An array of more bytes than this, and of more than so many times its compressed size, is refused as a
-# decompression bomb.
-_MOST_BYTES, _RATIO = 1 << 28, 50
-_CIFAR_ROW = 1 + 3 * 32 * 32
-_IDX = {0x08: ">u1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-IDX_SUFFIXES = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
+_IMAGES = ("images", "data")  # names that need no --key
 
 
-def npy_source(path: Path, key: str | None) -> Source:
-    """A `.npy` file, memory-mapped."""
-    if key:
-        raise UserError(f"--key {key}: {path} is one array, without names")
-    return of_array(channels_first(mapped(path), str(path)), str(path))
+def npy_source(path: Path | bytes, where: str, reading: Reading, alone: bool = True) -> Source:
+    """A `.npy` file; a path is mapped and not read.
 
-
-def mapped(path: Path) -> NDArray[Any]:
-    """The array of a `.npy` file.
-
-    Raises:
-        UserError: there is none, it is damaged, or it holds Python objects.
+    Args:
+        alone: whether it is the only file, so that a table of numbers may be rows of pixels.
     """
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(
-            f"{path}: not a readable array file ({error}); pickled arrays are never loaded"
-        ) from None
-    return array
+    if reading.key:
+        raise UserError(f"--key {reading.key}: {where} is one array, without names")
+    return of_array(_npy(path, where), where, reading, rows_possible=alone)
 
 
-def npz_source(
-    content: bytes | Path,
+def of_array(
+    array: NDArray[Any],
     where: str,
-    key: str | None,
-    label_key: str | None,
-    shape: tuple[int, int, int] | None,
+    reading: Reading,
+    *,
+    rows_possible: bool = False,
+    labels: NDArray[Any] | None = None,
+    sigma: NDArray[Any] | None = None,
 ) -> Source:
-    """A `.npz` file: the array `key` (by default "images", "data" or the only stack), labels, sigma if any.
+    """The images of an array, by `--axes`, `--shape` or its shape.
 
     Raises:
-        UserError: there is no such array, the file is damaged, or it holds Python objects.
+        UserError: it is no array of images, or can be read in several ways.
     """
-    arrays = _npz(content, where)
-    name = key or next((n for n in ("images", "data") if n in arrays), "")
-    if not name:
-        many = [n for n, a in arrays.items() if a.ndim >= 3]
-        name = many[0] if len(many) == 1 else ""
-    if name not in arrays:
-        what = f"no array named {key!r}" if key else "no array named 'images'"
+    if reading.shape is not None and array.ndim == 2 and array.shape[1] == math.prod(reading.shape):
+        return of_images(array.reshape(-1, *reading.shape), where, reading, labels=labels, sigma=sigma)
+    if rows_possible and array.ndim == 2 and reading.axes is None:
         raise UserError(
-            f"{where}: has {what} (it has {', '.join(sorted(arrays)) or 'none'}); name it with --key"
+            f"{where}: {array.shape} can be one image, or rows of pixels; say --axes HW, or --shape C,H,W of each row"
         )
-    images = arrays[name]
-    if shape is not None and images.ndim == 2 and images.shape[1] == int(np.prod(shape)):
-        images = images.reshape(-1, *shape)
-    elif images.ndim == 2:
-        raise UserError(
-            f"{where}: '{name}' is {images.shape}, rows of pixels; give their shape with --shape C,H,W"
-        )
-    images = channels_first(images, where)
-    if label_key and label_key not in arrays:
-        raise UserError(f"{where}: has no array named {label_key!r} (it has {', '.join(sorted(arrays))})")
-    labels, sigma = arrays.get(label_key or "labels"), arrays.get("sigma")
+    stack = Stack(array, layout(array.shape, where, reading.axes))
+    check_columns(where, len(stack), labels, sigma)
+    return of_images(stack, where, reading, labels=labels, sigma=sigma)
+
+
+def check_columns(where: str, count: int, labels: NDArray[Any] | None, sigma: NDArray[Any] | None) -> None:
+    """Raises UserError: labels or noise levels are not one for each image."""
     if labels is not None and (
-        labels.shape != (len(images),) or labels.dtype.kind not in "iu" or (labels < 0).any()
+        labels.shape != (count,) or labels.dtype.kind not in "iu" or (labels < 0).any()
     ):
         raise UserError(
-            f"{where}: 'labels' must be {len(images)} whole numbers from 0 up, it is {labels.dtype}"
-            f" {labels.shape}"
+            f"{where}: labels must be {count} whole numbers from 0 up, they are {labels.dtype} {labels.shape}"
         )
-    if sigma is not None and (sigma.shape != (len(images),) or sigma.dtype.kind not in "iuf"):
-        raise UserError(f"{where}: 'sigma' must be {len(images)} numbers, it is {sigma.dtype} {sigma.shape}")
-    return of_array(images, where, labels=labels, sigma=sigma)
+    if sigma is not None and (sigma.shape != (count,) or sigma.dtype.kind not in "iuf"):
+        raise UserError(f"{where}: 'sigma' must be {count} numbers, it is {sigma.dtype} {sigma.shape}")
 
 
-def _npz(content: bytes | Path, where: str) -> dict[str, NDArray[Any]]:
-    """All arrays. Headers are checked first: NumPy would allocate whatever size a header states."""
+def choose(shapes: Mapping[str, tuple[Sequence[int], Any]], where: str, reading: Reading) -> list[str]:
+    """Which of the named arrays of a file are images: those of `--key`; "images" or "data"; the only one; all, if they are of one shape.
+
+    Args:
+        shapes: name -> shape and dtype.
+
+    Raises:
+        UserError: several of different shapes, and none is named; or none.
+    """
+    if reading.key is not None:
+        if reading.key not in shapes:
+            raise UserError(
+                f"{where}: has no array named {reading.key!r} (it has {_listed(shapes)}); name one with --key"
+            )
+        return [reading.key]
+    columns = {"sigma", "labels", "label", reading.label_key}
+    numbers = {
+        n: v
+        for n, v in shapes.items()
+        if np.dtype(v[1]).kind in "biuf" and n.rsplit("/", 1)[-1] not in columns
+    }
+    stacks = {n: v for n, v in numbers.items() if len(v[0]) >= 3}
+    pictures = stacks or {n: v for n, v in numbers.items() if len(v[0]) == 2}
+    named = [n for n in _IMAGES if n in pictures]
+    if named:
+        chosen = named[:1]
+    elif len({(tuple(shape), str(dtype)) for shape, dtype in pictures.values()}) == 1:
+        chosen = sorted(pictures)
+    else:
+        what = (
+            "several arrays of different shapes"
+            if pictures
+            else "no array named 'images', and none of pictures"
+        )
+        raise UserError(f"{where}: has {what} (it has {_listed(shapes)}); name one with --key")
+    if len(numbers) > len(chosen):
+        reading.left_out["arrays of other names"] += len(numbers) - len(chosen)
+    return chosen
+
+
+def _listed(shapes: Mapping[str, tuple[Sequence[int], Any]]) -> str:
+    return ", ".join(f"{n}: {tuple(shape)}" for n, (shape, _) in sorted(shapes.items())[:20]) or "none"
+
+
+def npz_source(content: bytes | Path, where: str, reading: Reading) -> Source:
+    """A `.npz` file: the arrays that `choose` takes; labels and sigma if they are there.
+
+    Raises:
+        UserError: no such array, damaged, or it holds Python objects.
+    """
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    arrays = _npz(content, where, size, reading)
+    shapes = {n: (a.shape, a.dtype) for n, a in arrays.items()}
+    chosen = choose(shapes, where, reading)
+    label_key = reading.label_key
+    if label_key and label_key not in arrays:
+        raise UserError(f"{where}: has no array named {label_key!r} (it has {_listed(shapes)})")
+    if len(chosen) > 1:
+        return joined([(name, of_array(arrays[name], f"{where}: {name}", reading)) for name in chosen], where)
+    labels = arrays.get(label_key or "labels")
+    return of_array(
+        arrays[chosen[0]], where, reading, rows_possible=True, labels=labels, sigma=arrays.get("sigma")
+    )
+
+
+def joined(sources: Sequence[tuple[str, Source]], where: str) -> Source:
+    """Several arrays of one file, one after the other: images are called `NAME: image 0`, or `NAME` where there is one."""
+    from noiseworth.data.sources.source import Entry
+
+    def entries() -> Any:
+        for name, source in sources:
+            for entry in source.entries:
+                full = name if source.count == 1 else f"{name}: {entry.name}"
+                yield Entry(full, entry.load, entry.label, entry.sigma)
+
+    return Source(entries(), where, sum(source.count or 0 for _, source in sources))
+
+
+def _npy(path: Path | bytes, where: str) -> NDArray[Any]:
+    try:
+        if isinstance(path, bytes):
+            loaded: NDArray[Any] = np.load(io.BytesIO(path), allow_pickle=False)
+        else:
+            loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{where}: no such file") from None
+    except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
+        raise UserError(
+            f"{where}: not a readable array file ({error}); pickled arrays are never loaded"
+        ) from None
+    if not isinstance(loaded, np.ndarray):
+        raise UserError(f"{where}: not a readable array file (its content is of another kind)")
+    return loaded
+
+
+def _npz(content: bytes | Path, where: str, size: int, reading: Reading) -> dict[str, NDArray[Any]]:
+    """All arrays. Their headers are looked at first: one that promises more than its file holds would ask for all the memory."""
     try:
         with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else content) as archive:
+            check_unpacked(sum(info.file_size for info in archive.infolist()), size, where, reading)
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
                     with archive.open(info) as member:
                         version = npy.read_magic(member)
-                        shape, _, dtype = (
-                            npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                        )(member)
+                        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+                        shape, _, dtype = read(member)
                     if dtype.hasobject:
                         raise ValueError("Object arrays cannot be loaded")
-                    if int(np.prod(shape)) * dtype.itemsize > info.file_size:
+                    if math.prod(shape) * dtype.itemsize > info.file_size:
                         raise ValueError(
-                            f"{info.filename} promises {shape} {dtype}, but holds only {info.file_size:,}"
-                            " bytes"
-                        )
-                    if info.file_size > max(_MOST_BYTES, _RATIO * info.compress_size):
-                        raise ValueError(
-                            f"{info.filename}: {info.file_size:,} bytes from {info.compress_size:,}; taken"
-                            " for a decompression bomb"
+                            f"{info.filename} promises {shape} {dtype}, which its {info.file_size:,} bytes do not hold"
                         )
         loaded = np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False)
         return {k: loaded[k] for k in loaded.files}
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{where}: no such file") from None
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # zipfile and NumPy raise whatever they run into
         raise UserError(
             f"{where}: not a readable array file ({error}); pickled arrays are never loaded"
         ) from None
-
-
-def is_cifar(name: str) -> bool:
-    """Whether its name is that of a file of CIFAR-10's binary version."""
-    base = name.rsplit("/", 1)[-1]
-    return base.endswith(".bin") and (base.startswith("data_batch") or base == "test_batch.bin")
-
-
-def cifar_source(content: bytes, where: str) -> Source:
-    """CIFAR-10's binary version: rows of one label and 3x32x32 values (Krizhevsky, 2009).
-
-    Raises:
-        UserError: the size is not a multiple of a row, or a label is above 9.
-    """
-    if not content or len(content) % _CIFAR_ROW:
-        raise UserError(
-            f"{where}: its {len(content):,} bytes are not a multiple of CIFAR-10's row of {_CIFAR_ROW:,}"
-        )
-    rows = np.frombuffer(content, np.uint8).reshape(-1, _CIFAR_ROW)
-    if rows[:, 0].max() > 9:
-        bad = int(np.flatnonzero(rows[:, 0] > 9)[0])
-        raise UserError(f"{where}: row {bad} has the label {rows[bad, 0]}; CIFAR-10's are 0 to 9")
-    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-    return of_array(rows[:, 1:].reshape(-1, 3, 32, 32), where, labels=rows[:, 0], classes=names)
-
-
-def is_idx(name: str) -> bool:
-    """Whether its name is that of an IDX file, MNIST's format."""
-    return name.endswith(IDX_SUFFIXES)
-
-
-def idx_source(path: Path) -> Source:
-    """Images of an IDX file (MNIST, Fashion-MNIST, ...), with the labels from the file beside it.
-
-    Raises:
-        UserError: it is damaged, does not hold images, or the number of labels differs.
-    """
-    images = channels_first(_idx(path), str(path))
-    beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
-    labels = _idx(beside) if beside != path and beside.is_file() else None
-    if labels is not None and labels.shape != (len(images),):
-        raise UserError(f"{beside}: has labels of shape {labels.shape} for {len(images)} images")
-    return of_array(images, str(path), labels=labels)
-
-
-def _idx(path: Path) -> NDArray[Any]:
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            with gzip.open(io.BytesIO(content)) as file:
-                head = file.read(4)
-                sizes = file.read(4 * head[3]) if len(head) == 4 else b""
-                most = int(np.prod(np.frombuffer(sizes, ">u4").astype(np.float64))) * 8
-                body = file.read(min(most, max(_MOST_BYTES, _RATIO * len(content))) + 1)
-        else:
-            head = content[:4]
-            start = 4 + 4 * content[3]  # of the values; an IndexError is handled below
-            sizes, body = content[4:start], content[start:]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile, IndexError) as error:
-        raise UserError(f"{path}: damaged ({error})") from None
-    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX or len(sizes) < 4 * head[3]:
-        raise UserError(f"{path}: not an IDX file")
-    shape, dtype = np.frombuffer(sizes, ">u4").astype(np.int64), np.dtype(_IDX[head[2]])
-    if len(body) != int(np.prod(shape)) * dtype.itemsize:
-        raise UserError(
-            f"{path}: holds {len(body):,} bytes of values, its header says {'x'.join(map(str, shape))}"
-        )
-    return np.frombuffer(body, dtype).reshape(shape)

@@ -1,82 +1,176 @@
-"""Files of a folder or an archive (zip; tar, also compressed), as a stream of named contents.
+"""Files of a folder or an archive (zip, tar and its compressions), as a stream of named contents. Nothing is extracted for good."""
 
-Nothing is extracted to disk.
-"""
-
+import bz2
+import gzip
+import io
+import lzma
+import os
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
+from noiseworth.data.sources.kinds import HEAD, is_archive_name
+from noiseworth.data.sources.source import Reading, check_unpacked
 from noiseworth.errors import UserError
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 _MOST_BYTES = 1 << 30  # of one file, uncompressed
+_MOST_RATIO = 1000  # of an archive's unpacked bytes to its own; zeros alone reach this
+_TAIL = 1 << 15  # bytes; more than tarfile reads ahead
 _HIDDEN = ("__MACOSX",)
+
+
+Stream = IO[bytes] | io.RawIOBase
 
 
 @dataclass(frozen=True)
 class File:
-    """One file: its name inside the folder or archive, its size, and `read()` for its bytes.
+    """One file of a folder or an archive.
 
-    A file of a tar archive must be read before the next one is asked for.
+    Attributes:
+        name: inside the folder or archive.
+        where: for messages.
+        open: its bytes as a stream. Of a tar archive it must be read before the next file is asked for.
+        path: where it lies, unless in an archive. A folder that is one thing (Zarr, `save_to_disk`) has only this.
+        size: in bytes.
     """
 
     name: str
+    where: str
+    open: Callable[[], Stream]
+    path: Path | None
     size: int
-    read: Callable[[], bytes]
 
+    def head(self) -> bytes:
+        """Its first bytes; none of a folder."""
+        if self.path is not None and self.path.is_dir():
+            return b""
+        with self.open() as stream:
+            return bytes(stream.read(HEAD) or b"")
 
-def is_archive(path: Path) -> bool:
-    """Whether its name is that of an archive."""
-    return path.name.lower().endswith(ARCHIVES)
+    def read(self, reading: Reading) -> bytes:
+        """All of its bytes.
+
+        Raises:
+            UserError: too many, or damaged.
+        """
+        if self.size > _MOST_BYTES and not reading.trust_sizes:
+            raise UserError(
+                f"{self.where}: has {self.size:,} bytes uncompressed, and one file may have {_MOST_BYTES:,}; if you"
+                " trust it, give --trust-sizes"
+            )
+        with self.open() as stream:
+            return bytes(stream.read() or b"")
+
+    @contextmanager
+    def on_disk(self, reading: Reading) -> Iterator[Path]:
+        """A path of the file; one from an archive is there only inside the block."""
+        if self.path is not None:
+            yield self.path
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / PurePosixPath(self.name).name
+            path.write_bytes(self.read(reading))
+            yield path
 
 
 @contextmanager
-def open_files(path: Path) -> Iterator[Iterator[File]]:
-    """The files of a folder or an archive, without hidden ones; sorted by name, except in a tar archive.
+def open_files(path: Path, reading: Reading) -> Iterator[Iterator[File]]:
+    """The files of a folder or an archive; hidden ones are left out. By name in folders and zips, as they lie in tars.
 
     Raises:
-        UserError: the archive is damaged, or has links, or names that lead outside it.
+        UserError: damaged, or an archive with links, or with names that lead out of it.
     """
     if path.is_dir():
-        yield _folder(path)
+        yield _folder(path, reading)
     elif path.name.lower().endswith(".zip"):
         try:
             with zipfile.ZipFile(path) as archive:
-                yield _zip(archive, path)
+                yield _zip(archive, path, reading)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise UserError(f"{path}: damaged archive ({error})") from None
     else:
         try:
-            with tarfile.open(path, "r|*") as archive:
-                yield _tar(archive, path)
-        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-            if isinstance(error, FileNotFoundError | PermissionError) or getattr(error, "errno", None):
+            with path.open("rb") as packed, _unpacked(packed) as stream:
+                yield _tar(stream, path, reading)
+        except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+            if getattr(error, "errno", None):
                 raise
             raise UserError(f"{path}: damaged archive ({error})") from None
 
 
-def _folder(folder: Path) -> Iterator[File]:
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder)
-        if not _is_hidden(name.parts):
-            yield File(name.as_posix(), path.stat().st_size, _reader(path))
+def gunzip(path: Path, where: str, reading: Reading) -> bytes:
+    """The bytes in a gzip file, to its end, where their sum is checked.
+
+    Raises:
+        UserError: damaged, or far more than the file holds.
+    """
+    size = path.stat().st_size
+    content = bytearray()
+    try:
+        with gzip.open(path) as stream:
+            while piece := stream.read(1 << 20):
+                content += piece
+                check_unpacked(len(content), size, where, reading)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{where}: damaged or unreadable ({error})") from None
+    return bytes(content)
 
 
-def _reader(path: Path) -> Callable[[], bytes]:
-    def read() -> bytes:
-        _check_bytes(path.stat().st_size, str(path))
-        return path.read_bytes()
+def is_unit(folder: Path) -> bool:
+    """Whether a folder is one thing, and its files none by themselves: a Zarr array or group, or a data set of Hugging Face's."""
+    names = (".zarray", ".zgroup", "zarr.json", "dataset_dict.json")
+    return any((folder / name).is_file() for name in names) or (
+        (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    )
 
-    return read
+
+def _folder(folder: Path, reading: Reading) -> Iterator[File]:
+    """In the order of the names; links to folders are followed, each folder is entered once."""
+    found: list[tuple[str, Path]] = []
+    seen: set[tuple[int, int]] = set()
+
+    def enter(directory: Path, inside: tuple[str, ...]) -> None:
+        status = directory.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            reading.left_out["links to a folder that was read already"] += 1
+            return
+        seen.add((status.st_dev, status.st_ino))
+        try:
+            entries = list(os.scandir(directory))
+        except PermissionError:
+            raise UserError(f"{directory}: may not be read; mend its permissions, or move it away") from None
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in _HIDDEN:
+                continue
+            name = (*inside, entry.name)
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError:  # a link that leads in a circle
+                is_folder = is_file = False
+            if is_folder and not is_unit(Path(entry.path)):
+                enter(Path(entry.path), name)
+            elif is_folder or is_file:
+                found.append(("/".join(name), Path(entry.path)))
+            else:
+                kind = "links that lead nowhere" if entry.is_symlink() else "devices and pipes"
+                reading.left_out[kind] += 1
+
+    enter(folder, ())
+    for name, path in sorted(found, key=lambda pair: PurePosixPath(pair[0])):
+        size = 0 if path.is_dir() else path.stat().st_size
+        yield File(name, str(folder / name), lambda path=path: path.open("rb"), path, size)  # type: ignore[misc]
 
 
-def _zip(archive: zipfile.ZipFile, path: Path) -> Iterator[File]:
-    for info in sorted(archive.infolist(), key=lambda i: i.filename):
+def _zip(archive: zipfile.ZipFile, path: Path, reading: Reading) -> Iterator[File]:
+    infos = sorted(archive.infolist(), key=lambda i: i.filename)
+    _check_total(sum(info.file_size for info in infos), path, reading)
+    for info in infos:
         if info.is_dir():
             continue
         name, where = info.filename, f"{path}/{info.filename}"
@@ -86,62 +180,167 @@ def _zip(archive: zipfile.ZipFile, path: Path) -> Iterator[File]:
         if info.flag_bits & 1:
             raise UserError(f"{where}: is encrypted; decrypt the archive first")
         if not _is_hidden(PurePosixPath(name).parts):
-            yield File(name, info.file_size, _zip_reader(archive, info, where))
+            yield File(name, where, _zip_opener(archive, info, where), None, info.file_size)
 
 
-def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Callable[[], bytes]:
-    def read() -> bytes:
-        _check_bytes(info.file_size, where)
+def _zip_opener(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Callable[[], Stream]:
+    def opener() -> Stream:
         try:
-            return archive.read(info)  # reads at most file_size bytes, and verifies the checksum
+            return _Guarded(archive.open(info), where)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UserError(f"{where}: damaged in the archive ({error})") from None
 
-    return read
+    return opener
 
 
-def _tar(archive: tarfile.TarFile, path: Path) -> Iterator[File]:
-    for info in archive:
-        where = f"{path}/{info.name}"
-        if info.isdir():
-            continue
-        _check_name(info.name, path)
-        if not info.isreg():
-            what = "link" if info.issym() or info.islnk() else "device"
-            raise UserError(
-                f"{where}: is a {what}; archives with these are refused: pack the files themselves"
-            )
-        name = PurePosixPath(info.name).as_posix()
-        if not _is_hidden(PurePosixPath(name).parts):
-            yield File(name, info.size, _tar_reader(archive, info, where))
+class _Guarded(io.RawIOBase):
+    """A file in a zip archive, whose damage is said by its name."""
+
+    def __init__(self, stream: IO[bytes], where: str) -> None:
+        self._stream, self._where = stream, where
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stream.read(size)  # no more than its size, and its sum is checked at the end
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+            raise UserError(f"{self._where}: damaged in the archive ({error})") from None
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
-def _tar_reader(archive: tarfile.TarFile, info: tarfile.TarInfo, where: str) -> Callable[[], bytes]:
-    def read() -> bytes:
-        _check_bytes(info.size, where)
-        file = archive.extractfile(info)
-        if file is None:
-            raise AssertionError("only regular files come here")
-        content = file.read()
-        if len(content) != info.size:
-            raise UserError(f"{where}: damaged in the archive (cut short)")
+@contextmanager
+def _unpacked(packed: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The bytes of a tar archive, whichever way it is compressed."""
+    magic = packed.read(6)
+    packed.seek(0)
+    stream: Any
+    if magic[:2] == b"\x1f\x8b":
+        stream = gzip.GzipFile(fileobj=packed)
+    elif magic[:3] == b"BZh":
+        stream = bz2.BZ2File(packed)
+    elif magic == b"\xfd7zXZ\0":
+        stream = lzma.LZMAFile(packed)  # noqa: SIM115 - its file is closed by the caller
+    else:
+        stream = packed
+    yield stream
+
+
+def _tar(stream: IO[bytes], path: Path, reading: Reading) -> Iterator[File]:
+    """Python's tarfile takes a damaged header, and the end of a file that was cut short, for the end of the archive: both are asked about
+    here. Reading on to the end also checks the sum of a compressed archive."""
+    counted = _Counted(stream)
+    total = 0
+    with tarfile.open(fileobj=counted, mode="r|") as archive:  # type: ignore[call-overload]
+        for info in archive:
+            where = f"{path}/{info.name}"
+            total += info.size
+            _check_total(total, path, reading)
+            if info.isdir():
+                continue
+            _check_name(info.name, path)
+            if not info.isreg():
+                what = "link" if info.issym() or info.islnk() else "device"
+                raise UserError(
+                    f"{where}: is a {what}; archives with these are refused: pack the files themselves"
+                )
+            name = PurePosixPath(info.name).as_posix()
+            if not _is_hidden(PurePosixPath(name).parts):
+                yield File(name, where, _tar_opener(archive, info, where), None, info.size)
+        end = archive.offset
+    _check_end(counted, end, path)
+
+
+class _Counted:
+    """A stream that keeps its last bytes, which tell how a tar archive ends."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self.position, self.last = stream, 0, b""
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(size)
+        self.position += len(content)
+        self.last = (self.last + content)[-_TAIL:] if len(content) < _TAIL else content[-_TAIL:]
         return content
 
-    return read
+
+def _check_end(stream: _Counted, end: int, path: Path) -> None:
+    """A whole archive ends with two blocks of zeros, and nothing but zeros after them.
+
+    Raises:
+        UserError: it does not.
+    """
+    block = tarfile.BLOCKSIZE
+    seen = stream.last[max(0, len(stream.last) - (stream.position - end)) :] if stream.position > end else b""
+    zeros, clean = len(seen), not any(seen)
+    while content := stream.read(1 << 16):
+        zeros += len(content)
+        clean = clean and not any(content)
+    if not clean:
+        raise UserError(f"{path}: damaged archive (what comes {end:,} bytes into it is no header of a file)")
+    if zeros < 2 * block:
+        raise UserError(
+            f"{path}: damaged archive (it is cut short: the two empty blocks at its end are missing)"
+        )
+
+
+def _tar_opener(archive: tarfile.TarFile, info: tarfile.TarInfo, where: str) -> Callable[[], Stream]:
+    """Opens a file of a tar archive, which as a stream gives its bytes once: what was read is kept."""
+    file = archive.extractfile(info)
+    if file is None:
+        raise AssertionError("only regular files come here")
+    kept = bytearray()
+    return lambda: _TarMember(file, info.size, kept, where)
+
+
+class _TarMember(io.RawIOBase):
+    """A file of a tar archive from its beginning: the bytes that were read before, then those that follow in the archive."""
+
+    def __init__(self, file: IO[bytes], size: int, kept: bytearray, where: str) -> None:
+        self._file, self._size, self._kept, self._where, self._at = file, size, kept, where, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._size, self._at + size)
+        if end > len(self._kept):
+            try:
+                self._kept += self._file.read(end - len(self._kept))
+            except tarfile.ReadError as error:
+                raise UserError(f"{self._where}: damaged in the archive ({error})") from None
+            if len(self._kept) < end:
+                raise UserError(f"{self._where}: damaged in the archive (cut short)")
+        content = bytes(self._kept[self._at : end])
+        self._at = end
+        return content
+
+
+def _check_total(total: int, path: Path, reading: Reading) -> None:
+    size = path.stat().st_size
+    if total > _MOST_RATIO * size + _MOST_BYTES and not reading.trust_sizes:
+        raise UserError(
+            f"{path}: unpacks to more than {total:,} bytes from {size:,}, as a decompression bomb does; if you trust"
+            " it, give --trust-sizes"
+        )
 
 
 def _check_name(name: str, path: Path) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if ".." in parts or name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
         raise UserError(
-            f"{path}: its file {name!r} would lie outside the archive; do not trust such an archive"
+            f"{path}: its file {name!r} would lie outside the archive; such an archive is not to be trusted"
         )
-
-
-def _check_bytes(size: int, where: str) -> None:
-    if size > _MOST_BYTES:
-        raise UserError(f"{where}: {size:,} bytes uncompressed; one file may have at most {_MOST_BYTES:,}")
 
 
 def _is_hidden(parts: tuple[str, ...]) -> bool:
     return any(part.startswith(".") or part in _HIDDEN for part in parts)
+
+
+def is_archive(path: Path) -> bool:
+    """By its name."""
+    return is_archive_name(path.name)

@@ -1,26 +1,27 @@
-"""Hugging Face data sets, by name (`hf:NAME`, `hf:NAME:SPLIT`) or as local Parquet files (extra `hub`)."""
+"""Hugging Face data sets: by name (`hf:NAME`, `hf:NAME:SPLIT`), as Parquet files, or as `save_to_disk` left them (extra `hub`)."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from noiseworth.data.sources.image_files import decode
-from noiseworth.data.sources.source import Entry, Source, stored
+from noiseworth.data.sources.arrays import of_array
+from noiseworth.data.sources.pictures import decode
+from noiseworth.data.sources.source import Entry, Picture, Reading, Source, check_unpacked
 from noiseworth.errors import UserError, first_line
 
 PREFIX = "hf:"
 
 
-def hub_source(source: str, key: str | None, label_key: str | None) -> Source:
+def hub_source(source: str, where: str, reading: Reading) -> Source:
     """The images of such a data set, decoded as files of a folder are.
 
+    The column is that of `reading.key`, by default the first one of images; labels are that of
+    `reading.label_key`, by default "label" or "labels", if there is one.
+
     Args:
-        source: `hf:NAME`, `hf:NAME:SPLIT`, or the path of a Parquet file.
-        key: column of the images; by default the first column that holds images.
-        label_key: column of the labels; by default "label" or "labels", if there is one.
+        source: `hf:NAME`, `hf:NAME:SPLIT`, the path of a Parquet file, or a folder that `save_to_disk` wrote.
 
     Raises:
         UserError: `datasets` is not installed, there is no such data set, or no such column.
@@ -28,35 +29,51 @@ def hub_source(source: str, key: str | None, label_key: str | None) -> Source:
     try:
         import datasets
     except ImportError:
-        raise UserError(f"{source}: needs datasets: pip install 'noiseworth[hub]'") from None
+        raise UserError(f"{where}: needs datasets: pip install 'noiseworth[hub]'") from None
     try:
         if source.startswith(PREFIX):
             name, _, split = source.removeprefix(PREFIX).partition(":")
             rows = datasets.load_dataset(name, split=split or "train")
+        elif Path(source).is_dir():
+            rows = datasets.load_from_disk(source)
         else:
             if not Path(source).is_file():
-                raise UserError(f"{source}: no such file")
+                raise UserError(f"{where}: no such file")
+            _check_parquet(source, where, reading)
             rows = datasets.Dataset.from_parquet(source)
     except UserError:
         raise
     except Exception as error:  # any error of the network, the hub or the file
-        words = first_line(error)
-        raise UserError(f"{source}: cannot be loaded ({words})") from None
-    return _source(datasets, rows, source, key, label_key)
+        raise UserError(f"{where}: cannot be loaded ({first_line(error)})") from None
+    if isinstance(rows, datasets.DatasetDict):
+        raise UserError(
+            f"{where}: holds the splits {', '.join(rows)}; pack one of its folders, such as {where}/{next(iter(rows))}"
+        )
+    return _source(datasets, rows, where, reading)
 
 
-def _source(datasets: Any, rows: Any, where: str, key: str | None, label_key: str | None) -> Source:
+def _check_parquet(source: str, where: str, reading: Reading) -> None:
+    """Raises UserError: no Parquet file, or one that unpacks to far more than it holds."""
+    import pyarrow.parquet as parquet
+
+    metadata = parquet.ParquetFile(source).metadata
+    groups = range(metadata.num_row_groups)
+    unpacked = sum(metadata.row_group(i).total_byte_size for i in groups)
+    check_unpacked(unpacked, Path(source).stat().st_size, where, reading)
+
+
+def _source(datasets: Any, rows: Any, where: str, reading: Reading) -> Source:
     features = rows.features
-    column = key or next((n for n in features if _is_image(datasets, features[n])), "")
+    column = reading.key or next((n for n in features if _is_image(datasets, features[n])), "")
     if column not in features:
         raise UserError(
             f"{where}: name the column of the images with --key (there are {', '.join(features)})"
         )
-    label = label_key or next((n for n in ("label", "labels") if n in features), None)
+    label = reading.label_key or next((n for n in ("label", "labels") if n in features), None)
     if label is not None and label not in features:
         raise UserError(f"{where}: has no column {label!r} (there are {', '.join(features)})")
-    if _is_image(datasets, features[column]):
-        # We decode ourselves: the library would turn 16 bits into 8.
+    if isinstance(features[column], datasets.Image):
+        # Decoded by `decode`: the library would turn 16 bits into 8.
         rows = rows.cast_column(column, datasets.Image(decode=False))
     classes = getattr(features[label], "names", None) or () if label else ()
 
@@ -68,9 +85,26 @@ def _source(datasets: Any, rows: Any, where: str, key: str | None, label_key: st
                     f"{where}: row {i} has the label {label_value!r}; labels are whole numbers from 0 up:"
                     " give a table with --labels"
                 )
-            yield Entry(f"row {i}", partial(_pixels, row[column], f"{where}: row {i}"), label_value)
+            name, of_row = f"row {i}", f"{where}: row {i}"
+            try:
+                pictures = _pictures(row[column], of_row, reading)
+            except UserError as error:  # of this row; it may be left out
+                yield failed(name, error, label_value)
+                continue
+            for number, picture in enumerate(pictures):
+                full = name if len(pictures) == 1 else f"{name}: page {number}"
+                yield Entry(full, lambda picture=picture: picture, label_value)  # type: ignore[misc]
 
-    return Source(entries(), where, len(rows), classes=classes)
+    return Source(entries(), where, len(rows), classes)
+
+
+def failed(name: str, error: UserError, label: int | None = None) -> Entry:
+    """An image that cannot be had: `load` raises the error, and whoever asked for it decides what becomes of it."""
+
+    def load() -> Picture:
+        raise error
+
+    return Entry(name, load, label)
 
 
 def _is_image(datasets: Any, feature: Any) -> bool:
@@ -78,18 +112,19 @@ def _is_image(datasets: Any, feature: Any) -> bool:
     return isinstance(feature, datasets.Image) or (struct is not None and set(feature) == {"bytes", "path"})
 
 
-def _pixels(value: Any, where: str) -> Any:
+def _pictures(value: Any, where: str, reading: Reading) -> list[Picture]:
     if isinstance(value, dict):
-        if value.get("bytes") is None:
-            if not value.get("path"):
-                raise UserError(f"{where}: has no image")
-            return decode(Path(value["path"]).read_bytes(), where)
-        return decode(value["bytes"], where)
+        if value.get("bytes") is not None:
+            return decode(value["bytes"], where, reading)
+        path = Path(value.get("path") or "")
+        if not path.is_file():  # neither a device nor a pipe
+            raise UserError(f"{where}: has no image")
+        return decode(path.read_bytes(), where, reading)
     if isinstance(value, bytes):
-        return decode(value, where)
+        return decode(value, where, reading)
     pixels = np.asarray(value)
-    if pixels.ndim not in (2, 3):
-        raise UserError(f"{where}: not an image")
-    if pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4) and pixels.shape[0] not in (1, 3, 4):
-        pixels = pixels.transpose(2, 0, 1)
-    return stored(pixels[None] if pixels.ndim == 2 else pixels, where)
+    if pixels.ndim == 3 and reading.axes is None:  # one image, and no stack
+        first, _, last = pixels.shape
+        is_last = last in (1, 3, 4) and first not in (1, 3, 4)
+        pixels = pixels.transpose(2, 0, 1)[None] if is_last else pixels[None]
+    return [entry.load() for entry in of_array(pixels, where, reading).entries]

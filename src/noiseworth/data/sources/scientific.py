@@ -1,10 +1,10 @@
-"""Files of microscopes, telescopes and scanners: HDF5, Zarr, FITS, MRC, NIfTI, DICOM (extra `formats`).
+"""Files of telescopes, electron microscopes and scanners: FITS, MRC, NIfTI and MGH (extra `formats`).
 
-Pixels keep the values that are stored. Each array is a stack of pictures, (H, W), (N, H, W) or (N, C, H, W);
-of a NIfTI volume (X, Y, Z, ...) the slices along Z.
+Values are physical ones: the scale and offset that a file states are applied, unless `--stored-values`.
 """
 
 import importlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,193 +12,165 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.data.sources.source import Source, channels_first, of_array
+from noiseworth.data.sources.arrays import joined
+from noiseworth.data.sources.axes import Stack, layout
+from noiseworth.data.sources.messages import library_messages
+from noiseworth.data.sources.source import Reading, Source, check_size, check_unpacked, of_images
 from noiseworth.errors import UserError, first_line
 
-_HDF5 = (".h5", ".hdf5", ".hdf")
-_FITS = (".fits", ".fit", ".fts", ".fits.gz")
-_MRC = (".mrc", ".mrcs", ".rec", ".st", ".map")
-_NIFTI = (".nii", ".nii.gz")
-_DEPTH = 8  # of nested groups, at most: links can form cycles
-_DICOM = (".dcm", ".dicom")
-SUFFIXES = (*_HDF5, *_FITS, *_MRC, *_NIFTI, *_DICOM, ".zarr")
+_COUNTING = "NTZQPRUV"  # letters for dimensions that count images
 
 
-def is_scientific(path: Path) -> bool:
-    """Whether its name is that of a scientific file."""
-    return path.name.lower().endswith(SUFFIXES)
-
-
-def scientific_source(path: Path, key: str | None, label_key: str | None) -> Source:
-    """The pictures of a scientific file.
+def library(name: str, where: str) -> Any:
+    """A library of the extra `formats`.
 
     Raises:
-        UserError: the library for it is not installed, the file is damaged, or `key` names nothing in it.
+        UserError: it is not installed.
     """
-    name = path.name.lower()
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
-    if name.endswith((*_HDF5, ".zarr")):
-        return _keyed(path, key, label_key)
-    if label_key:
-        raise UserError(f"--label-key {label_key}: {path} holds no labels; give a CSV file with --labels")
-    readers: list[tuple[tuple[str, ...], Callable[[Path, str | None], NDArray[Any]]]]
-    readers = [(_FITS, _fits), (_MRC, _mrc), (_NIFTI, _nifti), (_DICOM, _dicom)]
-    read = next(reader for suffixes, reader in readers if name.endswith(suffixes))
-    images: NDArray[Any] = _guarded(path, lambda: read(path, key))
-    if images.ndim == 2:
-        images = images[None]
-    return of_array(channels_first(images, str(path)), str(path))
-
-
-def _library(name: str, path: Path) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise UserError(
-            f"{path}: needs {name.split('.', maxsplit=1)[0]}: pip install 'noiseworth[formats]'"
-        ) from None
+        package = name.split(".", maxsplit=1)[0]
+        raise UserError(f"{where}: needs {package}: pip install 'noiseworth[formats]'") from None
 
 
-def _guarded(path: Path, read: Callable[[], Any]) -> Any:
+def guarded(where: str, read: Callable[[], Any]) -> Any:
+    """What a library reads.
+
+    Raises:
+        UserError: it raised anything, or noted an error in its log.
+    """
     try:
-        return read()
+        with library_messages(where):
+            return read()
     except UserError:
         raise
-    except Exception as error:  # these libraries can raise errors of any type
-        words = first_line(error)
-        raise UserError(f"{path}: damaged or unreadable ({words})") from None
+    except Exception as error:  # these libraries raise whatever they run into
+        raise UserError(f"{where}: damaged or unreadable ({first_line(error)})") from None
 
 
-def _keyed(path: Path, key: str | None, label_key: str | None) -> Source:
-    """HDF5 and Zarr: arrays by name, read image by image."""
-    root: Any
-    if path.name.lower().endswith(".zarr"):
-        zarr = _library("zarr", path)
-        root = _guarded(path, lambda: zarr.open(str(path), mode="r"))
-        close: Callable[[], None] = lambda: None  # noqa: E731
-    else:
-        h5py = _library("h5py", path)
-        root = _guarded(path, lambda: h5py.File(path, "r"))
-        close = root.close
-    if hasattr(root, "shape"):  # a Zarr array by itself
-        images: Any = root
-    else:
-        arrays: dict[str, Any] = _guarded(path, lambda: _arrays(root))
-        stacks = [n for n, a in arrays.items() if len(a.shape) >= 3]
-        name = key or ("images" if "images" in arrays else stacks[0] if len(stacks) == 1 else "")
-        if name not in arrays:
+def no_names(where: str, reading: Reading) -> None:
+    """Raises UserError: an array or labels are asked for by name, in a file without names."""
+    if reading.key:
+        raise UserError(f"--key {reading.key}: {where} is one array, without names")
+    no_labels(where, reading)
+
+
+def no_labels(where: str, reading: Reading) -> None:
+    """Raises UserError: labels are asked for in a file without labels."""
+    if reading.label_key:
+        raise UserError(
+            f"--label-key {reading.label_key}: {where} holds no labels; give a CSV file with --labels"
+        )
+
+
+def volume_source(
+    array: NDArray[Any], own: str | None, where: str, reading: Reading, *, units: str = ""
+) -> Source:
+    """The images of an array with axes of its own."""
+    stack = Stack(array, layout(array.shape, where, reading.axes, own))
+    check_size(stack.shape[1:], where, reading)
+    return of_images(stack, where, reading, units=units)
+
+
+def fits_source(path: Path, where: str, reading: Reading) -> Source:
+    """The pictures of a FITS file: of all extensions that hold one, if they are of one shape.
+
+    Raises:
+        UserError: none, damaged, or several of different shapes and none is named by `--key`.
+    """
+    no_labels(where, reading)
+    fits = library("astropy.io.fits", where)
+    pictures: list[tuple[str, Source]] = guarded(where, lambda: _fits_pictures(fits, path, where, reading))
+    return pictures[0][1] if len(pictures) == 1 else joined(pictures, where)
+
+
+def _fits_pictures(fits: Any, path: Path, where: str, reading: Reading) -> list[tuple[str, Source]]:
+    with fits.open(path, memmap=False, do_not_scale_image_data=reading.stored_values) as units:
+        has = ", ".join(f"{i}: {unit.name or 'unnamed'}" for i, unit in enumerate(units))
+        images = [
+            (i, unit) for i, unit in enumerate(units) if unit.is_image and unit.header.get("NAXIS", 0) >= 2
+        ]
+        images = [(i, unit) for i, unit in images if math.prod(_fits_shape(unit)) > 0]
+        tables = sum(not unit.is_image for unit in units)
+        if tables:
+            reading.left_out["FITS tables"] += tables
+        if reading.key is not None:
+            images = [(i, unit) for i, unit in images if reading.key in (unit.name, str(i))]
+        if not images:
+            named = f" named {reading.key!r}" if reading.key else ""
+            raise UserError(f"{where}: no picture in it{named} (it has {has}); name one with --key")
+        if len({(_fits_shape(unit), unit.header["BITPIX"]) for _, unit in images}) > 1:
+            shapes = ", ".join(f"{i}: {unit.name or 'unnamed'} {_fits_shape(unit)}" for i, unit in images)
+            raise UserError(f"{where}: holds pictures of different shapes; name one with --key: {shapes}")
+        size = path.stat().st_size
+        promised = sum(math.prod(_fits_shape(u)) * abs(int(u.header["BITPIX"])) // 8 for _, u in images)
+        check_unpacked(promised, size, where, reading)
+        return [
+            (f"{unit.name or 'extension'} {i}", _fits_picture(unit, where, reading)) for i, unit in images
+        ]
+
+
+def _fits_picture(unit: Any, where: str, reading: Reading) -> Source:
+    header = unit.header
+    blank = header.get("BLANK")
+    array = np.asarray(unit.data)
+    if blank is not None and array.dtype.kind in "iu" and (array == blank).any():
+        array = np.where(array == blank, np.nan, array.astype(np.float64))  # pixels that were not measured
+    kind = str(header.get("CTYPE3", "")).strip().upper()
+    own: str | None = _COUNTING[: array.ndim - 2] + "YX"
+    if array.ndim == 3 and array.shape[0] in (3, 4):
+        own = "CYX" if kind in ("RGB", "COLOR", "COLOUR") else own if kind else None
+        if own is None and reading.axes is None:
             raise UserError(
-                f"{path}: name the array with --key ({', '.join(sorted(arrays)) or 'it has none'})"
+                f"{where}: its {array.shape[0]} planes can be the colours of one picture, or pictures; say --axes"
+                " CHW, or --axes NHW"
             )
-        images = arrays[name]
-    if len(images.shape) not in (3, 4):
-        raise UserError(
-            f"{path}: its array has shape {tuple(images.shape)}; images are (N, H, W), (N, C, H, W) or (N,"
-            " H, W, C)"
-        )
-    labels = None
-    if label_key:
-        if hasattr(root, "shape") or label_key not in _arrays(root):
-            raise UserError(f"{path}: has no array named {label_key!r}")
-        labels = np.asarray(_arrays(root)[label_key][...])
-        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or (labels < 0).any():
-            raise UserError(
-                f"{path}: '{label_key}' must be {images.shape[0]} whole numbers from 0 up, it is"
-                f" {labels.dtype} {labels.shape}"
-            )
-    made = of_array(_Lazy(images, path), str(path), labels=labels)  # type: ignore[arg-type]
-    return Source(made.entries, made.where, int(images.shape[0]), close=close)
+    units = "" if reading.stored_values else str(header.get("BUNIT", "")).strip()
+    return volume_source(array, own, where, reading, units=units)
 
 
-class _Lazy:
-    """An array in a file, read image by image as (C, H, W)."""
-
-    def __init__(self, images: Any, path: Path) -> None:
-        self._images, self._path = images, path
-        self._channels_last = (
-            len(images.shape) == 4 and images.shape[3] in (1, 2, 3, 4) and images.shape[1] not in (1, 2, 3, 4)
-        )
-
-    def __len__(self) -> int:
-        return int(self._images.shape[0])
-
-    def __getitem__(self, i: int) -> NDArray[Any]:
-        pixels: NDArray[Any] = _guarded(self._path, lambda: np.asarray(self._images[i]))
-        if pixels.ndim == 2:
-            return pixels[None]
-        return pixels.transpose(2, 0, 1) if self._channels_last else pixels
+def _fits_shape(unit: Any) -> tuple[int, ...]:
+    header = unit.header
+    return tuple(int(header[f"NAXIS{i}"]) for i in range(int(header["NAXIS"]), 0, -1))
 
 
-def _arrays(group: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for name in group:
-        # `get` gives None for a broken link.
-        inside = group.get(name) if hasattr(group, "get") else group[name]
-        if depth > _DEPTH or inside is None:
-            continue
-        if hasattr(inside, "shape"):
-            arrays |= {prefix + name: inside} if inside.shape is not None else {}
-        elif hasattr(inside, "keys"):
-            arrays |= _arrays(inside, f"{prefix}{name}/", depth + 1)
-    return arrays
+def mrc_source(path: Path, where: str, reading: Reading) -> Source:
+    """The sections of an MRC file: an image, a stack of images, a volume, or a stack of volumes, as its header says."""
+    no_names(where, reading)
+    mrcfile = library("mrcfile", where)
+
+    def read() -> NDArray[Any]:
+        with mrcfile.open(path, permissive=False, header_only=True) as file:
+            shape = [int(file.header[name]) for name in ("nz", "ny", "nx")]
+        check_unpacked(math.prod(shape) * 8, path.stat().st_size, where, reading)
+        with mrcfile.open(path, permissive=False) as file:
+            return np.array(file.data)
+
+    array = guarded(where, read)
+    return volume_source(array, {2: "YX", 3: "ZYX", 4: "NZYX"}.get(array.ndim), where, reading)
 
 
-def _fits(path: Path, key: str | None) -> NDArray[Any]:
-    fits = _library("astropy.io.fits", path)
-    with fits.open(path, memmap=False) as units:
-        for number, unit in enumerate(units):
-            if (
-                unit.data is not None
-                and getattr(unit.data, "ndim", 0) >= 2
-                and key in (None, unit.name, str(number))
-            ):
-                return np.asarray(unit.data)
-        has = ", ".join(f"{i}: {unit.name}" for i, unit in enumerate(units))
-        raise UserError(
-            f"{path}: no picture in it"
-            + (f" named {key!r}" if key else "")
-            + f" (it has {has}); name one with --key"
+def nifti_source(path: Path, where: str, reading: Reading) -> Source:
+    """The slices along Z of a NIfTI or MGH volume, of every time point."""
+    no_names(where, reading)
+    nibabel = library("nibabel", where)
+
+    def read() -> NDArray[Any]:
+        image = nibabel.load(path)
+        if not hasattr(image, "dataobj"):
+            raise UserError(f"{where}: holds no volume of numbers")
+        promised = math.prod(image.shape) * image.header.get_data_dtype().itemsize
+        check_unpacked(promised, path.stat().st_size, where, reading)
+        data = image.dataobj
+        return np.asarray(
+            data.get_unscaled() if reading.stored_values and hasattr(data, "get_unscaled") else data
         )
 
-
-def _mrc(path: Path, key: str | None) -> NDArray[Any]:
-    _no_key(path, key)
-    with _library("mrcfile", path).open(path, permissive=False) as file:
-        return np.array(file.data)
-
-
-def _nifti(path: Path, key: str | None) -> NDArray[Any]:
-    _no_key(path, key)
-    # `dataobj` applies the slope and intercept of the header.
-    volume = np.asarray(_library("nibabel", path).load(path).dataobj)
-    if volume.ndim < 3:
-        return volume.T
-    slices = volume.transpose(*range(2, volume.ndim), 1, 0)  # (Z, ..., Y, X)
-    return slices.reshape(-1, *slices.shape[-2:])
-
-
-def _dicom(path: Path, key: str | None) -> NDArray[Any]:
-    _no_key(path, key)
-    header = _library("pydicom", path).dcmread(path)
-    kind, pixels = str(header.PhotometricInterpretation), np.asarray(header.pixel_array)
-    if kind not in ("MONOCHROME1", "MONOCHROME2", "RGB"):
-        raise UserError(
-            f"{path}: DICOM with pixels of the kind {kind}; convert it to RGB or MONOCHROME2 first"
-        )
-    if kind == "MONOCHROME1":
-        raise UserError(
-            f"{path}: DICOM whose large values are dark (MONOCHROME1); convert it to MONOCHROME2 first"
-        )
-    frames = pixels.reshape(
-        int(getattr(header, "NumberOfFrames", 1) or 1),
-        header.Rows,
-        header.Columns,
-        int(header.SamplesPerPixel),
-    )
-    return frames.transpose(0, 3, 1, 2)
-
-
-def _no_key(path: Path, key: str | None) -> None:
-    if key:
-        raise UserError(f"--key {key}: {path} is one array, without names")
+    array = guarded(where, read)
+    if array.dtype.names is not None:  # colours, as a record of three or four bytes
+        array = np.stack([array[name] for name in array.dtype.names], axis=-1)
+        own = "XYZTUV"[: array.ndim - 1] + "C"
+    else:
+        own = "XYZTUVQPR"[: array.ndim]
+    return volume_source(array, own, where, reading)

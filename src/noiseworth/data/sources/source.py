@@ -1,6 +1,7 @@
-"""A stream of images of unknown length: what every reader makes and `pack` writes."""
+"""A stream of pictures of unknown length: what every reader makes and `pack` writes."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,127 +11,177 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 
-MOST_PIXELS = 100_000_000  # of one picture; a larger one is taken for a decompression bomb
-# With sides of at least this, (H, W, 3) may be one colour image, and is refused; else it is a grey stack.
-_LEAST_COLOUR = 8
+MOST_PIXELS = 100_000_000  # of one picture
+MOST_BYTES = 1 << 28  # of what one file unpacks to; more must not come from a small file
+_RATIO = 50
 STORED = ("uint8", "uint16", "float16", "float32")
+_ROUNDING = 1e-6  # of the range of the values; what float32 may change without being asked
+
+
+class NoPicture(UserError):  # noqa: N818 - a sound file
+    """A sound file of a kind that holds no pictures. In a folder it is left out, and counted as `kind`."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass
+class Reading:
+    """How sources are read, by the options of `pack` (see `PackConfig`), and what was left out of them.
+
+    Attributes:
+        left_out: kind of file, array or picture -> how many of it were not read.
+    """
+
+    key: str | None = None
+    label_key: str | None = None
+    shape: tuple[int, int, int] | None = None
+    axes: str | None = None
+    stored_values: bool = False
+    allow_rounding: bool = False
+    drop_alpha: bool = False
+    trust_sizes: bool = False
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image as its source has it.
+
+    Attributes:
+        pixels: (C, H, W), of one of the types in `STORED`.
+        value_range: black and white by the file's own metadata (its bits per sample); None if it says nothing.
+        units: of the values ("HU", "BQML"); empty if the file says nothing.
+        rounding: largest difference between stored and read values, as a share of their range.
+    """
+
+    pixels: NDArray[Any]
+    value_range: tuple[float, float] | None = None
+    units: str = ""
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a source.
-
-    Attributes:
-        name: inside its source.
-        load: gives the pixels (C, H, W); raises UserError if they cannot be read.
-        label, sigma: if the source itself gives them.
-    """
+    """One image: `name` inside its source, and `load()` for the picture, which raises UserError if it cannot be had; `label` and `sigma`
+    where the source itself says them."""
 
     name: str
-    load: Callable[[], NDArray[Any]]
+    load: Callable[[], Picture]
     label: int | None = None
     sigma: float | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """A stream of images.
+    """`entries` in a fixed order; `count` if known before; `classes`, the names of the labels.
 
-    Attributes:
-        entries: the images, in a fixed order.
-        where: is put before an image's name in messages.
-        count: number of images, if it is known before they are read.
-        value_range: the raw values that become -1 and 1, if the source defines them.
-        classes: the name of each label.
-        folders: whether the folders in the images' names may be classes.
+    `folders` says whether names are paths, whose folders may be classes. `where` is put before a name in messages.
     """
 
     entries: Iterable[Entry]
     where: str
     count: int | None = None
-    value_range: tuple[float, float] | None = None
     classes: Sequence[str] = ()
     folders: bool = False
     close: Callable[[], None] = field(default=lambda: None)
 
 
-def stored(pixels: NDArray[Any], where: str) -> NDArray[Any]:
-    """The same values in a type that data sets store: their own, or float32 if that holds all exactly.
+def stored(pixels: NDArray[Any], where: str, reading: Reading) -> tuple[NDArray[Any], float]:
+    """The values in a type that data sets store, and how far they were rounded, as a share of their range.
+
+    Integers of up to 16 bits and 32-bit floating point keep every bit. Other types become float32: floating
+    point where that changes the values by less than a millionth of their range, whole numbers where it changes
+    none; beyond that only if `reading.allow_rounding`.
 
     Raises:
-        UserError: values would be rounded.
+        UserError: the values are no real numbers, are beyond float32, or would be rounded further.
     """
     if pixels.dtype.byteorder not in "=|":
         pixels = pixels.astype(pixels.dtype.newbyteorder("="))
     if str(pixels.dtype) in STORED:
-        return pixels
-    if pixels.dtype.kind == "b":
-        # False is black, True is white, as in 1-bit pictures.
-        return pixels.astype(np.uint8) * np.uint8(255)
+        return pixels, 0.0
+    if pixels.dtype.kind == "b":  # false is black and true is white, as in pictures of one bit
+        return pixels.astype(np.uint8) * np.uint8(255), 0.0
     if pixels.dtype.kind not in "iuf":
-        raise UserError(f"{where}: pixels of type {pixels.dtype} cannot be packed ({', '.join(STORED)} can)")
-    smaller = pixels.astype(np.float32)
-    if not np.array_equal(smaller.astype(pixels.dtype), pixels, equal_nan=pixels.dtype.kind == "f"):
+        raise UserError(f"{where}: pixels of type {pixels.dtype} cannot be packed; store real numbers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = pixels.astype(np.float32)
+        exact = pixels.astype(np.longdouble)
+        error = np.abs(rounded.astype(np.longdouble) - exact)
+    finite = np.isfinite(exact)
+    if (finite & ~np.isfinite(rounded)).any():
         raise UserError(
-            f"{where}: its {pixels.dtype} values do not fit into float32 without loss; round them first"
-            " (.astype('float32'))"
+            f"{where}: has {pixels.dtype} values beyond the range of float32 (3.4e38); rescale them first"
         )
-    return smaller
+    if not finite.any():
+        return rounded, 0.0
+    largest = float(error[finite].max())
+    if largest == 0:
+        return rounded, 0.0
+    span = float(np.ptp(exact[finite])) or float(np.abs(exact[finite]).max())
+    share = largest / span
+    if not reading.allow_rounding and (pixels.dtype.kind != "f" or share > _ROUNDING):
+        raise UserError(
+            f"{where}: its {pixels.dtype} values do not fit into float32: they would change by up to {largest:.3g},"
+            f" {share:.1e} of their range; give --allow-rounding if that is good enough"
+        )
+    return rounded, share
 
 
-def channels_first(images: NDArray[Any], where: str) -> NDArray[Any]:
-    """(N, H, W), (N, C, H, W) or (N, H, W, 1..4) as (N, C, H, W).
+def check_size(shape: Sequence[int], where: str, reading: Reading) -> None:
+    """Refuse one picture that would fill the memory.
 
     Raises:
-        UserError: another shape, or no pixels.
+        UserError: more pixels than a picture may have.
     """
-    if images.ndim == 3 and images.shape[2] in (3, 4) and min(images.shape[:2]) >= _LEAST_COLOUR:
+    if math.prod(shape) > MOST_PIXELS and not reading.trust_sizes:
         raise UserError(
-            f"{where}: {images.shape} can be one colour image or many narrow grey ones; store (1, H, W, C),"
-            " or (N, 1, H, W)"
+            f"{where}: a picture of {'x'.join(map(str, shape))} has more than {MOST_PIXELS:,} pixels, as a"
+            " decompression bomb has; cut it first, or give --trust-sizes"
         )
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[3] in (1, 2, 3, 4) and images.shape[1] not in (1, 2, 3, 4):
-        images = images.transpose(0, 3, 1, 2)
-    elif images.ndim != 4:
-        raise UserError(
-            f"{where}: images must be (N, H, W), (N, C, H, W) or (N, H, W, C), not {images.shape}"
-        )
-    if not images.size:
-        raise UserError(f"{where}: holds no pixels, shape {images.shape}")
-    return images
 
 
-def check_size(shape: Sequence[int], where: str) -> None:
-    """Refuse pictures that would fill the memory.
+def check_unpacked(promised: int, packed: int, where: str, reading: Reading) -> None:
+    """Refuse a file that unpacks to far more than it holds.
+
+    Args:
+        promised: bytes that its header promises, or that were unpacked so far.
+        packed: bytes that it has.
 
     Raises:
-        UserError: there are more than `MOST_PIXELS`.
+        UserError: it is taken for a decompression bomb.
     """
-    if math.prod(shape) > MOST_PIXELS:
+    if promised > max(MOST_BYTES, _RATIO * packed) and not reading.trust_sizes:
         raise UserError(
-            f"{where}: {'x'.join(map(str, shape))} is more than {MOST_PIXELS:,} pixels; taken for a"
-            " decompression bomb: crop it first"
+            f"{where}: {promised:,} bytes of values from {packed:,}, as in a decompression bomb; if you trust it,"
+            " give --trust-sizes"
         )
 
 
-def of_array(
-    images: NDArray[Any],
+def of_images(
+    images: Any,
     where: str,
+    reading: Reading,
     *,
     labels: NDArray[Any] | None = None,
     sigma: NDArray[Any] | None = None,
     value_range: tuple[float, float] | None = None,
+    units: str = "",
     classes: Sequence[str] = (),
+    names: Callable[[int], str] = lambda i: f"image {i}",
+    close: Callable[[], None] = lambda: None,
 ) -> Source:
-    """A source of an array (N, C, H, W), which may be mapped from a file."""
+    """A source of images (N, C, H, W), which are read one by one: an array, or a `Stack`."""
+
+    def load(i: int) -> Picture:
+        pixels, rounding = stored(np.ascontiguousarray(images[i]), f"{where}: {names(i)}", reading)
+        return Picture(pixels, value_range, units, rounding)
 
     def entry(i: int) -> Entry:
         label = None if labels is None else int(labels[i])
         noise = None if sigma is None else float(sigma[i])
-        return Entry(
-            f"image {i}", lambda: stored(np.ascontiguousarray(images[i]), f"{where}: image {i}"), label, noise
-        )
+        return Entry(names(i), lambda: load(i), label, noise)
 
-    return Source((entry(i) for i in range(len(images))), where, len(images), value_range, classes)
+    return Source((entry(i) for i in range(len(images))), where, len(images), classes, close=close)

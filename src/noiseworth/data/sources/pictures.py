@@ -1,0 +1,188 @@
+"""One picture file (PNG, JPEG, WebP, GIF, BMP, JPEG 2000, AVIF, PNM, TGA; TIFF by `tiff.py`), never converted from one type to another.
+
+Pillow reads 16-bit colour as 8-bit colour without a word, and its `convert` destroys 16-bit and float images:
+such files go to imagecodecs and tifffile (extra `formats`), or are refused.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence, UnidentifiedImageError
+
+from noiseworth.data.sources import tiff
+from noiseworth.data.sources.messages import library_messages
+from noiseworth.data.sources.source import MOST_PIXELS, Picture, Reading, check_size, check_unpacked
+from noiseworth.errors import UserError, first_line
+
+# Nothing else is tried, whatever a name says.
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+_MODES = {
+    "L": "uint8",
+    "LA": "uint8",
+    "RGB": "uint8",
+    "RGBA": "uint8",
+    "I;16": "uint16",
+    "I;16L": "uint16",
+    "I;16B": "uint16",
+    "F": "float32",
+}
+_ALPHA = ("LA", "RGBA")
+_ORIENTATION = 274
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_DEEP = ((16, 2), (16, 4), (16, 6))  # bits and type of colour, of a PNG that Pillow would halve
+Image.MAX_IMAGE_PIXELS = None  # `check_size` is the limit
+
+
+def decode(content: bytes, where: str, reading: Reading) -> list[Picture]:
+    """The pictures of a file: one, or the pages of a TIFF, or the frames of an animation.
+
+    Turned as the file's orientation says. An alpha channel that is opaque everywhere is left out.
+
+    Raises:
+        UserError: not such a picture, damaged, too large, transparent, or of a kind that cannot be read without loss.
+    """
+    with library_messages(where):
+        if tiff.is_tiff(content):
+            pictures = tiff.decode(content, where, reading)
+            if pictures is not None:
+                return pictures
+        if content[:8] == _PNG:
+            if (
+                _PNG_END not in content[-64:] and _PNG_END not in content
+            ):  # Pillow forgives missing last bytes
+                raise UserError(f"{where}: damaged or unreadable image (it is cut short)")
+            if tuple(content[24:26]) in _DEEP:
+                return [_deep_png(content, where, reading)]
+        return _by_pillow(content, where, reading)
+
+
+def _by_pillow(content: bytes, where: str, reading: Reading) -> list[Picture]:
+    try:
+        with Image.open(io.BytesIO(content), formats=_formats(where)) as opened:
+            check_size(opened.size, where, reading)
+            if opened.format == "TIFF" and (wide := _wide_tiff(opened)):
+                raise UserError(f"{where}: {wide}, which needs tifffile: pip install 'noiseworth[formats]'")
+            frames = int(getattr(opened, "n_frames", 1))
+            if opened.format == "MPO" and frames > 1:  # a photo, then views for stereo, or previews
+                reading.left_out["further pictures of MPO photos"] += frames - 1
+                frames = 1
+            if opened.format == "TIFF" and frames > 1:
+                raise UserError(
+                    f"{where}: a TIFF of {frames} pages, which needs tifffile: pip install 'noiseworth[formats]'"
+                )
+            check_unpacked(frames * opened.size[0] * opened.size[1] * 4, len(content), where, reading)
+            bits = _significant_bits(content)
+            if frames == 1:
+                return [_picture(opened, where, reading, bits)]
+            return [
+                _picture(frame, where, reading, bits, colour=True) for frame in ImageSequence.Iterator(opened)
+            ]
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        raise UserError(f"{where}: not an image that can be read, whatever its name says") from None
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{where}: more than {MOST_PIXELS:,} pixels; taken for a decompression bomb: cut it first"
+        ) from None
+    except Exception as error:  # a damaged picture raises whatever it runs into
+        raise UserError(f"{where}: damaged or unreadable image ({first_line(error)})") from None
+
+
+def _formats(where: str) -> list[str]:
+    """The formats that are tried: those that this Pillow has; TGA, which nothing in a file tells, only by the file's name."""
+    Image.init()
+    names = (*_FORMATS, "TGA") if where.lower().endswith(".tga") else _FORMATS
+    return [name for name in names if name in Image.OPEN]
+
+
+def _picture(image: Image.Image, where: str, reading: Reading, bits: int, colour: bool = False) -> Picture:
+    """One frame; those of an animation in colour, since each frame has a palette of its own."""
+    image.load()
+    orientation = image.getexif().get(_ORIENTATION, 1)  # after loading: Pillow turns a TIFF by itself
+    if "transparency" in image.info or image.mode == "PA":
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    elif image.mode == "P" or (colour and image.mode not in _ALPHA):
+        image = image.convert("RGB")  # a palette holds 8-bit colours: nothing is lost
+    elif image.mode == "1":
+        image = image.convert("L")
+    if image.mode not in _MODES:
+        raise UserError(f"{where}: its pixels are of the kind {image.mode}; convert it to grey or RGB first")
+    pixels = np.asarray(image).astype(_MODES[image.mode], copy=False)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    if image.mode in _ALPHA:
+        pixels = without_alpha(pixels, where, reading)
+    return Picture(oriented(pixels, orientation), (0.0, float(2**bits - 1)) if bits else None)
+
+
+def without_alpha(pixels: NDArray[Any], where: str, reading: Reading) -> NDArray[Any]:
+    """Pixels (C, H, W) without their last channel, which says how opaque each pixel is.
+
+    Raises:
+        UserError: some are not opaque.
+    """
+    limit = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "iu" else 1.0
+    if not reading.drop_alpha and (pixels[-1] != limit).any():
+        share = float(np.mean(pixels[-1] != limit))
+        raise UserError(
+            f"{where}: {share:.0%} of its pixels are transparent, and what is behind them is not known; put it on a"
+            " background first, or give --drop-alpha to take the colours as they are stored"
+        )
+    reading.left_out["alpha channels"] += 1
+    return pixels[:-1]
+
+
+def oriented(pixels: NDArray[Any], orientation: Any) -> NDArray[Any]:
+    """Pixels (..., H, W) turned upright, from the orientation that EXIF and TIFF give in tag 274 (1 to 8)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(-1, -2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[..., ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[..., ::-1, :]
+    return np.ascontiguousarray(pixels)
+
+
+def _significant_bits(content: bytes) -> int:
+    """Of each sample, as the chunk sBIT of a PNG of 16 bits says; 0 if it says nothing."""
+    if content[:8] != _PNG or content[24:25] != b"\x10":
+        return 0
+    at = content.find(b"sBIT", 8, 4096)
+    bits = content[at + 4] if at > 0 else 0
+    return bits if 1 <= bits < 16 else 0
+
+
+def _wide_tiff(image: Image.Image) -> str:
+    """Why Pillow cannot read a TIFF without loss; empty if it can."""
+    tags: Any = getattr(image, "tag_v2", {})
+    bits, samples = tags.get(258, (8,)), tags.get(277, 1)
+    bits = bits if isinstance(bits, tuple) else (bits,)
+    if samples > 1 and max(bits) > 8:
+        return f"{samples} channels of {max(bits)} bits"
+    return (
+        f"whole numbers of {max(bits)} bits" if image.mode == "I" or max(bits) not in (1, 8, 16, 32) else ""
+    )
+
+
+def _deep_png(content: bytes, where: str, reading: Reading) -> Picture:
+    """16-bit colour."""
+    try:
+        import imagecodecs
+    except ImportError:
+        raise UserError(
+            f"{where}: a PNG of 16-bit colour, which needs imagecodecs: pip install 'noiseworth[formats]'"
+        ) from None
+    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
+    check_size((width, height), where, reading)
+    try:
+        pixels = np.asarray(imagecodecs.png_decode(content)).transpose(2, 0, 1)
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
+            orientation = opened.getexif().get(_ORIENTATION, 1)
+    except Exception as error:
+        raise UserError(f"{where}: damaged or unreadable PNG ({first_line(error)})") from None
+    if len(pixels) in (2, 4):
+        pixels = without_alpha(pixels, where, reading)
+    bits = _significant_bits(content)
+    return Picture(oriented(pixels, orientation), (0.0, float(2**bits - 1)) if bits else None)
