@@ -3,19 +3,22 @@
 import errno
 import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
+from noiseworth.process import DiskFullError, directory_beside, is_disk_full
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, to_json, write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Shape = tuple[int, int, int]
 _HEADER = 128  # bytes, of images.npy; room for any number of images
@@ -101,33 +104,66 @@ class Part:
 
 
 @contextmanager
-def new_directory(out: Path) -> Iterator[Path]:
+def new_directory(out: Path, *, replace: bool = False) -> Iterator[Path]:
     """A directory that gets its name only if the block ends without an error; otherwise it is removed.
+
+    Args:
+        replace: an earlier `out` stays until the new one is complete, and is then replaced.
 
     Raises:
         UserError: `out` exists already, or the disk is full.
     """
-    if out.exists() or out.is_symlink():
+    if (out.exists() or out.is_symlink()) and not replace:
         raise UserError(f"{out}: exists already; choose another place or remove it first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    beside.chmod(0o777 & ~_umask())
     try:
-        yield beside
-        try:
-            beside.rename(out)  # fails if another process has made a non-empty directory there
-        except OSError:
-            raise UserError(
-                f"{out}: was made by another process in the meantime; nothing was changed there"
-            ) from None
+        with directory_beside(out) as beside:
+            beside.chmod(0o777 & ~_umask())
+            yield beside
+            if replace and out.exists():
+                with directory_beside(out) as before:
+                    out.rename(before / out.name)
+                    _give_name(beside, out)
+            else:
+                _give_name(beside, out)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
+        if is_disk_full(error):
+            raise DiskFullError(
                 f"{out}: no space left on the disk; nothing was written: make room, or choose another place"
             ) from None
         raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _give_name(beside: Path, out: Path) -> None:
+    """Rename a complete directory. It fails if another process has made a non-empty directory there.
+
+    Raises:
+        UserError: one has.
+    """
+    try:
+        beside.rename(out)
+    except OSError:
+        raise UserError(
+            f"{out}: was made by another process in the meantime; nothing was changed there"
+        ) from None
+
+
+def write_tensors(file: Path, tensors: "Mapping[str, Tensor]") -> None:
+    """Write named tensors as safetensors, readable by whom the user's umask lets read, and sync them to disk.
+
+    Raises:
+        OSError: whatever safetensors makes of it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, file)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(file)) from None
+    file.chmod(0o666 & ~_umask())  # safetensors makes files that their owner alone can read
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 def _umask() -> int:

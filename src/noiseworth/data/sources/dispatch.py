@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from noiseworth.data.sources import (
+    archives,
     arrays,
     dicom,
     files,
@@ -45,12 +46,12 @@ def open_source(source: str, reading: Reading) -> Iterator[Source]:
         yield _digits(reading)
     elif source.startswith(hub.PREFIX):
         yield hub.hub_source(source, source, reading)
-    elif (path.is_dir() and not files.is_unit(path)) or (path.is_file() and files.is_archive(path)):
+    elif (path.is_dir() and not files.is_unit(path)) or (path.is_file() and archives.is_archive(path)):
         if (path / "dataset.json").is_file() and (path / "part-00000").is_dir():
             raise UserError(
                 f"{path}: is a packed data set already; divide it with `noiseworth split` or `subset`"
             )
-        with files.open_files(path, reading) as listed:
+        with archives.open_files(path, reading) as listed:
             labels = _edm_labels(path)
             yield Source(_of_files(listed, path, reading, labels), str(path), folders=labels is None)
     elif path.exists():
@@ -156,7 +157,7 @@ def _of_file(file: files.File, path: Path, reading: Reading, wanted: dict[str, s
     if kind in kinds.ARCHIVES:
         if file.path is None:
             raise _NotRead("archives inside an archive")
-        with files.open_files(file.path, reading) as listed:
+        with archives.open_files(file.path, reading) as listed:
             for entry in _of_files(listed, file.path, reading, None):
                 yield Entry(f"{file.name}/{entry.name}", entry.load, entry.label, entry.sigma)
         return

@@ -1,0 +1,275 @@
+"""Picture files: turned as they say, with the bits that they say, every page and frame, and nothing made up."""
+
+import io
+import logging
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from noiseworth.cli import main
+from noiseworth.data.dataset import open_dataset
+from noiseworth.data.pack import pack
+from noiseworth.data.sources.pictures import oriented
+from noiseworth.errors import UserError
+
+RNG = np.random.default_rng(11)
+COLOUR = RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+GREY = RNG.integers(0, 256, (20, 24), dtype=np.uint8)
+
+
+def _packed(source: Path, out: Path, **options: Any) -> np.ndarray:
+    pack(source, out, sigma=0.0, **options)
+    data = open_dataset(out)
+    return data.read_raw(np.arange(len(data)), data.record.parts[0].dtype)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_are_turned_as_pillow_turns_them(orientation: int) -> None:
+    image = Image.fromarray(COLOUR)
+    image.getexif()[274] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(image)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(oriented(COLOUR.transpose(2, 0, 1), orientation), upright)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "deep.png"])
+def test_every_format_is_turned_as_its_file_says(tmp_path: Path, suffix: str) -> None:
+    path, pixels = tmp_path / f"x.{suffix}", COLOUR
+    image = Image.fromarray(COLOUR)
+    exif = Image.Exif()
+    exif[274] = 6
+    if suffix == "tif":
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(path, COLOUR, photometric="rgb", extratags=[(274, "H", 1, 6, True)])
+    elif suffix == "deep.png":
+        imagecodecs = pytest.importorskip("imagecodecs")
+        pixels = RNG.integers(0, 65536, (20, 24, 3), dtype=np.uint16)
+        content = imagecodecs.png_encode(pixels)
+        small = io.BytesIO()
+        image.save(small, format="PNG", exif=exif)
+        at = small.getvalue().index(b"eXIf") - 4
+        length = int.from_bytes(small.getvalue()[at : at + 4], "big") + 12
+        path.write_bytes(content[:33] + small.getvalue()[at : at + length] + content[33:])
+    else:
+        image.save(path, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+        pixels = np.asarray(Image.open(path))  # a JPEG has lost something
+    np.testing.assert_array_equal(_packed(path, tmp_path / "out")[0], np.rot90(pixels, -1).transpose(2, 0, 1))
+
+
+def test_a_parquet_file_is_turned_too(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[274] = 8
+    Image.fromarray(COLOUR).save(buffer, format="PNG", exif=exif)
+    table = pa.table({"image": [{"bytes": buffer.getvalue(), "path": "x.png"}]})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    np.testing.assert_array_equal(
+        _packed(tmp_path / "x.parquet", tmp_path / "out")[0], np.rot90(COLOUR).transpose(2, 0, 1)
+    )
+
+
+def _with_alpha(kind: str, opaque: bool, path: Path) -> np.ndarray:
+    """Writes a picture with alpha; returns its colours (C, H, W)."""
+    alpha = np.full((20, 24, 1), 255, np.uint8)
+    if not opaque:
+        alpha[3, 4] = 7
+    if kind == "rgba":
+        Image.fromarray(np.concatenate([COLOUR, alpha], 2)).save(path)
+        return COLOUR.transpose(2, 0, 1)
+    if kind == "grey":
+        Image.fromarray(np.concatenate([GREY[..., None], alpha], 2)).save(path)
+        return GREY[None]
+    if kind == "palette":
+        image = Image.fromarray(COLOUR).quantize(16)
+        image.save(path, transparency=bytes([255 if opaque else 9] * 16))
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    deep = RNG.integers(0, 65536, (20, 24, 4), dtype=np.uint16)
+    deep[..., 3] = 65535
+    if not opaque:
+        deep[3, 4, 3] = 7
+    if kind == "deep":
+        path.write_bytes(pytest.importorskip("imagecodecs").png_encode(deep))
+    else:
+        pytest.importorskip("tifffile").imwrite(path, deep, photometric="rgb", extrasamples=[kind])
+    return deep[..., :3].transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["rgba", "grey", "palette", "deep", "unassalpha", "assocalpha"])
+def test_one_rule_for_alpha(tmp_path: Path, kind: str) -> None:
+    suffix = "tif" if "alpha" in kind else "png"
+    colours = _with_alpha(kind, True, tmp_path / f"opaque.{suffix}")
+    np.testing.assert_array_equal(_packed(tmp_path / f"opaque.{suffix}", tmp_path / "a")[0], colours)
+    colours = _with_alpha(kind, False, tmp_path / f"clear.{suffix}")
+    with pytest.raises(UserError, match=r"transparent.*--drop-alpha"):
+        pack(tmp_path / f"clear.{suffix}", tmp_path / "b", sigma=0.0)
+    np.testing.assert_array_equal(
+        _packed(tmp_path / f"clear.{suffix}", tmp_path / "c", drop_alpha=True)[0], colours
+    )
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_every_frame_and_page_is_an_image(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.fromarray(np.full((16, 16, 3), value, np.uint8)) for value in (0, 100, 200)]
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "tif":
+        pytest.importorskip("tifffile").imwrite(
+            path, np.stack([np.asarray(f) for f in frames]), photometric="rgb"
+        )
+    else:
+        frames[0].save(
+            path, save_all=True, append_images=frames[1:], **({"lossless": True} if suffix == "webp" else {})
+        )
+    assert _packed(path, tmp_path / "out").mean((1, 2, 3)).tolist() == [0, 100, 200]
+
+
+def test_a_photo_with_previews_is_one_image_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = Image.fromarray(COLOUR)
+    image.save(tmp_path / "x.mpo", format="MPO", save_all=True, append_images=[image, image])
+    (tmp_path / "x.mpo").rename(tmp_path / "x.jpg")
+    assert main(["pack", str(tmp_path / "x.jpg"), str(tmp_path / "out"), "--sigma", "0"]) == 0
+    assert "2 further pictures of MPO photos" in capsys.readouterr().err
+    assert len(open_dataset(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("name", ["a.ppm", "a.tga", "a.bmp", "a.jp2", "a.GIF", "a.jfif", "no_suffix"])
+def test_pictures_are_known_by_their_content_or_name(tmp_path: Path, name: str) -> None:
+    kind = {"a.jfif": "JPEG", "no_suffix": "PNG"}.get(name)
+    Image.fromarray(np.full((16, 16, 3), 90, np.uint8)).save(tmp_path / name, format=kind)
+    assert _packed(tmp_path, tmp_path.parent / f"{tmp_path.name}-out").shape == (1, 3, 16, 16)
+
+
+def _ome(planes: int, files: list[tuple[str, int]] | None = None, channels: int = 1) -> str:
+    """OME metadata of a time series; `files` names the file that each plane lies in."""
+    where = ""
+    for i in range(planes):
+        name = f'<UUID FileName="{files[i][0]}">urn:uuid:{files[i][0]}</UUID>' if files else ""
+        index = files[i][1] if files else i
+        where += (
+            f'<TiffData FirstT="{i}" FirstC="0" FirstZ="0" IFD="{index}" PlaneCount="1">{name}</TiffData>'
+        )
+    return (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"{0}><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="24" SizeY="24" SizeZ="1" '
+        f'SizeC="{channels}" SizeT="{planes}"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{where}</Pixels></Image></OME>'
+    )
+
+
+def _write_ome(path: Path, values: list[int], description: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(path) as writer:
+        for i, value in enumerate(values):
+            page = np.full((24, 24), value, np.uint16)
+            writer.write(page, description=description if i == 0 else None, metadata=None, contiguous=False)
+
+
+def test_missing_planes_are_no_black_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _write_ome(tmp_path / "x.ome.tif", [1000, 1001], _ome(5).replace("{0}", ""))
+    assert main(["pack", str(tmp_path / "x.ome.tif"), str(tmp_path / "out"), "--sigma", "0"]) == 2
+    error = capfd.readouterr().err
+    assert "3 of the 5 planes that its metadata names are not in the file" in error
+    assert len(error.splitlines()) == 1  # nothing of the library's own log
+
+
+@pytest.mark.parametrize("how", ["file", "folder", "missing"])
+def test_a_set_of_files_gives_each_plane_once(tmp_path: Path, how: str) -> None:
+    files = [(f"t{i}.ome.tif", 0) for i in range(3)]
+    for i, (name, _) in enumerate(files):
+        text = _ome(3, files).replace("{0}", f' UUID="urn:uuid:{name}"')
+        _write_ome(tmp_path / name, [1000 + i], text)
+    out = tmp_path.parent / f"{tmp_path.name}-out"
+    if how == "missing":
+        (tmp_path / "t2.ome.tif").unlink()
+        for source in (tmp_path, tmp_path / "t0.ome.tif"):
+            with pytest.raises(UserError, match=r"one of a set of.*t2\.ome\.tif is not there"):
+                pack(source, out, sigma=0.0)
+        return
+    source = tmp_path if how == "folder" else tmp_path / "t1.ome.tif"
+    assert _packed(source, out).mean((1, 2, 3)).tolist() == [1000, 1001, 1002]
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95, 0.999])
+def test_a_tiff_stack_that_is_cut_short_is_refused(
+    tmp_path: Path, compression: str | None, share: float
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    stack = RNG.integers(0, 65536, (6, 24, 24), dtype=np.uint16)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        for page in stack:
+            writer.write(page, photometric="minisblack", compression=compression, contiguous=False)
+    content = (tmp_path / "x.tif").read_bytes()
+    (tmp_path / "x.tif").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError, match=r"damaged|cut short|not in the file"):
+        pack(tmp_path / "x.tif", tmp_path / "out", sigma=0.0)
+
+
+def test_several_series_are_all_or_asked_about(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pages = RNG.integers(0, 256, (3, 20, 20), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "same.tif") as writer:
+        for page in pages:
+            writer.write(page, photometric="minisblack", metadata=None)
+    np.testing.assert_array_equal(_packed(tmp_path / "same.tif", tmp_path / "a")[:, 0], pages)
+    with tifffile.TiffWriter(tmp_path / "mixed.tif") as writer:
+        writer.write(pages[0], photometric="minisblack")
+        writer.write(pages[1, :10, :10].copy(), photometric="minisblack")
+    with pytest.raises(UserError, match="name one with --key"):
+        pack(tmp_path / "mixed.tif", tmp_path / "b", sigma=0.0)
+    np.testing.assert_array_equal(
+        _packed(tmp_path / "mixed.tif", tmp_path / "c", key="1")[0, 0], pages[1, :10, :10]
+    )
+
+
+def _packed_tiff(values: np.ndarray) -> bytes:
+    """A TIFF of 12 bits a pixel, two pixels in three bytes."""
+    even, odd = values.reshape(-1, 2).T
+    packed = np.stack([even >> 4, (even & 15) << 4 | odd >> 8, odd & 255], 1).astype(np.uint8).tobytes()
+    height, width = values.shape
+    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 0), (277, 1), (278, height)]
+    tags.append((279, len(packed)))
+    start = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in tags)
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + struct.pack("<I", 0) + packed
+
+
+@pytest.mark.parametrize("how", ["bits", "largest", "png"])
+def test_the_bits_that_a_file_states_are_its_range(tmp_path: Path, how: str) -> None:
+    values = RNG.integers(0, 4096, (20, 20), dtype=np.uint16)
+    if how == "png":
+        imagecodecs = pytest.importorskip("imagecodecs")
+        content = imagecodecs.png_encode(values)
+        chunk = b"sBIT" + bytes([12])
+        at = 33  # after the header
+        packed = (1).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        (tmp_path / "x.png").write_bytes(content[:at] + packed + content[at:])
+    elif how == "bits":
+        pytest.importorskip("imagecodecs")
+        (tmp_path / "x.tif").write_bytes(_packed_tiff(values))
+    else:
+        pytest.importorskip("tifffile").imwrite(
+            tmp_path / "x.tif", values, photometric="minisblack", extratags=[(281, "H", 1, 4095, True)]
+        )
+    pack(next(tmp_path.iterdir()), tmp_path / "out", sigma=0.0)
+    data = open_dataset(tmp_path / "out")
+    assert (data.record.offset, data.record.scale) == (2047.5, 2047.5)
+
+
+def test_values_that_fill_little_of_their_range_are_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.save(tmp_path / "a.npy", RNG.integers(0, 4096, (10, 8, 8), dtype=np.uint16))
+    with caplog.at_level(logging.WARNING):
+        pack(tmp_path / "a.npy", tmp_path / "out", sigma=0.0)
+    assert "--range 0 4095" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        pack(tmp_path / "a.npy", tmp_path / "b", sigma=0.0, range=(0.0, 4095.0))
+    assert not caplog.text
