@@ -141,7 +141,9 @@ def _give_name(beside: Path, out: Path) -> None:
     """
     try:
         beside.rename(out)
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
         raise UserError(
             f"{out}: was made by another process in the meantime; nothing was changed there"
         ) from None

@@ -56,13 +56,13 @@ def kind_of(name: str, head: bytes) -> str | None:
         return "hdf5" if suffix == ".mat" and _is_hdf5(head) else None
     if is_cifar(lower):
         return "cifar"
+    if head[128:132] == b"DICM":  # first: its preamble may be that of a TIFF
+        return "dicom"
     for kind, beginnings in _MAGIC.items():
         if kind != "picture" and head.startswith(beginnings):
             return kind
     if _is_hdf5(head):
         return "hdf5"
-    if head[128:132] == b"DICM":
-        return "dicom"
     if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] == b"n+2\0":
         return "nifti"
     if _is_picture(head):

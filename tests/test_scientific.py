@@ -1,0 +1,292 @@
+"""FITS, MRC, NIfTI, DICOM, HDF5 and Zarr: values against the formats' own libraries, units, several pictures, and plain words."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from noiseworth.cli import main
+from noiseworth.data.dataset import open_dataset
+from noiseworth.data.pack import pack
+from noiseworth.errors import UserError
+
+RNG = np.random.default_rng(17)
+WHOLE = RNG.integers(0, 4096, (4, 20, 22), dtype=np.uint16)
+
+
+def _packed(source: Path, out: Path, **options: Any) -> np.ndarray:
+    pack(source, out, sigma=0.0, **({"measured_range": True} | options))
+    data = open_dataset(out)
+    return data.read_raw(np.arange(len(data)))
+
+
+def _provenance(out: Path) -> dict[str, Any]:
+    provenance: dict[str, Any] = open_dataset(out).record.provenance[0]
+    return provenance
+
+
+def _dicom(path: Path, pixels: np.ndarray = WHOLE[:1], **tags: Any) -> Path:
+    """A DICOM file of unsigned values of 16 bits."""
+    pydicom = pytest.importorskip("pydicom")
+    header = pydicom.Dataset()
+    header.file_meta = pydicom.dataset.FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.128"
+    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    header.Rows, header.Columns, header.SamplesPerPixel = *pixels.shape[1:], 1
+    header.PhotometricInterpretation = "MONOCHROME2"
+    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 16, 15, 0
+    if len(pixels) > 1:
+        header.NumberOfFrames = len(pixels)
+    for name, value in tags.items():
+        setattr(header, name, value)
+    header.PixelData = pixels.tobytes()
+    header.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_dicom_is_rescaled_slice_by_slice(tmp_path: Path) -> None:
+    (tmp_path / "pet").mkdir()
+    for i, slope in enumerate((1.5, 3.0)):
+        _dicom(tmp_path / "pet" / f"{i}.dcm", RescaleSlope=slope, RescaleIntercept=0, Units="BQML")
+    values = _packed(tmp_path / "pet", tmp_path / "out")
+    np.testing.assert_array_equal(values[:, 0], np.stack([WHOLE[0] * 1.5, WHOLE[0] * 3.0]))
+    assert _provenance(tmp_path / "out")["units"] == ["BQML"]
+    stored = _packed(tmp_path / "pet", tmp_path / "stored", stored_values=True)
+    np.testing.assert_array_equal(stored[:, 0], WHOLE[[0, 0]])
+    assert "units" not in _provenance(tmp_path / "stored")
+
+
+def test_frames_of_enhanced_dicom_have_slopes_of_their_own(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    groups = []
+    for slope in (2.0, 0.5):
+        transformation = pydicom.Dataset()
+        transformation.RescaleSlope, transformation.RescaleIntercept = slope, -10
+        group = pydicom.Dataset()
+        group.PixelValueTransformationSequence = [transformation]
+        groups.append(group)
+    path = _dicom(tmp_path / "x.dcm", WHOLE[:2], PerFrameFunctionalGroupsSequence=groups)
+    values = _packed(path, tmp_path / "out")
+    np.testing.assert_array_equal(values[:, 0], np.stack([WHOLE[0] * 2.0 - 10, WHOLE[1] * 0.5 - 10]))
+
+
+def test_a_ct_that_comes_with_pydicom_is_in_hounsfield_units(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.data import get_testdata_file
+
+    header = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    values = _packed(
+        Path(str(header.filename)), tmp_path / "out", range=(-1024.0, 3071.0), measured_range=False
+    )
+    np.testing.assert_array_equal(values[0, 0], header.pixel_array.astype(np.float32) - 1024)
+    assert _provenance(tmp_path / "out")["units"] == ["HU"]
+
+
+def test_the_bits_stored_are_the_range(tmp_path: Path) -> None:
+    pack(_dicom(tmp_path / "x.dcm", BitsStored=12, HighBit=11), tmp_path / "out", sigma=0.0)
+    record = open_dataset(tmp_path / "out").record
+    assert (record.offset, record.scale) == (2047.5, 2047.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("MR_small_jpeg_ls_lossless.dcm", "compressed by JPEG-LS Lossless"),
+        ("SC_rgb_jpeg_gdcm.dcm", "compressed by JPEG Lossless"),
+        ("test-SR.dcm", "of the kind Comprehensive SR Storage, which holds no pictures"),
+        ("rtplan.dcm", "of the kind RT Plan Storage, which holds no pictures"),
+    ],
+)
+def test_sound_files_are_not_called_damaged(tmp_path: Path, name: str, words: str) -> None:
+    pytest.importorskip("pydicom")
+    from pydicom.data import get_testdata_file
+
+    path = get_testdata_file(name, download=False)
+    with pytest.raises(UserError, match=words) as error:
+        pack(str(path), tmp_path / "out", sigma=0.0)
+    assert "damaged" not in str(error.value)
+
+
+def test_documents_among_pictures_are_counted_and_dicom_needs_no_suffix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pydicom")
+    from pydicom.data import get_testdata_file
+
+    (tmp_path / "in").mkdir()
+    _dicom(tmp_path / "in" / "IM0001")
+    shutil.copy(str(get_testdata_file("test-SR.dcm", download=False)), tmp_path / "in" / "report")
+    assert main(["pack", str(tmp_path / "in"), str(tmp_path / "out"), "--sigma", "0"]) == 0
+    assert "1 DICOM objects without pictures" in capsys.readouterr().err
+    assert len(open_dataset(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+def test_nifti_is_scaled_as_nibabel_does(tmp_path: Path, suffix: str) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(RNG.integers(-1000, 3000, (10, 12, 5)).astype(np.int16), np.eye(4))
+    image.header.set_slope_inter(0.106186, -217.391312)
+    image.to_filename(tmp_path / f"x.{suffix}")
+    exact = np.asarray(nibabel.load(tmp_path / f"x.{suffix}").dataobj).transpose(2, 1, 0)
+    values = _packed(tmp_path / f"x.{suffix}", tmp_path / "out")
+    np.testing.assert_array_equal(values[:, 0], exact.astype(np.float32))
+    assert 0 < _provenance(tmp_path / "out")["rounding"] < 1e-6
+    stored = _packed(tmp_path / f"x.{suffix}", tmp_path / "stored", stored_values=True)
+    np.testing.assert_array_equal(stored[:, 0], np.asarray(image.dataobj).transpose(2, 1, 0))
+
+
+def test_freesurfer_volumes_are_read(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    volume = RNG.normal(size=(10, 12, 5)).astype(np.float32)
+    nibabel.save(nibabel.MGHImage(volume, np.eye(4)), tmp_path / "x.mgz")
+    np.testing.assert_array_equal(
+        _packed(tmp_path / "x.mgz", tmp_path / "out")[:, 0], volume.transpose(2, 1, 0)
+    )
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_fits_is_scaled_and_its_unit_recorded(tmp_path: Path, unsigned: bool) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    unit = fits.PrimaryHDU(WHOLE[0] if unsigned else WHOLE[0].astype(np.int16))
+    if not unsigned:
+        unit.header["BSCALE"], unit.header["BZERO"] = 0.5, 7
+        unit._bscale, unit._bzero = 1, 0
+    unit.header["BUNIT"] = "adu"
+    unit.writeto(tmp_path / "x.fits")
+    if not unsigned:  # the keywords of scaling alone, beside the values as they are
+        with fits.open(tmp_path / "x.fits", mode="update", do_not_scale_image_data=True) as file:
+            file[0].header["BSCALE"], file[0].header["BZERO"] = 0.5, 7
+    with fits.open(tmp_path / "x.fits") as file:
+        exact = np.asarray(file[0].data, dtype=np.float64)
+    np.testing.assert_array_equal(_packed(tmp_path / "x.fits", tmp_path / "out")[0, 0], exact)
+    assert _provenance(tmp_path / "out")["units"] == ["adu"]
+
+
+@pytest.mark.parametrize("suffix", ["fits", "fits.gz", "FIT", "fits.fz"])
+def test_every_chip_of_a_mosaic_is_an_image(tmp_path: Path, suffix: str) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    kind = fits.CompImageHDU if suffix == "fits.fz" else fits.ImageHDU
+    options = {"compression_type": "RICE_1"} if suffix == "fits.fz" else {}
+    chips = [kind(chip, name=f"CCD{i}", **options) for i, chip in enumerate(WHOLE)]
+    path = tmp_path / f"x.{suffix}"
+    fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(path)
+    np.testing.assert_array_equal(_packed(path, tmp_path / "out")[:, 0], WHOLE)
+    np.testing.assert_array_equal(_packed(path, tmp_path / "one", key="CCD2")[:, 0], WHOLE[2:3])
+
+
+def test_fits_of_several_shapes_and_of_three_planes_ask(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    small = fits.ImageHDU(WHOLE[0, :10], name="SMALL")
+    fits.HDUList([fits.PrimaryHDU(WHOLE[0]), small]).writeto(tmp_path / "x.fits")
+    with pytest.raises(UserError, match="name one with --key: 0: PRIMARY"):
+        pack(tmp_path / "x.fits", tmp_path / "out", sigma=0.0)
+    fits.PrimaryHDU(WHOLE[:3]).writeto(tmp_path / "c.fits")
+    with pytest.raises(UserError, match="say --axes CHW, or --axes NHW"):
+        pack(tmp_path / "c.fits", tmp_path / "out", sigma=0.0)
+    assert _packed(tmp_path / "c.fits", tmp_path / "n", axes="NHW").shape == (3, 1, 20, 22)
+    assert _packed(tmp_path / "c.fits", tmp_path / "c", axes="CHW").shape == (1, 3, 20, 22)
+
+
+def test_pixels_that_fits_calls_blank_are_no_values(tmp_path: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    array = WHOLE[0].astype(np.int16)
+    array[3, 4] = -999
+    unit = fits.PrimaryHDU(array)
+    unit.header["BLANK"] = -999
+    unit.writeto(tmp_path / "x.fits")
+    with pytest.raises(UserError, match="NaN"):
+        pack(tmp_path / "x.fits", tmp_path / "out", sigma=0.0, measured_range=True)
+
+
+@pytest.mark.parametrize("suffix", ["mrc", "mrc.gz", "MRCS"])
+def test_mrc_is_read_compressed_too(tmp_path: Path, suffix: str) -> None:
+    mrcfile = pytest.importorskip("mrcfile")
+    volume = RNG.normal(size=(4, 20, 22)).astype(np.float32)
+    with mrcfile.new(tmp_path / f"x.{suffix}", volume, compression="gzip" if "gz" in suffix else None):
+        pass
+    np.testing.assert_array_equal(_packed(tmp_path / f"x.{suffix}", tmp_path / "out")[:, 0], volume)
+
+
+def test_hdf5_of_pictures_by_name(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["image"] = WHOLE[0]
+    with h5py.File(tmp_path / "many.h5", "w") as file:
+        for i, picture in enumerate(WHOLE):
+            file[f"t{i}/picture"] = picture
+    with h5py.File(tmp_path / "mixed.h5", "w") as file:
+        file["a"], file["b"] = WHOLE[0], WHOLE[1, :10]
+    np.testing.assert_array_equal(_packed(tmp_path / "one.h5", tmp_path / "a")[:, 0], WHOLE[:1])
+    np.testing.assert_array_equal(_packed(tmp_path / "one.h5", tmp_path / "k", key="image")[:, 0], WHOLE[:1])
+    np.testing.assert_array_equal(_packed(tmp_path / "many.h5", tmp_path / "b")[:, 0], WHOLE)
+    with pytest.raises(UserError, match=r"different shapes.*--key"):
+        pack(tmp_path / "mixed.h5", tmp_path / "c", sigma=0.0)
+
+
+@pytest.mark.parametrize("form", ["h5", "zarr"])
+def test_scale_factors_of_hdf5_and_zarr_are_applied(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"x.{form}"
+    attributes = {"scale_factor": 0.25, "add_offset": -3.0, "units": "K"}
+    if form == "h5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file["images"] = WHOLE
+            file["images"].attrs.update(attributes)
+    else:
+        group = pytest.importorskip("zarr").open_group(str(path), mode="w")
+        group.create_array("images", data=WHOLE).attrs.update(attributes)
+    np.testing.assert_array_equal(_packed(path, tmp_path / "out")[:, 0], WHOLE * 0.25 - 3)
+    assert _provenance(tmp_path / "out")["units"] == ["K"]
+    np.testing.assert_array_equal(_packed(path, tmp_path / "s", stored_values=True)[:, 0], WHOLE)
+
+
+def test_hdf5_follows_no_link_out_of_the_file_and_unpickles_nothing(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["images"] = WHOLE
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = h5py.ExternalLink("other.h5", "images")
+    with pytest.raises(UserError, match="no array"):
+        pack(tmp_path / "x.h5", tmp_path / "out", sigma=0.0)
+    with h5py.File(tmp_path / "text.h5", "w") as file:
+        file["images"] = np.array([[["a"]]], dtype=h5py.string_dtype())
+    for options in ({}, {"key": "images"}):
+        with pytest.raises(UserError, match=r"no array|no numbers"):
+            pack(tmp_path / "text.h5", tmp_path / "out", sigma=0.0, **options)
+
+
+def test_shapes_that_promise_more_than_the_file_holds_are_refused_unless_trusted(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("images", (100_000, 100, 100), np.uint8, chunks=(1, 100, 100))
+    with pytest.raises(UserError, match="--trust-sizes"):
+        pack(tmp_path / "x.h5", tmp_path / "out", sigma=0.0)
+
+
+@pytest.mark.parametrize("form", ["npy", "fits", "tif", "nii"])
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+def test_doubles_are_rounded_where_it_is_next_to_nothing(tmp_path: Path, form: str, offset: float) -> None:
+    values = RNG.normal(size=(3, 12, 14)) * (1000 if offset else 1) + offset
+    path = tmp_path / f"x.{form}"
+    if form == "npy":
+        np.save(path, values)
+    elif form == "fits":
+        pytest.importorskip("astropy.io.fits").PrimaryHDU(np.concatenate([values, values])).writeto(path)
+    elif form == "tif":
+        pytest.importorskip("tifffile").imwrite(path, values, photometric="minisblack")
+    else:
+        nibabel = pytest.importorskip("nibabel")
+        nibabel.Nifti1Image(values.transpose(2, 1, 0), np.eye(4)).to_filename(path)
+    if offset:
+        with pytest.raises(
+            UserError, match=r"would change by up to .* of their range; give --allow-rounding"
+        ):
+            pack(path, tmp_path / "no", sigma=0.0, measured_range=True)
+        assert _packed(path, tmp_path / "out", allow_rounding=True).shape[0] in (3, 6)
+        assert _provenance(tmp_path / "out")["rounding"] > 1e-6
+    else:
+        np.testing.assert_array_equal(_packed(path, tmp_path / "out")[:3, 0], values.astype(np.float32))
+        assert _provenance(tmp_path / "out")["rounding"] < 1e-6
