@@ -1,16 +1,35 @@
-"""Locks on directories, and signals: what the processes of one user do to each other."""
+"""Locks, unfinished directories, full disks and signals: what processes do to each other and leave behind."""
 
+import errno
 import fcntl
 import os
 import platform
+import re
+import shutil
 import signal
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from noiseworth.errors import UserError
+
 _STOPS = (int(signal.SIGINT), int(signal.SIGTERM))
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_HOLDER = re.compile(rb"(\S+ \d+)?")  # what a lock file may hold
+_LONGEST_HOLDER = 400  # bytes
+
+
+class DiskFullError(UserError):
+    """No space is left: whatever else is tried will fail as well, until somebody makes room."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that no space is left, for the disk or for the user."""
+    return isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in _FULL)
 
 
 @contextmanager
@@ -19,21 +38,44 @@ def lock(path: Path) -> Iterator[bool]:
 
     The operating system lets go of the lock when a process dies, however it dies. The file says who holds it:
     host and process.
+
+    Raises:
+        UserError: something else lies there (a link, a file that is no lock); it is left as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    descriptor = _open_lock(path)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
-        file.truncate(0)
-        file.write(f"{platform.node()} {os.getpid()}")
-        file.flush()
+        if not _HOLDER.fullmatch(os.pread(descriptor, _LONGEST_HOLDER, 0)):
+            raise UserError(f"{path}: is a file of something else where a lock should be; move it away")
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"{platform.node()} {os.getpid()}".encode(), 0)
         try:
             yield True
         finally:
-            file.truncate(0)
+            os.truncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    """Open or make a lock file, without following a link and without changing what is there."""
+    try:
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666
+        )
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise UserError(f"{path}: is a link or a directory where a lock should be; remove it") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path}: is no file, where a lock should be; remove it")
+    return descriptor
 
 
 def holder(path: Path) -> tuple[str, int] | None:
@@ -54,6 +96,47 @@ def holder(path: Path) -> tuple[str, int] | None:
     except PermissionError:
         pass
     return host, int(pid)
+
+
+@contextmanager
+def directory_beside(out: Path) -> Iterator[Path]:
+    """A new directory beside `out`, `.NAME.XXXXXXXX.partial`, removed at the end unless it was renamed.
+
+    This process holds it: what processes that died left there is removed first, and never what one that lives
+    is writing.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    remove_rests(out)
+    while True:
+        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        descriptor = os.open(beside, os.O_RDONLY | os.O_DIRECTORY)
+        with suppress(OSError):  # a file system without locks on directories: nobody can remove it, either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if beside.is_dir():  # another process may have taken it for a rest before it was held
+            break
+        os.close(descriptor)
+    try:
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        os.close(descriptor)
+
+
+def remove_rests(out: Path) -> None:
+    """Remove the directories beside `out` that processes which died left (`directory_beside`)."""
+    names = re.compile(re.escape(f".{out.name}.") + r"[a-z0-9_]{8}\.partial")
+    rests = (
+        [path for path in out.parent.iterdir() if names.fullmatch(path.name)] if out.parent.is_dir() else []
+    )
+    for rest in rests:
+        try:
+            descriptor = os.open(rest, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        with suppress(OSError):  # held by a process that lives, or locks cannot be had there
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(rest, ignore_errors=True)
+        os.close(descriptor)
 
 
 @contextmanager

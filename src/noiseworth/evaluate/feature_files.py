@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from noiseworth.data.writer import write_tensors
 from noiseworth.errors import UserError, first_line
 from noiseworth.evaluate.features import ClassifierFeatures, Features, make_classifier
 from noiseworth.evaluate.pca import PcaFeatures
@@ -29,6 +30,7 @@ def save_features(features: Features, shape: tuple[int, int, int], folder: Path)
 
     Raises:
         UserError: features of this kind have no weights to save.
+        OSError: the disk is full, or cannot be written.
     """
     if isinstance(features, ClassifierFeatures):
         tensors = dict(features.classifier.state_dict())
@@ -47,7 +49,7 @@ def save_features(features: Features, shape: tuple[int, int, int], folder: Path)
         raise UserError(
             f"features of the kind {features.describe().name} are not trained: there is nothing to save"
         )
-    save_file(tensors, folder / _WEIGHTS)
+    write_tensors(folder / _WEIGHTS, tensors)
     description = features.describe()
     record = {
         "format": _FORMAT,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from noiseworth.data.dataset import Dataset, open_clean, open_dataset, read_all
 from noiseworth.data.image_grid import grid_png
 from noiseworth.data.pack import pack
+from noiseworth.data.storage import is_address
 from noiseworth.errors import UserError
 from noiseworth.evaluate.distances import distances
 from noiseworth.evaluate.feature_registry import features_of, make_features
@@ -177,7 +178,9 @@ def _distances(
 def _copies(
     config: TrainConfig, extract: Features, generated: NDArray[np.floating], held_out: NDArray[np.floating]
 ) -> Memorisation | None:
-    """Copies of the clean images that the run was trained on; None if these are no longer there."""
+    """Copies of the clean images that the run was trained on; None if these are not on this machine's disk."""
+    if is_address(config.data):
+        return None  # the run may be a stranger's: only an address that the user typed is called
     try:
         data = open_dataset(config.data).use(config.use)
     except UserError:

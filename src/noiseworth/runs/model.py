@@ -34,7 +34,7 @@ def load_run(run: Path | str) -> RunModel:
     """
     run = Path(run)
     config = load_config(run)
-    newest = checkpoint.load_newest(run / "checkpoints")
+    newest = checkpoint.load_newest(run / "checkpoints", checkpoint.USED)
     if newest is None:
         raise UserError(f"{run}: has no checkpoint yet; let `noiseworth train` reach its first one")
     state, tensors, _ = newest

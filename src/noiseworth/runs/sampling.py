@@ -1,6 +1,5 @@
 """Generating images with a run, into a data set of their own."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.errors import UserError
-from noiseworth.options import with_options
+from noiseworth.options import require, with_options
 from noiseworth.progress import progress_bar
 from noiseworth.records import DatasetRecord, load_record
 from noiseworth.runs.config import SampleConfig
@@ -53,14 +52,14 @@ def _of_class(model: RunModel, label: int | None, guidance: float) -> Denoiser:
     return denoise
 
 
-def _write(model: RunModel, config: SampleConfig) -> Dataset:
-    """Generate the images into a data set."""
+def _write(model: RunModel, config: SampleConfig, *, replace: bool = False) -> Dataset:
+    """Generate the images into a data set; with `replace`, in the place of an earlier one once they are complete."""
     out, n, name = Path(config.out), config.n, Path(config.run).name
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.denoiser.to(device)
     denoiser, sampler = _of_class(model, config.label, config.guidance), SamplerConfig(steps=config.steps)
     images = np.empty((n, *model.shape), np.float32)
-    with new_directory(out) as folder:
+    with new_directory(out, replace=replace) as folder:
         with progress_bar(total=n, unit="img", desc=f"{name}: sampling") as bar:
             for start in range(0, n, config.batch):
                 ids = torch.arange(start, min(start + config.batch, n), device=device)
@@ -103,7 +102,13 @@ def _write(model: RunModel, config: SampleConfig) -> Dataset:
 
 
 def samples_of(model: RunModel, run: Path, *, n: int, steps: int, seed: int) -> Dataset:
-    """The images under `run/samples`, generated unless they were made by these weights and settings."""
+    """The images under `run/samples`, generated unless they were made by these weights and settings.
+
+    Raises:
+        UserError: a setting is out of range; the images that are there stay.
+    """
+    SamplerConfig(steps=steps)
+    require(seed >= 0, "seed", seed, "0 or more")
     directory = run / "samples"
     if (directory / "dataset.json").is_file():
         record = load_record(DatasetRecord, directory / "dataset.json")
@@ -115,5 +120,5 @@ def samples_of(model: RunModel, run: Path, *, n: int, steps: int, seed: int) -> 
             steps,
         ):
             return open_dataset(directory)
-    shutil.rmtree(directory, ignore_errors=True)
-    return _write(model, SampleConfig(str(run), str(directory), n=n, steps=steps, seed=seed))
+    config = SampleConfig(str(run), str(directory), n=n, steps=steps, seed=seed)
+    return _write(model, config, replace=True)

@@ -1,14 +1,14 @@
 """Checkpoints: safetensors and JSON, written beside, synced, hashed, then renamed. No pickle.
 
-`checkpoints/step-00000500/{model.safetensors, ema.safetensors, optimizer.safetensors,
-state.json}`; `state.json` holds the SHA-256 of the others, and a checkpoint that does not match it is passed
-over for the one before.
+`checkpoints/step-00000500/{model,ema,optimizer,below}.safetensors` and `state.json`, which holds the SHA-256 of
+the others; a checkpoint that does not match it is passed over for the one before. `ema` alone is needed to
+use a model; `optimizer` and `below` (imputed images, which are training data) may be left out of what is shared.
 """
 
 import dataclasses
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +16,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from noiseworth.errors import UserError
+from noiseworth.data.writer import write_tensors
+from noiseworth.errors import UserError, first_line
+from noiseworth.process import DiskFullError, is_disk_full
 from noiseworth.records import load_record, sha256_of, to_json
+
+USED = ("ema",)  # the groups that a model is made of, once it is trained
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def save(
         hashes = {}
         for stem, group in tensors.items():
             file = beside / f"{stem}.safetensors"
-            _write_tensors(file, group)
+            write_tensors(file, group)
             hashes[file.name] = sha256_of(file)
         (beside / "state.json").write_text(
             to_json(dataclasses.replace(state, sha256=hashes)) + "\n", encoding="utf-8"
@@ -81,7 +85,7 @@ def save(
         _sync(beside / "state.json")
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
-        raise UserError(_unwritable(directory, error)) from None
+        raise _unwritable(directory, error) from None
     _sync(beside)
     for damaged in folder.glob("step-*"):  # passed over when the run went on: they would count as the newest
         if int(damaged.name.removeprefix("step-")) >= state.step:
@@ -101,29 +105,21 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
     beside = file.with_name(f".{file.name}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _write_tensors(beside, tensors)
+        write_tensors(beside, tensors)
         beside.replace(file)
         _sync(file.parent)
     except OSError as error:
-        raise UserError(_unwritable(file, error)) from None
+        raise _unwritable(file, error) from None
     finally:
         beside.unlink(missing_ok=True)
 
 
-def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raises OSError, whatever safetensors makes of it."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, file)
-    except SafetensorError as error:
-        raise OSError(str(error)) from None
-    _sync(file)
-
-
-def _unwritable(path: Path, error: OSError) -> str:
-    return f"{path.parent.name}/{path.name}: could not be written ({error.strerror or error}); earlier checkpoints are intact: make room"
+def _unwritable(path: Path, error: OSError) -> UserError:
+    kind = DiskFullError if is_disk_full(error) else UserError
+    why = error.strerror or error
+    return kind(
+        f"{path.parent.name}/{path.name}: could not be written ({why}); earlier checkpoints are intact: make room"
+    )
 
 
 def _thin(folder: Path, keep: int, keep_every: int) -> None:
@@ -139,42 +135,84 @@ def _thin(folder: Path, keep: int, keep_every: int) -> None:
             if stretch > 0 and stretch not in stretches:
                 stretches.add(stretch)
                 continue
-        shutil.rmtree(directory)
+        _remove(directory)
 
 
-def load(directory: Path) -> tuple[State, dict[str, dict[str, Tensor]]]:
+def _remove(directory: Path) -> None:
+    """Remove a checkpoint; who is reading it finds it whole, or gone."""
+    beside = directory.with_name(f".{directory.name}.partial")
+    directory.rename(beside)
+    shutil.rmtree(beside)
+
+
+def load(
+    directory: Path, groups: Collection[str] | None = None
+) -> tuple[State, dict[str, dict[str, Tensor]]]:
     """Read a checkpoint and check its hashes.
 
+    Args:
+        groups: stems of the files to read, such as "ema"; by default all.
+
     Raises:
-        UserError: a file is missing or differs from what was written.
+        UserError: one of them is missing or differs from what was written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     state = load_record(State, directory / "state.json")
     tensors = {}
     for name, expected in state.sha256.items():
         file = directory / name
-        if not file.is_file() or sha256_of(file) != expected:
-            raise UserError(f"{file}: is missing or damaged (its SHA-256 is not the one in state.json)")
-        tensors[file.stem] = load_file(file)
+        if groups is not None and file.stem not in groups:
+            continue
+        try:
+            if sha256_of(file) != expected:
+                raise UserError(f"{file}: is damaged (its SHA-256 is not the one in state.json)")
+            tensors[file.stem] = load_file(file)
+        except FileNotFoundError:
+            raise UserError(f"{file}: is missing") from None
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{file}: cannot be read ({first_line(error)})") from None
     return state, tensors
 
 
-def load_newest(folder: Path) -> tuple[State, dict[str, dict[str, Tensor]], list[str]] | None:
+def load_newest(
+    folder: Path, groups: Collection[str] | None = None
+) -> tuple[State, dict[str, dict[str, Tensor]], list[str]] | None:
     """The newest checkpoint that is whole, and a line on each newer one that is not; None if there is none at all.
+
+    A training that is under way writes new checkpoints and removes old ones: one that is gone was replaced by
+    a newer one, which is then read.
+
+    Args:
+        groups: stems of the files to read, such as "ema"; by default all, which going on needs.
 
     Raises:
         UserError: there are checkpoints, and none is whole.
     """
-    damaged: list[str] = []
-    for directory in sorted(folder.glob("step-*"), reverse=True):
-        try:
-            return (*load(directory), damaged)
-        except UserError as error:
-            damaged.append(str(error))
+    damaged: dict[Path, str] = {}
+    while unread := [path for path in sorted(folder.glob("step-*"), reverse=True) if path not in damaged]:
+        for directory in unread:
+            try:
+                state, tensors = load(directory, groups)
+            except UserError as error:
+                damaged[directory] = str(error)
+                continue
+            return state, tensors, [line for path, line in damaged.items() if path.is_dir()]
     if damaged:
-        raise UserError(f"{folder}: no checkpoint is whole ({damaged[0]}); remove the run and start again")
+        why = next(iter(damaged.values()))
+        raise UserError(f"{folder}: no checkpoint is whole ({why}); {_what_now(folder, groups)}")
     return None
+
+
+def _what_now(folder: Path, groups: Collection[str] | None) -> str:
+    """What can be done with a run none of whose checkpoints has these groups."""
+    try:
+        if groups is None and load_newest(folder, USED) is not None:
+            return "the run can be sampled, evaluated and started from (--init), but not gone on with"
+    except UserError:
+        pass
+    return "remove the run and start again"
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ def make_average(config: EmaConfig) -> AverageRecord:
         UserError: too few averages were saved, or `out` exists.
     """
     run = Path(config.run)
-    newest = checkpoint.load_newest(run / "checkpoints")
+    newest = checkpoint.load_newest(run / "checkpoints", checkpoint.USED)
     if newest is None or not (run / "config.yaml").is_file():
         raise UserError(f"{run}: not a run with a checkpoint")
     state, tensors, _ = newest

@@ -1,0 +1,261 @@
+"""What processes leave behind: killed ones, ones side by side, links in place of locks, full disks, copies of runs."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from noiseworth.cli import main
+from noiseworth.data.writer import new_directory
+from noiseworth.errors import UserError
+from noiseworth.process import lock
+from noiseworth.records import sha256_of
+from noiseworth.runs.evaluation import run_evaluation
+from noiseworth.runs.model import load_run
+from noiseworth.runs.sampling import sample_run, samples_of
+from noiseworth.train import checkpoint
+from noiseworth.train.config import TrainConfig
+from noiseworth.train.driver import run_training
+
+
+def _config(data: Path, out: Path, **settings: object) -> TrainConfig:
+    fixed = {"batch": 64, "n_images": 640, "device": "cpu", "monitor_every": 0}
+    return TrainConfig(data=str(data), out=str(out), **(fixed | settings))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(mixed: Path) -> Path:
+    """A short run with two checkpoints and imputed images, made by a user whose files others may read."""
+    run = mixed.parent / "left-behind"
+    before = os.umask(0o022)
+    run_training(_config(mixed, run, checkpoint_every=320, below_noise="imputation"))
+    os.umask(before)
+    return run
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# ---- what exists stays until the new is complete ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [["--steps", "1"], ["--n", "0"], ["--seed", "-1"]])
+def test_settings_that_are_refused_leave_a_runs_samples(
+    wrong: list[str], copy: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples_of(load_run(copy), copy, n=8, steps=4, seed=0)
+    before = _files(copy)
+    words = ["evaluate", str(copy), "--against", str(digits / "train"), "--features", "pca", *wrong]
+    assert main(words) == 2
+    assert wrong[0] in capsys.readouterr().err
+    assert _files(copy) == before
+
+
+def test_sampling_that_fails_leaves_the_samples_before(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_run(copy)
+    samples_of(model, copy, n=8, steps=4, seed=0)
+    before = _files(copy)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("noiseworth.runs.sampling.write_dataset", full)
+    with pytest.raises(UserError, match="no space left on the disk"):
+        samples_of(model, copy, n=9, steps=4, seed=0)
+    assert _files(copy) == before
+    monkeypatch.undo()
+    assert len(samples_of(model, copy, n=9, steps=4, seed=0)) == 9
+
+
+# ---- rests of processes that died ------------------------------------------------------------------------------
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from noiseworth.data.writer import new_directory
+with new_directory(Path(sys.argv[1])) as folder:
+    (folder / "half").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_rests_of_a_killed_process_go_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    out = tmp_path / "data.1"
+    for name in (".data.1.abcdefgh.other", ".data.partial", "data.1.x"):
+        (tmp_path / name).mkdir()  # names of other things
+    writers = []
+    for _ in range(2):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        writers.append(writer)
+    rests = set(tmp_path.glob(".data.1.*.partial"))
+    assert len(rests) == 2
+    writers[0].kill()
+    writers[0].wait()
+    with new_directory(out) as folder:
+        (folder / "whole").write_text("whole")
+    (left,) = tmp_path.glob(".data.1.*.partial")
+    assert (left / "half").is_file()
+    writers[1].kill()
+    writers[1].wait()
+    shutil.rmtree(out)
+    with new_directory(out):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".data.1.abcdefgh.other", ".data.partial", "data.1", "data.1.x",
+    ]  # fmt: skip
+
+
+# ---- locks -----------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_that_is_a_link_or_a_file_of_somebody_is_left_alone(mixed: Path, copy: Path) -> None:
+    precious = copy.parent / "thesis.tex"
+    path = copy / ".lock"
+    makers: dict[str, Callable[[], None]] = {
+        "symbolic": lambda: path.symlink_to(precious),
+        "hard": lambda: path.hardlink_to(precious),
+        "directory": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+    }
+    for kind, make in makers.items():
+        precious.write_text("ten years of work")
+        path.unlink(missing_ok=True)
+        make()
+        (copy / "DONE.json").unlink(missing_ok=True)
+        with pytest.raises(UserError, match="where a lock should be"):
+            run_training(_config(mixed, copy, checkpoint_every=320))
+        assert precious.read_text() == "ten years of work", kind
+        if kind == "directory":
+            path.rmdir()
+    path.unlink()
+    assert run_training(_config(mixed, copy, checkpoint_every=320)).n_images == 640
+
+
+def test_a_lock_that_is_held_is_not_emptied(tmp_path: Path) -> None:
+    with lock(tmp_path / "lock") as first, lock(tmp_path / "lock") as second:
+        assert (first, second) == (True, False)
+        assert (tmp_path / "lock").read_text().split()[1] == str(os.getpid())
+    assert (tmp_path / "lock").read_text() == ""
+
+
+# ---- reading beside writing ------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_no_damage(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`train --keep 1` writes the next checkpoint and removes the one that is being read, three times in a row."""
+    folder = copy / "checkpoints"
+    shutil.rmtree(folder / "step-00000005")
+    state, tensors = checkpoint.load(folder / "step-00000010")
+    inner, left = sha256_of, [3]
+
+    def replaced(file: Path) -> str:
+        if left[0] and file.parent.name.startswith("step-"):
+            left[0] -= 1
+            monkeypatch.setattr(checkpoint, "sha256_of", inner)
+            checkpoint.save(folder, replace(state, step=20 - left[0]), tensors, keep=1)
+            monkeypatch.setattr(checkpoint, "sha256_of", replaced)
+        return inner(file)
+
+    monkeypatch.setattr(checkpoint, "sha256_of", replaced)
+    newest = checkpoint.load_newest(folder)
+    assert newest is not None
+    assert (newest[0].step, newest[2]) == (20, [])
+
+
+def test_samples_beside_a_training_that_keeps_one_checkpoint(mixed: Path, copy: Path) -> None:
+    state, tensors = checkpoint.load(copy / "checkpoints" / "step-00000010")
+    stop = threading.Event()
+
+    def train() -> None:
+        step = 10
+        while not stop.is_set():
+            step += 1
+            checkpoint.save(copy / "checkpoints", replace(state, step=step), tensors, keep=1)
+
+    writer = threading.Thread(target=train)
+    writer.start()
+    try:
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            load_run(copy)
+    finally:
+        stop.set()
+        writer.join()
+
+
+# ---- sharing ---------------------------------------------------------------------------------------------------
+
+
+def test_what_others_may_read_they_can_read(trained: Path) -> None:
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (trained / "checkpoints").rglob("*.safetensors")}
+    assert set(modes) >= {"ema.safetensors", "model.safetensors"}
+    assert set(modes.values()) == {0o644}
+
+
+def test_a_run_without_imputed_images_and_optimiser_is_used_and_not_gone_on_with(
+    copy: Path, mixed: Path, digits: Path
+) -> None:
+    for step in (copy / "checkpoints").iterdir():
+        for group in ("below", "optimizer", "model"):
+            (step / f"{group}.safetensors").unlink()
+    assert load_run(copy).n_images == 640
+    assert len(sample_run(copy, copy.parent / "made", n=3, steps=4)) == 3
+    result = run_evaluation(copy, digits / "train", digits / "held-out", features="pca", n=16, steps=4)
+    assert result.risk is not None
+    (copy / "DONE.json").unlink()
+    with pytest.raises(
+        UserError, match=r"safetensors: is missing\); the run can be sampled, evaluated and started"
+    ):
+        run_training(_config(mixed, copy, checkpoint_every=320))
+
+
+def test_a_strangers_run_does_not_make_evaluate_call_an_address(
+    copy: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    inner = run_evaluation.run.__globals__["open_dataset"]
+
+    def noted(path: object) -> object:
+        opened.append(str(path))
+        return inner(path)
+
+    monkeypatch.setitem(run_evaluation.run.__globals__, "open_dataset", noted)
+    text = (copy / "config.yaml").read_text().splitlines()
+    text[0] = "data: http://127.0.0.1:9/data"
+    (copy / "config.yaml").write_text("\n".join(text) + "\n")
+    result = run_evaluation(copy, digits / "train", digits / "held-out", features="pca", n=16, steps=4)
+    assert result.distances is not None
+    assert result.distances.copied is None
+    assert not any("127.0.0.1" in path for path in opened)
+
+
+def test_a_process_that_was_killed_while_it_took_away_a_checkpoint_left_nothing_half(copy: Path) -> None:
+    """A checkpoint is renamed before it is removed, and the next save removes what is left of it."""
+    folder = copy / "checkpoints"
+    (folder / "step-00000005").rename(folder / ".step-00000005.partial")
+    (folder / ".step-00000005.partial" / "ema.safetensors").unlink()
+    newest = checkpoint.load_newest(folder)
+    assert newest is not None
+    assert newest[2] == []
+    state, tensors, _ = newest
+    checkpoint.save(folder, replace(state, step=11), tensors, keep=1)
+    assert [p.name for p in folder.iterdir()] == ["step-00000011"]
