@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
 from noiseworth.process import lock
 from noiseworth.records import sha256_of
+from noiseworth.records.directory import claim
 from noiseworth.runs.evaluation import run_evaluation
 from noiseworth.runs.model import load_run
 from noiseworth.runs.sampling import sample_run, samples_of
@@ -259,3 +261,27 @@ def test_a_process_that_was_killed_while_it_took_away_a_checkpoint_left_nothing_
     state, tensors, _ = newest
     checkpoint.save(folder, replace(state, step=11), tensors, keep=1)
     assert [p.name for p in folder.iterdir()] == ["step-00000011"]
+
+
+# ---- starting anew ---------------------------------------------------------------------------------------------
+
+
+def test_starting_anew_can_be_killed_while_it_removes(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    claim(out, "demo.json", {"seed": 0}, what="a demo", fresh=False)
+    (out / "zzz").write_text("a run")
+    with pytest.raises(UserError, match="--fresh to start again"):
+        claim(out, "demo.json", {"seed": 1}, what="a demo", fresh=False)
+    code = (
+        "import os, shutil, signal, sys; from pathlib import Path; from noiseworth.records.directory import claim\n"
+        "shutil.rmtree = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "claim(Path(sys.argv[1]), 'demo.json', {'seed': 1}, what='a demo', fresh=True)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(out)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    claim(out, "demo.json", {"seed": 1}, what="a demo", fresh=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["demo"]
+    assert [p.name for p in out.iterdir()] == ["demo.json"]
+    (out / "demo.json").write_text("{")
+    with pytest.raises(UserError, match="--fresh to start again"):
+        claim(out, "demo.json", {"seed": 1}, what="a demo", fresh=False)

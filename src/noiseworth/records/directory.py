@@ -1,11 +1,11 @@
 """A directory that belongs to one experiment with fixed settings, which the same command goes on with."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from noiseworth.errors import UserError
+from noiseworth.process import directory_beside, remove_rests
 from noiseworth.records import write_atomically
 
 
@@ -23,10 +23,14 @@ def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: b
         UserError: it holds something else, or the experiment with other settings.
     """
     path = out / note
+    if fresh:
+        remove_rests(out)
     if fresh and path.is_file():
-        shutil.rmtree(out)
+        # Renamed first: killed while it is removed, it leaves the name free.
+        with directory_beside(out) as beside:
+            out.rename(beside / out.name)
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != settings:
+        if _read(path) != settings:
             raise UserError(
                 f"{out}: holds {what} with other settings; choose another --out, or --fresh to start again"
             )
@@ -35,3 +39,11 @@ def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: b
         raise UserError(f"{out}: exists and holds no {what.removeprefix('a ')}; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(settings) + "\n")
+
+
+def _read(path: Path) -> Any:
+    """The settings in a file; None if it is damaged, so that they equal no settings."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None

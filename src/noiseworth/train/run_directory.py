@@ -48,6 +48,8 @@ def hold(run: Path) -> Iterator[None]:
 def check(config: TrainConfig) -> None:
     """Make sure that the run's directory is free, or was begun by the same settings. Writes nothing.
 
+    Where nothing was saved yet, the settings may change: a run that failed at its first steps can be corrected.
+
     Raises:
         UserError: it holds something else.
     """
@@ -66,7 +68,7 @@ def check(config: TrainConfig) -> None:
             for key in before
             if key not in _FREE and before[key] != after[key]
         ]
-        if changed:
+        if changed and _is_begun(run):
             raise UserError(
                 f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --out or"
                 " remove it"
@@ -77,6 +79,11 @@ def check(config: TrainConfig) -> None:
         raise UserError(f"{run}: is not empty and holds no run; choose another --out")
 
 
+def _is_begun(run: Path) -> bool:
+    """Whether anything of a run was saved: until then its settings may change."""
+    return (run / "DONE.json").is_file() or any((run / "checkpoints").glob("step-*"))
+
+
 def check_data(config: TrainConfig, fingerprint: str) -> None:
     """Raises UserError if the data set of `config` is not the one with this fingerprint, which the run began with."""
     if open_dataset(config.data).record.fingerprint != fingerprint:
@@ -84,9 +91,9 @@ def check_data(config: TrainConfig, fingerprint: str) -> None:
 
 
 def begin(config: TrainConfig) -> None:
-    """Make the run's directory, unless it was begun before."""
+    """Make the run's directory, unless something was saved in it before."""
     run = Path(config.out)
-    if not (run / "config.yaml").is_file():
+    if not (run / "config.yaml").is_file() or not _is_begun(run):
         run.mkdir(parents=True, exist_ok=True)
         write_atomically(
             run / "env.json", json.dumps({"machine": machine(), "versions": versions()}, indent=1) + "\n"
