@@ -7,6 +7,7 @@ import json
 import lzma
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,12 @@ def _tar_bytes(format: int = tarfile.PAX_FORMAT) -> bytes:
     return buffer.getvalue()
 
 
-COMPRESS = {"tar": bytes, "tar.gz": gzip.compress, "tar.bz2": bz2.compress, "tar.xz": lzma.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "tar": bytes,
+    "tar.gz": gzip.compress,
+    "tar.bz2": bz2.compress,
+    "tar.xz": lzma.compress,
+}
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
@@ -65,7 +71,7 @@ def test_an_archive_that_is_cut_short_anywhere_is_refused(tmp_path: Path, suffix
     cuts = {int(share * len(content)) for share in np.linspace(0.02, 0.98, 25)}
     if suffix == "tar":
         used = len(whole.rstrip(b"\0"))
-        cuts = {cut for cut in cuts if cut < used} | {cut for cut in range(512, used + 512, 512)}
+        cuts = {cut for cut in cuts if cut < used} | set(range(512, used + 512, 512))
     for cut in sorted(cuts):
         (tmp_path / f"x.{suffix}").write_bytes(content[:cut])
         with pytest.raises(UserError):

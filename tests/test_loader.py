@@ -57,7 +57,7 @@ def test_every_image_comes_once_with_its_sigma_in_one_order(
     np.savez(
         folder / "x.npz", images=np.ascontiguousarray(images.astype(dtype)), sigma=np.array(sigma, np.float32)
     )
-    pack(str(folder / "x.npz"), folder / "out", range=(0.0, 8.0), part_images=part_images)
+    pack(str(folder / "x.npz"), folder / "out", range=(0.0, 8.0), axes="NCHW", part_images=part_images)
     dataset = open_dataset(folder / "out")
     whole = dataset.read(np.arange(count))
     batch = 4 * batches

@@ -55,7 +55,8 @@ def test_every_format_is_turned_as_its_file_says(tmp_path: Path, suffix: str) ->
         length = int.from_bytes(small.getvalue()[at : at + 4], "big") + 12
         path.write_bytes(content[:33] + small.getvalue()[at : at + length] + content[33:])
     else:
-        image.save(path, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+        options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
+        image.save(path, exif=exif, **options)
         pixels = np.asarray(Image.open(path))  # a JPEG has lost something
     np.testing.assert_array_equal(_packed(path, tmp_path / "out")[0], np.rot90(pixels, -1).transpose(2, 0, 1))
 
@@ -122,9 +123,8 @@ def test_every_frame_and_page_is_an_image(tmp_path: Path, suffix: str) -> None:
             path, np.stack([np.asarray(f) for f in frames]), photometric="rgb"
         )
     else:
-        frames[0].save(
-            path, save_all=True, append_images=frames[1:], **({"lossless": True} if suffix == "webp" else {})
-        )
+        options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
+        frames[0].save(path, save_all=True, append_images=frames[1:], **options)
     assert _packed(path, tmp_path / "out").mean((1, 2, 3)).tolist() == [0, 100, 200]
 
 

@@ -253,9 +253,9 @@ def test_hdf5_follows_no_link_out_of_the_file_and_unpickles_nothing(tmp_path: Pa
         pack(tmp_path / "x.h5", tmp_path / "out", sigma=0.0)
     with h5py.File(tmp_path / "text.h5", "w") as file:
         file["images"] = np.array([[["a"]]], dtype=h5py.string_dtype())
-    for options in ({}, {"key": "images"}):
+    for key in (None, "images"):
         with pytest.raises(UserError, match=r"no array|no numbers"):
-            pack(tmp_path / "text.h5", tmp_path / "out", sigma=0.0, **options)
+            pack(tmp_path / "text.h5", tmp_path / "out", sigma=0.0, key=key)
 
 
 def test_shapes_that_promise_more_than_the_file_holds_are_refused_unless_trusted(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from noiseworth.cli import main
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset
+from noiseworth.data.fingerprint import verify_fingerprint
 from noiseworth.data.inspect import duplicates, find_leaks, inspect
 from noiseworth.data.pack import pack
 from noiseworth.data.views import join, split, subset
@@ -220,3 +221,18 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"images\.npy: .*cut short"):
         open_dataset(directory)
+
+
+def test_a_changed_file_is_found_by_verifying(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(6 * 9 * 9, dtype=np.uint16).reshape(6, 9, 9))
+    pack(tmp_path / "x.npy", tmp_path / "d", sigma=0.0, range=(0.0, 500.0))
+    split(tmp_path / "d", tmp_path / "s", held_out=2)
+    for path in ("d", "s/train", "s/held-out"):
+        verify_fingerprint(open_dataset(tmp_path / path))
+    file = tmp_path / "d" / "part-00000" / "images.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    for path in ("d", "s/train"):
+        with pytest.raises(UserError, match="not those that were packed"):
+            verify_fingerprint(open_dataset(tmp_path / path))

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from noiseworth.data.config import CorruptConfig
-from noiseworth.options import POSITIONAL, StrPath, with_options
+from noiseworth.options import PAGE, PICTURE, POSITIONAL, StrPath, check, with_options
 from noiseworth.progress import notice
-from noiseworth.records import DatasetRecord, Inspection
+from noiseworth.records import DatasetRecord, Inspection, write_atomically
 
 _SHEET = 96  # images on a picture of a data set
 
@@ -69,10 +69,15 @@ class InspectConfig:
 
     data: StrPath = field(metadata=POSITIONAL)
     """A packed data set."""
-    picture: StrPath | None = None
+    picture: StrPath | None = field(default=None, metadata=PICTURE)
     """A PNG file for a grid of the first images."""
-    page: StrPath | None = None
+    page: StrPath | None = field(default=None, metadata=PAGE)
     """An HTML file for all of it, with pictures."""
+    verify: bool = False
+    """Read every byte, and compare with the fingerprint of what was packed."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @with_options(InspectConfig)
@@ -83,14 +88,18 @@ def inspect_dataset(config: InspectConfig) -> Inspection:
         UserError: it is no data set, or has no finite pixel.
     """
     from noiseworth.data.dataset import open_dataset
+    from noiseworth.data.fingerprint import verify_fingerprint
     from noiseworth.data.image_grid import grid_png
     from noiseworth.data.inspect import inspect
     from noiseworth.report.data import write_data_page
 
     dataset = open_dataset(config.data)
+    if config.verify:
+        verify_fingerprint(dataset)
     inspection = inspect(dataset)
     if config.picture is not None:
-        Path(config.picture).write_bytes(grid_png(dataset.read_first(_SHEET)))
+        Path(config.picture).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(config.picture), grid_png(dataset.read_first(_SHEET)))
     if config.page is not None:
         write_data_page(inspection, Path(config.page), pictures=_pictures(dataset))
     return inspection

@@ -6,7 +6,15 @@ from math import isfinite
 from typing import Literal
 
 from noiseworth.errors import UserError
-from noiseworth.options import POSITIONAL, SEVERAL, StrPath, require
+from noiseworth.options import (
+    POSITIONAL,
+    SEVERAL,
+    StrPath,
+    check,
+    require,
+    require_at_least,
+    require_new_name,
+)
 
 
 @dataclass(frozen=True)
@@ -79,17 +87,22 @@ class PackConfig:
     """Name of the data set; by default that of the source."""
 
     def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+        _require_level(self.sigma)
         for name in ("range", "float_range"):
             ends = getattr(self, name)
-            if ends is not None and not (all(map(isfinite, ends)) and ends[0] < ends[1]):
+            if ends is not None and not ends[0] < ends[1]:
                 raise UserError(
                     f"--{name.replace('_', '-')} {ends[0]} {ends[1]}: must be two finite numbers, the lower"
                     " one first"
                 )
         if self.range is not None and self.measured_range:
             raise UserError("--range and --measured-range exclude each other; give one of them")
-        if self.part_images is not None:
-            require(self.part_images >= 1, "part_images", self.part_images, "at least 1")
+        require_at_least(self, 1, "part_images")
+        require_at_least(self, 0, "held_out")
+        if isinstance(self.shape, tuple):
+            require(min(self.shape) >= 1, "shape", self.shape, "three numbers of at least 1")
         if self.held_out and self.splits:
             raise UserError(
                 "--held-out and --splits exclude each other: use the source's own splits, and `noiseworth"
@@ -115,6 +128,9 @@ class CorruptConfig:
     """Decides which images stay clean, and the noise."""
 
     def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+        _require_level(self.sigma)
         require(
             0 <= self.clean_fraction <= 1, "clean_fraction", self.clean_fraction, "a share between 0 and 1"
         )
@@ -131,6 +147,10 @@ class JoinConfig:
     name: str | None = None
     """Name of the data set; by default the names of the joined ones."""
 
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+
 
 @dataclass(frozen=True)
 class SplitConfig:
@@ -145,6 +165,11 @@ class SplitConfig:
     seed: int = 0
     """Decides which images are set aside."""
 
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+        require(self.held_out > 0, "held_out", self.held_out, "above 0")
+
 
 @dataclass(frozen=True)
 class SubsetConfig:
@@ -158,3 +183,21 @@ class SubsetConfig:
     """Number of images or, below 1, their share."""
     seed: int = 0
     """Decides which images are taken. With the same seed, a larger subset contains every smaller one."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+        require(self.take > 0, "take", self.take, "above 0")
+
+
+def _require_level(sigma: float | str | None) -> None:
+    """Refuse a noise level that is a number, also one in text, but no level.
+
+    Raises:
+        UserError: it is negative or not finite.
+    """
+    try:
+        level = float(sigma or 0)
+    except ValueError:
+        return  # a rule, a distribution, or a table
+    require(isfinite(level) and level >= 0, "sigma", sigma, "finite, and 0 or more")

@@ -18,6 +18,8 @@ from noiseworth.data.storage import IN_MEMORY, Rows, is_address, join_path, open
 from noiseworth.errors import UserError
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, Use, parse_record
 
+_MOST_OPEN = 200  # parts; of more, files are opened anew for each read, since a process may hold only so many
+
 
 class Dataset:
     """A packed data set, or a selection of its images. Pixels are read only on request.
@@ -38,7 +40,10 @@ class Dataset:
         parts: "list[_Part] | None" = None,
     ) -> None:
         self.path, self.record = path, record
-        self._parts = [_Part(path, record, part) for part in record.parts] if parts is None else parts
+        if parts is None:
+            opened = _Opened(len(record.parts))
+            parts = [_Part(path, record, part, opened) for part in record.parts]
+        self._parts = parts
         self._starts = np.cumsum([0, *(part.count for part in record.parts)])
         self._rows = np.arange(record.count) if rows is None else rows
         self.sigma: NDArray[np.float32] = np.concatenate([part.sigma for part in self._parts])[self._rows]
@@ -148,10 +153,34 @@ class Dataset:
             )
 
 
+class _Opened:
+    """Files that several parts share: each is opened, and each base of a view parsed, once."""
+
+    def __init__(self, parts: int) -> None:
+        self._in_memory = IN_MEMORY // parts
+        self._keep_open = parts <= _MOST_OPEN
+        self._rows: dict[str, Rows] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def rows(self, path: str) -> Rows:
+        """The images of a part."""
+        if path not in self._rows:
+            self._rows[path] = _or_damaged(path, lambda: open_rows(path, self._in_memory, self._keep_open))
+        return self._rows[path]
+
+    def fingerprint(self, base: str) -> str:
+        """Of the data set in the directory `base`."""
+        if base not in self._fingerprints:
+            note = join_path(base, "dataset.json")
+            content = _or_damaged(note, lambda: read_bytes(note))
+            self._fingerprints[base] = parse_record(DatasetRecord, content, note).fingerprint
+        return self._fingerprints[base]
+
+
 class _Part:
     """The files of one part."""
 
-    def __init__(self, path: str, record: DatasetRecord, part: PartRecord) -> None:
+    def __init__(self, path: str, record: DatasetRecord, part: PartRecord, opened: _Opened) -> None:
         folder = join_path(path, part.folder)
         self.record = part
         self.sigma = _column(join_path(folder, "sigma.npy"), part, "float32")
@@ -165,10 +194,12 @@ class _Part:
         else:
             self.images_path = view if is_address(view) else _beside(path, view)
             self._view = _column(join_path(folder, "rows.npy"), part, "int64")
-            _check_base(self.images_path, part, path)
-        self._images: Rows = _or_damaged(
-            self.images_path, lambda: open_rows(self.images_path, IN_MEMORY // len(record.parts))
-        )
+            base = self.images_path.rsplit("/", 2)[0]
+            if opened.fingerprint(base) != part.fingerprint:
+                raise UserError(
+                    f"{path}: is a view of {base}, which was packed again since then; make the view again"
+                )
+        self._images = opened.rows(self.images_path)
         stored = (part.count if view is None else self._images.shape[0], *record.shape)
         _check(self.images_path, self._images.shape, self._images.dtype, stored, part.dtype)
 
@@ -217,17 +248,6 @@ def _column(path: str, part: PartRecord, dtype: str) -> NDArray[Any]:
     array: NDArray[Any] = _or_damaged(path, lambda: read_array(path))
     _check(path, array.shape, array.dtype, (part.count,), dtype)
     return array
-
-
-def _check_base(images: str, part: PartRecord, path: str) -> None:
-    """Check that a view's images were not packed again since the view was made."""
-    base = images.rsplit("/", 2)[0]
-    content = _or_damaged(f"{base}/dataset.json", lambda: read_bytes(join_path(base, "dataset.json")))
-    record = parse_record(DatasetRecord, content, f"{base}/dataset.json")
-    if record.fingerprint != part.fingerprint:
-        raise UserError(
-            f"{path}: is a view of {base}, which was packed again since then; make the view again"
-        )
 
 
 def open_dataset(path: Path | str) -> Dataset:

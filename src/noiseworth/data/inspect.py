@@ -1,5 +1,6 @@
 """What is in a data set: counts, values, noise levels, duplicates, leaks (clean twins of noisy images)."""
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,9 +8,11 @@ from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset
 from noiseworth.data.duplicates import same_pixels
+from noiseworth.data.value_range import narrow_words
 from noiseworth.errors import UserError
 from noiseworth.records import Inspection, SigmaGroup
 
+_log = logging.getLogger("noiseworth")
 _CHUNK = 8192
 _PIXELS = 1 << 24  # read at once
 _MAX_GROUPS = 20
@@ -44,6 +47,8 @@ def group_sigmas(sigma: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArr
 
 def inspect(dataset: Dataset) -> Inspection:
     """Count and measure a data set. Reads every pixel, in pieces, two or three times."""
+    if narrow := narrow_words(dataset):
+        _log.warning("%s", narrow)
     low, high, total, squares, bad, ends = np.inf, -np.inf, 0.0, 0.0, 0, 0.0
     noisy = int((dataset.sigma > 0).sum())
     for images, rows in _pieces(dataset):

@@ -22,7 +22,10 @@ from noiseworth.data.tables import SUFFIXES, Table, normal
 from noiseworth.errors import UserError
 from noiseworth.rng import Stream, uniform
 
-_LEVEL = "a noise level is a finite number, 0 (clean) or more than 1e-37"
+_SMALLEST = (
+    1.1754943508222875e-38  # of float32 without loss of digits; a smaller one would be rounded to 0, clean
+)
+_LEVEL = "a noise level is 0 (clean), or a number from 1.2e-38 to 1e38"
 
 
 def resolve_sigma(
@@ -173,7 +176,7 @@ def is_table(text: str) -> bool:
 
 def _is_level(value: float) -> bool:
     """Whether float32, in which sigma is stored, holds a value, and does not turn a small one into 0 (clean)."""
-    return value == 0 or 1e-37 < value < 1e38
+    return value == 0 or _SMALLEST <= value < 1e38
 
 
 def _number(value: str | float) -> float | None:

@@ -208,7 +208,7 @@ def _check_noise(ingested: Ingested, sigma: NDArray[np.float64], rule: Fit | Non
         share = float(np.mean(np.array(ingested.saturated)[noisy]))
         if share > _SATURATED:
             _log.warning(
-                "%s: %.2g%% of the pixels of its noisy images are at the ends of %s: noise that was"
+                "%s: %.3g%% of the pixels of its noisy images are at the ends of %s: noise that was"
                 " clipped there is not Gaussian, but training assumes that it is; use the raw data of the"
                 " camera, if there are any",
                 source, 100 * share, ingested.dtype,

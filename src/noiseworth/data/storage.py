@@ -58,17 +58,18 @@ def read_bytes(path: str) -> bytes:
     return content
 
 
-def open_rows(path: str, in_memory: int = IN_MEMORY) -> Rows:
+def open_rows(path: str, in_memory: int = IN_MEMORY, keep_open: bool = True) -> Rows:
     """Open an array file for reading by rows.
 
     Args:
         in_memory: bytes up to which a local file is held in memory.
+        keep_open: whether a larger local file stays open between reads.
 
     Raises:
         FileNotFoundError: there is none.
         UserError: it is not a `.npy` file of plain numbers.
     """
-    return _Remote(path) if is_address(path) else _Local(path, in_memory)
+    return _Remote(path) if is_address(path) else _Local(path, in_memory, keep_open)
 
 
 def read_array(path: str) -> NDArray[Any]:
@@ -81,8 +82,8 @@ def read_array(path: str) -> NDArray[Any]:
 
 
 class _Local:
-    def __init__(self, path: str, in_memory: int) -> None:
-        self._path, self._in_memory = path, in_memory
+    def __init__(self, path: str, in_memory: int, keep_open: bool) -> None:
+        self._path, self._in_memory, self._keep_open = path, in_memory, keep_open
         with Path(path).open("rb") as file:
             self.shape, self.dtype, self._start = _header(file, path)
             self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
@@ -91,32 +92,39 @@ class _Local:
                 raise UserError(f"{path}: not a readable .npy file (is cut short); pack the data set again")
             whole = size <= in_memory
             self._held = np.frombuffer(file.read(), self.dtype).reshape(self.shape) if whole else None
-        self._descriptor = -1 if whole else os.open(path, os.O_RDONLY)
+        self._descriptor = os.open(path, os.O_RDONLY) if keep_open and not whole else -1
 
     def __del__(self) -> None:
         if getattr(self, "_descriptor", -1) >= 0:
             os.close(self._descriptor)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Local, (self._path, self._in_memory)
+        return _Local, (self._path, self._in_memory, self._keep_open)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         if self._held is not None:
             held: NDArray[Any] = self._held[rows]
             return held
+        if self._descriptor >= 0:
+            return self._read(self._descriptor, rows)
+        descriptor = os.open(self._path, os.O_RDONLY)
+        try:
+            return self._read(descriptor, rows)
+        finally:
+            os.close(descriptor)
+
+    def _read(self, descriptor: int, rows: NDArray[np.int64]) -> NDArray[Any]:
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
         view = out.reshape(-1).view(np.uint8).data if out.size else memoryview(b"")
         size, begin = self._row, self._start
         if len(rows) > 1 and (np.diff(rows) == 1).all():
             done = 0
             while done < len(view):  # a single call reads 2 GiB at most
-                done += self._check(
-                    os.preadv(self._descriptor, [view[done:]], begin + int(rows[0]) * size + done)
-                )
+                done += self._check(os.preadv(descriptor, [view[done:]], begin + int(rows[0]) * size + done))
             return out
         at = 0
         for offset in (rows * size + begin).tolist():
-            if os.preadv(self._descriptor, [view[at : at + size]], offset) != size:
+            if os.preadv(descriptor, [view[at : at + size]], offset) != size:
                 self._check(0)
             at += size
         return out

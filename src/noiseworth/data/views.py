@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from noiseworth.data.config import JoinConfig, SplitConfig, SubsetConfig
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.duplicates import held_out_rows
-from noiseworth.data.storage import is_address, read_bytes
+from noiseworth.data.storage import is_address
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.errors import UserError
 from noiseworth.options import with_options
-from noiseworth.records import DatasetRecord, PartRecord, parse_record
+from noiseworth.records import DatasetRecord, PartRecord
 from noiseworth.rng import Stream, permutation
 
 
@@ -167,14 +167,9 @@ def _views(
             len(positions),
             labels is not None,
             location,
-            _fingerprint(images),
+            # A view of a view refers to the data set that has the pixels.
+            dataset.record.fingerprint if part.images is None else part.fingerprint,
             *own,
         )
         parts.append(Part(Columns(dataset.sigma[positions], ids, labels), view=record, rows=rows))
     return parts
-
-
-def _fingerprint(images: str) -> str:
-    """The fingerprint of the data set to which these images belong."""
-    record_path = f"{images.rsplit('/', 2)[0]}/dataset.json"
-    return parse_record(DatasetRecord, read_bytes(record_path), record_path).fingerprint

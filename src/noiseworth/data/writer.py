@@ -1,7 +1,6 @@
 """Writing a data set: it appears complete, or not at all."""
 
 import errno
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseworth.data.fingerprint import fingerprint
 from noiseworth.errors import UserError
 from noiseworth.process import DiskFullError, directory_beside, is_disk_full
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, to_json, write_atomically
@@ -199,7 +199,6 @@ def write_dataset(
     Args:
         shape: C, H, W; needed where all parts are views.
     """
-    digest = hashlib.sha256(f"{DATASET_FORMAT} {offset!r} {scale!r}".encode())
     records = []
     image_shape: tuple[int, ...] = shape or ()
     for i, part in enumerate(parts):
@@ -224,26 +223,14 @@ def write_dataset(
                 )
             records.append(PartRecord(part_directory.name, dtype, len(stored), labels))
         else:
-            view = part.view
-            records.append(view)
-            digest.update(
-                f"{part_directory.name} {view.fingerprint} {view.images} {view.offset!r} {view.scale!r}".encode()
-            )
+            records.append(part.view)
         for key, column in columns.items():
-            file = part_directory / f"{key}.npy"
             if column is not None:
-                _save(file, column)
-            if column is not None or (key == "images" and part.view is None):
-                with file.open("rb") as opened:
-                    digest.update(
-                        f"{part_directory.name}/{key}".encode()
-                        + hashlib.file_digest(opened, "sha256").digest()
-                    )
+                _save(part_directory / f"{key}.npy", column)
     channels, height, width = (int(n) for n in image_shape)
     size: Shape = (channels, height, width)
-    record = DatasetRecord(
-        DATASET_FORMAT, name, size, offset, scale, units, records, digest.hexdigest(), provenance
-    )
+    digest = fingerprint(folder, records, offset, scale)
+    record = DatasetRecord(DATASET_FORMAT, name, size, offset, scale, units, records, digest, provenance)
     write_atomically(folder / "dataset.json", to_json(record) + "\n")
     return record
 
