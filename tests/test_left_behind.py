@@ -23,9 +23,11 @@ from noiseworth.records.directory import claim
 from noiseworth.runs.evaluation import run_evaluation
 from noiseworth.runs.model import load_run
 from noiseworth.runs.sampling import sample_run, samples_of
+from noiseworth.sweep.plan import save_plan
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
+from sweep_plans import TRIALS, plan
 
 
 def _config(data: Path, out: Path, **settings: object) -> TrainConfig:
@@ -285,3 +287,41 @@ def test_starting_anew_can_be_killed_while_it_removes(tmp_path: Path) -> None:
     (out / "demo.json").write_text("{")
     with pytest.raises(UserError, match="--fresh to start again"):
         claim(out, "demo.json", {"seed": 1}, what="a demo", fresh=False)
+
+
+# ---- full disks ------------------------------------------------------------------------------------------------
+
+FULL = """
+import resource, sys
+from noiseworth.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def _with_little_room(size: int, *words: str) -> tuple[int, list[str]]:
+    """Exit code and lines on stderr of a command whose files, and those of its workers, cannot grow beyond a size."""
+    command = [sys.executable, "-c", FULL, str(size), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    return done.returncode, [line for line in done.stderr.splitlines() if line]
+
+
+@pytest.mark.parametrize("size", [20, 2_000, 100_000])  # no plan for a worker, no data, no checkpoint
+def test_a_sweep_on_a_full_disk_stops_with_one_line(size: int, digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    save_plan(plan(digits, [TRIALS[0], TRIALS[1]]), out)
+    code, lines = _with_little_room(size, "sweep", "run", str(out), "--jobs", "1")
+    assert code == 2
+    assert len(lines) == 1
+    assert "no space left on the disk; make room, and the same command goes on" in lines[0]
+    assert not list(out.rglob("failed.txt"))
+    assert not list(out.rglob("*.partial"))
+
+
+def test_features_on_a_full_disk(digits: Path, tmp_path: Path) -> None:
+    code, lines = _with_little_room(
+        2_000, "features", "train", str(digits / "train"), str(tmp_path / "new"), "--kind", "pca"
+    )
+    assert (code, len(lines)) == (2, 1)
+    assert "no space left on the disk" in lines[0]
+    assert not list(tmp_path.iterdir())

@@ -29,7 +29,10 @@ class DiskFullError(UserError):
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error says that no space is left, for the disk or for the user."""
-    return isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in _FULL)
+    if isinstance(error, OSError):
+        # NumPy's own error has no number: "4096 requested and 0 written".
+        return error.errno in _FULL or (error.errno is None and " requested and " in str(error))
+    return isinstance(error, DiskFullError)
 
 
 @contextmanager

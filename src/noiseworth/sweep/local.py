@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from noiseworth.errors import UserError
-from noiseworth.process import holder
+from noiseworth.process import DiskFullError, holder, is_disk_full
 from noiseworth.records import SweepPlan, SweepStatus, write_atomically
 from noiseworth.sweep.plan import plan_text
 from noiseworth.sweep.trial import FAILED, LOCK, trial_directory
-from noiseworth.sweep.worker import worker_note
+from noiseworth.sweep.worker import NO_SPACE, worker_note
 
 TRIES = 3  # times that a trial is tried whose worker dies
 _PAUSE = 0.5  # seconds between looks at the workers
@@ -48,7 +48,8 @@ def run_locally(out: Path, plan: SweepPlan, jobs: int, read_status: Callable[[],
     """Keep `jobs` workers busy until every trial is done or has failed.
 
     Raises:
-        UserError: workers die before they take a trial, or there are too few GPUs for `jobs` workers.
+        UserError: workers die before they take a trial, the disk is full, or there are too few GPUs for `jobs`
+            workers.
     """
     if plan.gpus and jobs > room(plan):
         raise UserError(f"--jobs {jobs}: there are only GPUs for {room(plan)}")
@@ -78,10 +79,17 @@ def run_locally(out: Path, plan: SweepPlan, jobs: int, read_status: Callable[[],
                     workers[slot] = _start(out, plan, slot, log)
                     idle += 1
             time.sleep(_PAUSE)
+    except OSError as error:
+        raise (no_space(out) if is_disk_full(error) else error) from None
     finally:
         _stop(list(workers.values()))
         for note in (out / "trials").glob(".worker-*"):
             note.unlink(missing_ok=True)
+
+
+def no_space(out: Path) -> DiskFullError:
+    """The error that a sweep ends with where the disk is full."""
+    return DiskFullError(f"{out}: no space left on the disk; make room, and the same command goes on")
 
 
 def _note_death(
@@ -94,6 +102,10 @@ def _note_death(
     """Count a worker's death for the trial that it trained; after `TRIES` of them the trial has failed.
 
     A worker that was stopped by a signal to stop, or that ended normally, does not count.
+
+    Raises:
+        DiskFullError: it found the disk full, as would every other.
+        UserError: workers die before they take a trial.
     """
     note = worker_note(out, worker.pid)
     name = note.read_text(encoding="utf-8") if note.is_file() else ""
@@ -101,6 +113,8 @@ def _note_death(
     code = worker.returncode
     if code in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT):
         return
+    if code == NO_SPACE:
+        raise no_space(out)
     deaths[name] += 1
     if deaths[name] < TRIES:
         return

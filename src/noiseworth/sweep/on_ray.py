@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from noiseworth.errors import Stopped, UserError
+from noiseworth.process import is_disk_full
 from noiseworth.records import SweepPlan, SweepStatus, write_atomically
-from noiseworth.sweep.local import PATIENCE, TRIES
+from noiseworth.sweep.local import PATIENCE, TRIES, no_space
 from noiseworth.sweep.plan import parse_plan, plan_text
 from noiseworth.sweep.trial import FAILED, try_trial
 
@@ -19,8 +20,8 @@ def run_on_ray(
     """Give all trials to Ray, and wait. If a worker or machine is lost, another goes on from the checkpoint.
 
     Raises:
-        UserError: Ray is not installed, there is no cluster at the address, or none of its machines has
-            enough cores or GPUs for a training.
+        UserError: Ray is not installed, there is no cluster at the address, none of its machines has enough
+            cores or GPUs for a training, or the disk is full.
     """
     try:
         import ray
@@ -73,11 +74,17 @@ class TrialStoppedError(Exception):
 
 
 def _take(ray: Any, reference: Any, directory: Path) -> None:
-    """If a trial has no result, write down why."""
+    """If a trial has no result, write down why.
+
+    Raises:
+        DiskFullError: the disk is full, so that no other trial can have one.
+    """
     try:
         ray.get(reference)
         return
     except ray.exceptions.RayTaskError as error:
+        if error.cause is not None and is_disk_full(error.cause):
+            raise no_space(directory.parent.parent) from None
         reason = str(error.cause or error).strip().splitlines()[-1]
     except ray.exceptions.RayError as error:
         reason = f"its worker was lost {TRIES} times ({str(error).strip().splitlines()[0]})"

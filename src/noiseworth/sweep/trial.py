@@ -13,7 +13,7 @@ from noiseworth.errors import Stopped, UserError
 from noiseworth.evaluate.feature_registry import make_features
 from noiseworth.evaluate.features import Features
 from noiseworth.evaluate.risk import denoising_risk
-from noiseworth.process import lock
+from noiseworth.process import is_disk_full, lock
 from noiseworth.progress import quiet
 from noiseworth.records import (
     DoneRecord,
@@ -50,6 +50,7 @@ def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
 
     Raises:
         Stopped: SIGINT or SIGTERM; the training is saved.
+        DiskFullError, OSError: no space is left; the trial has not failed, and goes on once there is room.
     """
     directory = trial_directory(out, trial)
     with lock(directory / LOCK) as is_ours:
@@ -63,12 +64,14 @@ def try_trial(out: Path, plan: SweepPlan, trial: Trial) -> Outcome:
         try:
             record = _measure(directory, plan, trial, _train(directory, plan, trial))
             write_atomically(directory / RECORD, to_json(record) + "\n")
-        except UserError as error:
-            write_atomically(directory / FAILED, f"{error}\n")
-            return "failed"
         except Stopped:
             raise
         except Exception as error:  # so that the other trials go on
+            if is_disk_full(error):
+                raise  # they cannot
+            if isinstance(error, UserError):
+                write_atomically(directory / FAILED, f"{error}\n")
+                return "failed"
             write_atomically(
                 directory / FAILED, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
             )

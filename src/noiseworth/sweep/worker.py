@@ -6,7 +6,7 @@
 busy. The name of the trial that it trains is written to OUT/trials/.worker-PID (here its own PID).
 
 Exit codes: 0, no trial is left, or the last one was "broken" (see `try_trial`); 128 + number, stopped by a
-signal, with the state saved; any other, it died.
+signal, with the state saved; `NO_SPACE`, the disk is full; any other, it died.
 """
 
 import os
@@ -16,9 +16,12 @@ import threading
 import time
 from pathlib import Path
 
-from noiseworth.errors import Stopped
+from noiseworth.errors import Stopped, UserError
+from noiseworth.process import is_disk_full
 from noiseworth.sweep.plan import parse_plan
 from noiseworth.sweep.trial import try_trial
+
+NO_SPACE = os.EX_IOERR
 
 
 def worker_note(out: Path, pid: int) -> Path:
@@ -31,14 +34,18 @@ def work(out: Path, parent: int) -> int:
     signal.signal(signal.SIGTERM, _stop)  # for the time between trainings; a training handles it itself
     threading.Thread(target=_stop_with_parent, args=(parent,), daemon=True).start()
     plan, note = parse_plan(sys.stdin.read(), "stdin"), worker_note(out, os.getpid())
-    note.parent.mkdir(parents=True, exist_ok=True)
     try:
+        note.parent.mkdir(parents=True, exist_ok=True)
         for trial in plan.trials:
             note.write_text(trial.name, encoding="utf-8")
             if try_trial(out, plan, trial) == "broken":
                 break
     except Stopped as stop:
         return 128 + stop.number
+    except (OSError, UserError) as error:
+        if not is_disk_full(error):
+            raise
+        return NO_SPACE
     return 0
 
 
