@@ -395,8 +395,8 @@ def _sigma(text: str) -> Callable[[Path], list[str]]:
         (_pickle_renamed, "x.npy: not a readable array file"),
         (_not_finite, "image 3: has NaN or infinite pixels"),
         (_executable, "x.png: not an image that can be read"),
-        (_sigma("-0.1"), "--sigma -0.1: a noise level"),
-        (_sigma("nan"), "--sigma nan: a noise level"),
+        (_sigma("-0.1"), "--sigma -0.1: must be finite, and 0 or more"),
+        (_sigma("nan"), "--sigma nan: must be finite, and 0 or more"),
         (_sigma("dark/=0.1"), "the rule 'dark/' applies to no image"),
         (_sigma("{folder}/wrong-length.csv"), "has the names of the images"),
         (

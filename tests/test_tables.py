@@ -154,5 +154,5 @@ def test_noise_in_the_wrong_units_is_refused_with_the_remedy(
     assert "give --sigma-units raw" in capsys.readouterr().err
     assert main(["pack", source, str(tmp_path / "out"), "--sigma", "25", "--sigma-units", "raw"]) == 0
     assert open_dataset(tmp_path / "out").sigma[0] == pytest.approx(25 / 127.5)
-    assert main(["pack", source, str(tmp_path / "no"), "--sigma", "1e-50"]) == 2
-    assert "from 1.2e-38" in capsys.readouterr().err
+    assert main(["pack", source, str(tmp_path / "no"), "--sigma", "1e-60"]) == 2
+    assert "from 1.5e-45" in capsys.readouterr().err
