@@ -1,12 +1,16 @@
 """Progress bars and notices on stderr. Both are silent inside `quiet()`, and bars where stderr is not a terminal."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from tqdm import tqdm
+
+from noiseworth.errors import one_line
 
 _QUIET = ContextVar("noiseworth_quiet", default=False)
 
@@ -31,4 +35,28 @@ def progress_bar(*arguments: Any, **options: Any) -> Any:
 def notice(message: str) -> None:
     """One line on stderr, `noiseworth: message`, that leaves progress bars whole."""
     if not _QUIET.get():
-        tqdm.write(f"noiseworth: {message}", file=sys.stderr)
+        _tell(message)
+
+
+def _tell(message: str) -> None:
+    tqdm.write(f"noiseworth: {one_line(message)}", file=sys.stderr)
+
+
+class _Warnings(logging.Handler):
+    """Tells each record of a log as one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _tell(record.getMessage())
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Warnings of this package's log, and Python's, are one printable line each on stderr inside this block."""
+    handler, log, shown = _Warnings(), logging.getLogger("noiseworth"), warnings.showwarning
+    log.addHandler(handler)
+    warnings.showwarning = lambda message, category, *_, **__: _tell(f"{category.__name__}: {message}")
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        warnings.showwarning = shown

@@ -4,10 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from noiseworth.options import POSITIONAL, StrPath, require, with_options
+from noiseworth.options import PAGE, POSITIONAL, StrPath, check, require, require_at_least, with_options
 from noiseworth.progress import notice
 from noiseworth.records import BudgetRecord, LawRecord, QuoteRecord, TheoryStudy
 from noiseworth.studies.config import TheoryConfig
+
+_MOST_IMAGES = 10**15  # far beyond every collection, and exact in floating point
+_MOST_MONEY = 1e15
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,11 @@ class FitConfig:
     """The column that the law explains; by default "quality", or a sweep's "risk"."""
     where: str = ""
     """Models to keep, such as n_images=20000,preset=digits."""
-    page: StrPath | None = None
+    page: StrPath | None = field(default=None, metadata=PAGE)
     """An HTML file for the figures: measured against predicted quality, and the residuals."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @with_options(FitConfig)
@@ -94,6 +100,11 @@ class PriceConfig:
     where: str = ""
     """Models to keep, such as n_images=20000,preset=digits."""
 
+    def __post_init__(self) -> None:
+        check(self)
+        require(self.sigma > 0, "sigma", self.sigma, "above 0")
+        require_at_least(self, 1, "n_clean", "n_noisy", most=_MOST_IMAGES)
+
 
 @with_options(PriceConfig)
 def price(config: PriceConfig) -> QuoteRecord:
@@ -154,12 +165,18 @@ class PlanConfig:
     """The column that the law explains; by default "quality", or a sweep's "risk"."""
     where: str = ""
     """Models to keep, such as n_images=20000,preset=digits."""
-    page: StrPath | None = None
+    page: StrPath | None = field(default=None, metadata=PAGE)
     """An HTML file to plan with by hand: budget, prices and noise as sliders."""
 
     def __post_init__(self) -> None:
-        for name in ("have_clean", "have_noisy"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        check(self)
+        require(self.sigma > 0, "sigma", self.sigma, "above 0")
+        for name in ("budget", "clean_price", "noisy_price"):
+            value = getattr(self, name)
+            require(
+                1 / _MOST_MONEY <= value <= _MOST_MONEY, name, value, f"above 0 and at most {_MOST_MONEY:g}"
+            )
+        require_at_least(self, 0, "have_clean", "have_noisy", most=_MOST_IMAGES)
 
 
 @with_options(PlanConfig)

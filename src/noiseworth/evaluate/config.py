@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from noiseworth.errors import UserError
-from noiseworth.options import POSITIONAL, StrPath
+from noiseworth.options import POSITIONAL, StrPath, check, require_new_name
 
 KINDS = ("auto", "classifier", "rotations", "pca")  # features that can be trained and saved
 
@@ -23,5 +23,7 @@ class FeaturesConfig:
     """A packed data set of other clean images, on which the accuracy of a classifier is measured."""
 
     def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
         if self.kind not in KINDS:
             raise UserError(f"--kind {self.kind}: must be one of {', '.join(KINDS)}")

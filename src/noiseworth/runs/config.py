@@ -1,11 +1,23 @@
 """Settings of the commands that use runs. No torch here, so that `--help` is quick."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from noiseworth.errors import UserError
-from noiseworth.options import POSITIONAL, REPEATED, SEVERAL, StrPath, require
+from noiseworth.options import (
+    PAGE,
+    POSITIONAL,
+    REPEATED,
+    SEVERAL,
+    StrPath,
+    check,
+    require,
+    require_at_least,
+    require_new_name,
+)
+
+_MOST_IMAGES = 10**9  # that one command generates
+_MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -26,10 +38,11 @@ class DemoConfig:
     """First remove an earlier demo in the directory."""
 
     def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
         require(self.sigma > 0, "sigma", self.sigma, "above 0")
-        require(self.n_images >= 128, "n_images", self.n_images, "at least 128")
-        require(self.n_generated >= 2, "n_generated", self.n_generated, "at least 2")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require_at_least(self, 128, "n_images")
+        require_at_least(self, 6, "n_generated", most=_MOST_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,10 @@ class RecipeConfig:
     """The files; by default those that the recipe names."""
     set: list[str] = field(default_factory=list, metadata=REPEATED)
     """An option in place of the recipe's, such as train.n_images=1000; may be given several times."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
 
     def resolved(self) -> dict[str, object]:
         """The recipe as it would be carried out."""
@@ -79,14 +96,12 @@ class SampleConfig:
     more makes images more typical of the class, and less varied."""
 
     def __post_init__(self) -> None:
-        require(self.n >= 1, "n", self.n, "at least 1")
-        require(self.batch >= 1, "batch", self.batch, "at least 1")
-        require(
-            math.isfinite(self.guidance) and self.guidance >= 0,
-            "guidance",
-            self.guidance,
-            "a finite number, 0 or more",
-        )
+        check(self)
+        require_new_name(self)
+        require_at_least(self, 1, "n", "batch", most=_MOST_IMAGES)
+        require_at_least(self, 2, "steps", most=_MOST_STEPS)
+        require_at_least(self, 0, "label")
+        require(self.guidance >= 0, "guidance", self.guidance, "a finite number, 0 or more")
         if self.label is None and self.guidance != 1:
             raise UserError(f"--guidance {self.guidance:g}: needs a class; name it with --label")
 
@@ -121,11 +136,13 @@ class EvaluationConfig:
     flow: int = 0
     """Also integrate the likelihood of this many held-out clean images, the first ones, along the probability
     flow; slow, for small images only."""
-    page: StrPath | None = None
+    page: StrPath | None = field(default=None, metadata=PAGE)
     """An HTML file to write all results to, with pictures."""
 
     def __post_init__(self) -> None:
-        require(self.n >= 1, "n", self.n, "at least 1")
+        check(self)
+        require_at_least(self, 6, "n", most=_MOST_IMAGES)
+        require_at_least(self, 2, "steps", most=_MOST_STEPS)
         require(self.flow >= 0, "flow", self.flow, "0 or more")
 
 
@@ -135,7 +152,10 @@ class ReportConfig:
 
     runs: Sequence[StrPath] = field(metadata=SEVERAL)
     """Directories of finished runs; the others are compared with the first."""
-    out: StrPath = "report.html"
+    out: StrPath = field(default="report.html", metadata=PAGE)
     """The HTML file."""
     title: str = "noiseworth report"
     """Title of the page."""
+
+    def __post_init__(self) -> None:
+        check(self)

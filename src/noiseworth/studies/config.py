@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from noiseworth.errors import UserError
-from noiseworth.options import require
+from noiseworth.options import check, require, require_new_name
 
 STUDIES = (
     "separation",
@@ -35,8 +35,9 @@ class TheoryConfig:
     """Remove earlier studies in the directory first."""
 
     def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
         require(0 < self.effort <= 100, "effort", f"{self.effort:g}", "above 0 and at most 100")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
         unknown = [name for name in self.names if name not in STUDIES]
         if unknown or not self.names:
             wrong = unknown[0] if unknown else ""

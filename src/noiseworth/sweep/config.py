@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from noiseworth.errors import UserError
-from noiseworth.options import POSITIONAL, StrPath, flag_of, require
+from noiseworth.options import (
+    LARGEST,
+    POSITIONAL,
+    StrPath,
+    check,
+    flag_of,
+    require,
+    require_at_least,
+    require_new_name,
+)
 
 T = TypeVar("T")
 _GRIDS = Path(__file__).parent / "grids"
+_MOST_TRIALS = 100_000
 
 
 @dataclass(frozen=True)
@@ -63,13 +73,23 @@ class SweepConfig:
     """GPUs for each training; may be a fraction of one."""
 
     def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
         if not (self.total or self.clean):
             raise UserError(
                 "give --total (with --share), or --clean (with --noisy), or both: they say how many images"
             )
-        require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
-        for name in ("seed", "choose"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require_at_least(self, 1, "seeds", "threads", most=_MOST_TRIALS)
+        require_at_least(self, 0, "choose", "n_generated")
+        require_at_least(self, 2, "steps", most=_MOST_TRIALS)
+        require(self.seed <= LARGEST - self.seeds, "seed", self.seed, f"at most {LARGEST - self.seeds}")
+        require(self.gpus >= 0, "gpus", self.gpus, "0 or more")
+        grid = ("total", "share", "clean", "noisy", "sigma", "n_images", "preset", "objective")
+        combinations = math.prod(getattr(self, name).count(",") + 1 for name in grid) * self.seeds
+        if combinations > _MOST_TRIALS:
+            raise UserError(
+                f"the grid has {combinations:,} combinations, {_MOST_TRIALS:,} are the most; give fewer values"
+            )
         list(self.mixes())
         _ = self.train_axes
 
@@ -126,6 +146,7 @@ class SweepRunConfig:
     """Address of a Ray cluster ("auto": the one of this machine); by default Ray is started for the sweep."""
 
     def __post_init__(self) -> None:
+        check(self)
         require(self.jobs >= 0, "jobs", self.jobs, "at least 1, or 0 for as many as there is room for")
 
 
@@ -136,6 +157,9 @@ class SweepStatusConfig:
     out: StrPath = field(metadata=POSITIONAL)
     """Directory of the sweep."""
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True)
 class SweepCollectConfig:
@@ -143,6 +167,9 @@ class SweepCollectConfig:
 
     out: StrPath = field(metadata=POSITIONAL)
     """Directory of the sweep."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def _words(name: str, text: str, between: str = ",") -> list[str]:
@@ -160,8 +187,10 @@ def _numbers(
     wanted = "an integer" if kind is int else "a number"
     for word in _words(name, text, between):
         try:
+            if not word.isascii():
+                raise ValueError("digits of another script")
             number = kind(word.replace("_", ""))
-            in_range = above < float(word) <= most and math.isfinite(float(word))
+            in_range = above < float(word) <= min(most, LARGEST)
         except ValueError:
             raise UserError(f"{flag_of(name)} {text}: {word!r} is not {wanted}") from None
         if not in_range:

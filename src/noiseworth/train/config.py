@@ -5,9 +5,18 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from noiseworth.errors import UserError
-from noiseworth.options import POSITIONAL, StrPath, flag_of, require
+from noiseworth.options import (
+    POSITIONAL,
+    StrPath,
+    check,
+    flag_of,
+    require,
+    require_at_least,
+    require_new_name,
+)
 from noiseworth.records import Use
 
+_LARGEST_BATCH = 1_000_000  # images
 _LEAST_MONITOR_INTERVAL = 20_000  # images: the monitors cost as much time as some hundred images
 
 
@@ -95,17 +104,15 @@ class TrainConfig:
     """Go on with the run in the directory ("auto"), or refuse a directory that is not empty ("never")."""
 
     def __post_init__(self) -> None:
-        for name in ("n_images", "batch", "accumulate", "ema", "checkpoint_every", "keep"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        check(self)
+        require_new_name(self)
+        require_at_least(self, 1, "n_images", "accumulate", "ema", "checkpoint_every", "keep")
+        require_at_least(self, 1, "batch", most=_LARGEST_BATCH)
         require(self.n_images >= self.batch, "n_images", self.n_images, f"at least one batch of {self.batch}")
         for name in ("lr", "clip", "level_std", "presentations"):
             value = getattr(self, name)
-            require(math.isfinite(value) and value > 0, name, value, "a finite number above 0")
-        if self.level_mean is not None:
-            require(math.isfinite(self.level_mean), "level_mean", self.level_mean, "finite")
-        for name in ("keep_every", "monitor_every", "warmup"):
-            require((getattr(self, name) or 0) >= 0, name, getattr(self, name), "0 or more")
-        require(0 <= self.seed < 2**63, "seed", self.seed, "0 or more")
+            require(value > 0, name, value, "a finite number above 0")
+        require_at_least(self, 0, "keep_every", "monitor_every", "warmup")
         half_lives = [self.ema, *self.more_ema]
         if min(half_lives) < 1 or len(set(half_lives)) < len(half_lives):
             must = "different half-lives of at least 1 image, none of them that of --ema"
@@ -157,6 +164,14 @@ class EmaConfig:
     n_images: int | None = None
     """Where in the training, in images seen; by default at its end."""
 
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+        require(
+            0 < self.sigma_rel <= 12**-0.5, "sigma_rel", self.sigma_rel, f"above 0, at most {12**-0.5:.3f}"
+        )
+        require_at_least(self, 1, "n_images")
+
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
@@ -180,5 +195,5 @@ class BenchmarkConfig:
     """Store images with their channels last in memory."""
 
     def __post_init__(self) -> None:
-        for name in ("size", "channels", "batch", "steps"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        check(self)
+        require_at_least(self, 1, "size", "channels", "batch", "steps", most=_LARGEST_BATCH)
