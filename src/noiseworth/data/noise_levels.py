@@ -23,8 +23,6 @@ from noiseworth.errors import UserError
 from noiseworth.rng import Stream, uniform
 
 _SMALLEST = 1.5e-45  # of float32; a smaller level would be rounded to 0, clean
-    1.1754943508222875e-38  # of float32 without loss of digits; a smaller one would be rounded to 0, clean
-)
 _LEVEL = "a noise level is 0 (clean), or a number from 1.5e-45 to 1e38"
 
 
