@@ -155,4 +155,4 @@ def test_noise_in_the_wrong_units_is_refused_with_the_remedy(
     assert main(["pack", source, str(tmp_path / "out"), "--sigma", "25", "--sigma-units", "raw"]) == 0
     assert open_dataset(tmp_path / "out").sigma[0] == pytest.approx(25 / 127.5)
     assert main(["pack", source, str(tmp_path / "no"), "--sigma", "1e-60"]) == 2
-    assert "from 1.5e-45" in capsys.readouterr().err
+    assert "from 1.4e-45" in capsys.readouterr().err

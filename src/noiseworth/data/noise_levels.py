@@ -22,8 +22,8 @@ from noiseworth.data.tables import SUFFIXES, Table, normal
 from noiseworth.errors import UserError
 from noiseworth.rng import Stream, uniform
 
-_SMALLEST = 1.5e-45  # of float32; a smaller level would be rounded to 0, clean
-_LEVEL = "a noise level is 0 (clean), or a number from 1.5e-45 to 1e38"
+_SMALLEST = 1.4e-45  # of float32; a smaller level would be rounded to 0, clean
+_LEVEL = "a noise level is 0 (clean), or a number from 1.4e-45 to 1e38"
 
 
 def resolve_sigma(
