@@ -11,6 +11,7 @@ from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, spectrum, worth
 from noiseworth.errors import UserError
+from noiseworth.rng import Stream, normal
 from noiseworth.theory.mixtures import GaussianMixture
 
 N = 30_000
@@ -285,3 +286,29 @@ def test_residuals_of_the_exact_denoiser_give_the_exact_variance(mixture: Gaussi
     # rounded to steps of 2^(1/8), and the prior's 64 observations pull by a known amount
     assert abs(math.log2(float(v.value[cell]) / exact)) < 1 / 16 + 0.03
     assert v.value[cell] < 0.5 * v.bound[cell]
+
+
+def test_weights_are_bounded_where_targets_are_worth_nothing() -> None:
+    """All images at one noise level and a v of nearly 0: in the cell where imputed images end, worth leaps by any factor."""
+    v = PosteriorVariance(torch.zeros(1, 8, 8))
+    sampler = PairSampler(torch.full((5,), 0.3), LogNormalLevels(-1.6, 1.2), v)
+    sampler.set_imputed(torch.arange(5))
+    sampler.refresh(1000)
+    pairs = sampler.draw(0, torch.arange(100_000))
+    assert bool(torch.isfinite(pairs.weight).all())
+    assert 100 < float(pairs.weight.max()) < 1e4
+    image, imputed = torch.zeros(9, dtype=torch.int64), torch.zeros(9, dtype=torch.bool)
+    table = sampler.pairs_at(torch.full((9,), 200), torch.linspace(0, 1, 9), image, imputed)
+    assert bool(torch.isfinite(table.weight).all())
+
+
+@pytest.mark.parametrize(("count", "noise"), [(1, 0.3), (1, 3.0), (50, 0.3), (2, 0.0)])
+def test_the_spectrum_of_copies_of_one_image_is_as_large_as_its_error(count: int, noise: float) -> None:
+    """Noise alone makes the mean of d variances of N images uncertain by s^2 sqrt(2 / (N d))."""
+    image = 0.2 * torch.sin(torch.arange(256.0)).reshape(1, 1, 16, 16).expand(count, -1, -1, -1)
+    noisy = image + noise * normal(0, Stream.NOISE, torch.arange(count), (1, 16, 16))
+    variance, sigma_data = spectrum(noisy, torch.full((count,), noise))
+    error = noise**2 * (2 / (count * 256)) ** 0.5
+    assert float(variance.mean()) >= error * (1 - 1e-9)
+    assert float(variance.mean()) <= noise**2 * (2 / count) ** 0.5 + 1e-12  # that of one variance alone
+    assert sigma_data**2 >= max(error * (1 - 1e-9), 1e-6 - 1e-12)

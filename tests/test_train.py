@@ -312,3 +312,28 @@ def test_two_processes_see_the_same_images_and_learn_the_same(
         assert a.loss == pytest.approx(
             b.loss, rel=1e-3
         )  # float32 rounding, grown by twenty steps; other images would differ by 10%
+
+
+@pytest.mark.parametrize("kind", ["one", "copies", "flat", "two levels"])
+def test_a_few_noisy_images_train(kind: str, tmp_path: Path) -> None:
+    """One noisy image, or copies of one, say next to nothing of v; losses stay within bounds, with imputed images too."""
+    count = 1 if kind == "one" else 6
+    image = np.zeros((8, 8)) if kind == "flat" else np.sin(np.arange(64.0)).reshape(8, 8)
+    sigma = np.full(count, 0.3)
+    sigma[1::2] = 0.6 if kind == "two levels" else 0.3
+    noise = np.random.default_rng(0).standard_normal((count, 8, 8))
+    np.save(tmp_path / "x.npy", (image + sigma[:, None, None] * noise).astype(np.float32))
+    (tmp_path / "sigma.csv").write_text("sigma\n" + "".join(f"{s}\n" for s in sigma))
+    pack(
+        tmp_path / "x.npy",
+        tmp_path / "data",
+        sigma=str(tmp_path / "sigma.csv"),
+        range=(-1.0, 1.0),
+        by_row=True,
+    )
+    done = run_training(_config(tmp_path / "data", tmp_path / "run", n_images=64 * 12, monitor_every=0))
+    losses = [record.loss for record in load_lines(StepRecord, tmp_path / "run" / "metrics.jsonl")]
+    assert len(losses) == 12
+    assert max(losses) < 1000
+    assert done.trained_from == 0
+    assert len(sample_run(tmp_path / "run", tmp_path / "made", n=2, steps=4)) == 2

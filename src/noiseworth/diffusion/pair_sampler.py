@@ -28,6 +28,7 @@ with the probability `c_i / bound`. At the few levels where this takes too many 
 from all of them directly, in the same proportions.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -47,6 +48,9 @@ PRESENTATIONS = 3.0
 
 _CELLS = 256
 _MAX_ATTEMPTS = 50
+_MOST_APART = (
+    1000.0  # times that the best worth at a level may exceed that at the centre of its cell, see `_cut`
+)
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as a signed number
 
 
@@ -134,6 +138,7 @@ class PairSampler:
         chosen = (self._depth[:, None] + relative[:, 0]).clamp(min=0)
         information = (counts * torch.exp(log_worth) * information_at(chosen)).sum(1)
         self._scale = (counts * presentations_at(chosen)).sum(1) / information  # makes the mean weight 1
+        self._peak = peak[:, 0]
 
     def table(self, s: Tensor, imputed: bool) -> Tensor:
         """How often one image of noise `s` (G,), or its imputed version, is drawn in each cell of levels.
@@ -162,7 +167,7 @@ class PairSampler:
             torch.exp(depth - log_lambda) * information_at(depth) / presentations_at(depth),
             torch.zeros_like(depth),
         )
-        return Pairs(sigma, index, self._scale[cell] * weight, imputed)
+        return Pairs(sigma, index, self._scale[cell] * self._cut(cell, log_lambda) * weight, imputed)
 
     def draw(self, seed: int, ids: Tensor) -> Pairs:
         """Pairs for training slots, a function of (seed, ids).
@@ -208,7 +213,17 @@ class PairSampler:
             row_number = torch.searchsorted(cumulative, target, right=True)[0].clamp(max=len(rows) - 1)
             index[slot], imputed[slot], depth[slot] = rows[row_number], kind[row_number], each[row_number]
         information = torch.exp(depth - log_lambda) * information_at(depth)
-        return Pairs(sigma, index, self._scale[cell] * information / presentations_at(depth), imputed)
+        scale = self._scale[cell] * self._cut(cell, log_lambda)
+        return Pairs(sigma, index, scale * information / presentations_at(depth), imputed)
+
+    def _cut(self, cell: Tensor, log_lambda: Tensor) -> Tensor:
+        """What weights (B,) are multiplied by, so that none is beyond all bounds; nearly always 1.
+
+        The scale of weights is that of the centre of a cell. In the cell where unbiased targets end and imputed
+        images begin, worth leaps: if targets are worth next to nothing there, by as much as one likes.
+        """
+        apart = self._depth[cell] - log_lambda - self._peak[cell]
+        return torch.exp(-(apart - math.log(_MOST_APART)).clamp(min=0))
 
     def _draw_levels(self, seed: int, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Levels (B,), and the cell in which each lies."""

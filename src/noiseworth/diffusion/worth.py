@@ -174,7 +174,8 @@ def spectrum(images: Tensor, s: Tensor) -> tuple[Tensor, float]:
 
     Returns:
         Variances (C, H, W) of the coefficients, noise removed, 0 or more; and `sigma_data`, the root mean
-        square of clean pixels.
+        square of clean pixels. Neither the mean variance nor the mean square is smaller than the standard error
+        that noise gives it: one noisy image, or copies of one, do not show that there is nothing to learn.
     """
     from scipy.fft import dctn
 
@@ -184,5 +185,7 @@ def spectrum(images: Tensor, s: Tensor) -> tuple[Tensor, float]:
     noise = (weight.flatten() * s.to(torch.float64) ** 2).sum()
     mean = (weight * coefficients).sum(0)
     variance = ((weight * (coefficients - mean) ** 2).sum(0) - noise).clamp(min=0)
+    error = (2 * (weight.flatten() ** 2 * s.to(torch.float64) ** 4).sum() / variance.numel()).sqrt()
+    variance = variance + (error - variance.mean()).clamp(min=0)
     mean_square = float(((weight * coefficients**2).sum(0) - noise).mean())
-    return variance, math.sqrt(max(mean_square, 1e-6))
+    return variance, math.sqrt(max(mean_square, float(error), 1e-6))
