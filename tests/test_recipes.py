@@ -118,3 +118,108 @@ def test_bad_recipes_are_refused(tmp_path: Path) -> None:
         load_recipe(tmp_path / "x.yaml", [])
     with pytest.raises(UserError, match="no such recipe"):
         load_recipe(tmp_path / "nowhere.yaml", [])
+
+
+def _stack(folder: Path) -> Path:
+    """A recipe of noisy pictures of one's own, and its files."""
+    np.save(folder / "x.npy", RNG.integers(0, 256, (16, 8, 8), dtype=np.uint8))
+    (folder / "mine.yaml").write_text(
+        f"source: {folder / 'x.npy'}\npack: {{sigma: 0.0}}\ncorrupt: {{clean_fraction: 0.5, sigma: 5e-1}}\n"
+        "train: {n_images: 8, batch: 4, monitor_every: 0, device: cpu}\n"
+    )
+    return folder / "mine.yaml"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "train.lr=[", "train.lr=fast", "train.n_images=1e400", "train.n_images=1.5", "train.n_images=[1]", "train.batch=0",
+        "train.preset=3", "train.labels=maybe", "train.use=some", "train.level_mean=.nan", "train.seed=-1", "train.power_ema=0.1",
+        "train.power_ema=[9]", "pack.sigma=[1]", "pack.sigma=null2", "pack.range=[1]", "pack.range=[2, 1]", "pack.range=[a, b]",
+        "pack.held_out=many", "pack.shape={}", "pack.splits=2", "corrupt.clean_fraction=2", "corrupt.sigma={}", "corrupt.sigma=",
+        "corrupt.seed=x", "train.keep=2001-01-01", "train.augment=&a [*a]", "train.ema=" + "9" * 400,
+    ],
+)  # fmt: skip
+def test_wrong_values_are_told_in_a_line_before_anything_is_done(
+    change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = _stack(tmp_path)
+    assert main(["recipe", str(recipe), "--out", str(tmp_path / "out"), "--set", change]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "noiseworth: error:" in error
+    assert not (tmp_path / "out" / "run").exists()
+    if change != "pack.sigma=null2":  # a rule on names, which only the images can refuse
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "pack: {}\ntrain: []\n", "pack: 3\ntrain: {}\n", "pack: {}\ntrain: {}\nuse: [a]\n", "pack: {}\ntrain: {}\n1: 2\n",
+     "pack: {}\ntrain: {}\nsource: {}\n", "pack: {}\ntrain: {}\nuse: ../..\n", "pack: {1: 2}\ntrain: {}\n", "pack: {}\ntrain: {\n",
+     "pack: " + "[" * 5000 + "]" * 5000 + "\ntrain: {}\n", "pack: {}\ntrain: {}\ncorrupt: {sigma: 1}\n"],
+)  # fmt: skip
+def test_wrong_recipes_are_told_in_a_line(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    words = [
+        "recipe",
+        str(tmp_path / "r.yaml"),
+        "--out",
+        str(tmp_path / "out"),
+        "--source",
+        "x",
+        "--set",
+        "train.lr=0.1",
+    ]
+    assert main(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_are_what_an_option_wants(tmp_path: Path) -> None:
+    """YAML takes 1e2 and 1e-3 for text; a whole number stays one, so that what is written can be read."""
+    recipe = load_recipe(
+        _stack(tmp_path), ["train.n_images=1e2", "train.lr=1e-3", "train.batch=4.0", "pack.name=1e2"]
+    )
+    assert {key: recipe["train"][key] for key in ("n_images", "lr", "batch")} == {
+        "n_images": 100,
+        "lr": 1e-3,
+        "batch": 4,
+    }
+    assert isinstance(recipe["train"]["n_images"], int)
+    assert recipe["corrupt"]["sigma"] == 0.5
+    assert recipe["pack"]["name"] == "1e2"
+
+
+def test_a_recipe_that_failed_is_corrected_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = _stack(tmp_path), tmp_path / "out"
+
+    def run(*changes: str) -> int:
+        return main(["recipe", str(recipe), "--out", str(out), *(w for c in changes for w in ("--set", c))])
+
+    out.mkdir()  # killed before it wrote what it is
+    assert (
+        run("pack.sigma=nothing=1") == 2
+    )  # no image has this in its name, which is known when they are read
+    assert run("corrupt.sigma=choice:0.1;x") == 2
+    made = (out / "data" / "dataset.json").stat().st_mtime_ns
+    assert run("train.lr=1e30", "train.warmup=0", "train.n_images=400") == 2  # not finite after some steps
+    assert run("train.n_images=16") == 0
+    assert (out / "data" / "dataset.json").stat().st_mtime_ns == made
+    capsys.readouterr()
+    assert run("train.n_images=16", "pack.sigma=0.1", "corrupt.sigma=0.25") == 2
+    error = capsys.readouterr().err
+    assert f"{out}/data, {out}/mixed, {out}/run: made with other settings" in error
+    assert "pack.sigma was 0.0, is 0.1" in error
+    assert "corrupt.sigma was 0.5, is 0.25" in error
+    assert "remove them to go on with these" in error
+    assert run("train.n_images=16", "train.seed=3") == 2
+    assert "seed was 0, is 3" in capsys.readouterr().err
+    assert run("train.n_images=16") == 0
+    (out / "recipe.json").write_text("{")
+    assert run("train.n_images=16") == 2
+    assert "recipe.json: is damaged; remove" in capsys.readouterr().err

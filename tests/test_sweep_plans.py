@@ -82,8 +82,25 @@ def test_plans_are_read_as_they_were_written_and_as_people_edit_them(digits: Pat
     text = (tmp_path / "sweep.yaml").read_text()
     (tmp_path / "sweep.yaml").write_text(text + "- {clean: 9, noisy: [{sigma: 1, count: 3}]}\n")
     assert load_plan(tmp_path).trials[-1] == Trial(9, [NoisyPart(1.0, 3)])
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="exists already, with another plan"):
         save_plan(before, tmp_path)
+    assert (
+        save_plan(load_plan(tmp_path), tmp_path) == tmp_path / "sweep.yaml"
+    )  # the same: it may have been killed after it
+
+
+@pytest.mark.parametrize("half", [40, 300, 450])
+def test_a_plan_that_is_cut_short_says_how_to_get_it_back(half: int, digits: Path, tmp_path: Path) -> None:
+    save_plan(plan(digits), tmp_path)
+    whole = (tmp_path / "sweep.yaml").read_bytes()
+    (tmp_path / "trials" / TRIALS[0].name).mkdir(parents=True)
+    (tmp_path / "sweep.yaml").write_bytes(whole[: len(whole) * half // 500])
+    for act in (lambda: load_plan(tmp_path), lambda: save_plan(plan(digits), tmp_path)):
+        with pytest.raises(UserError, match=r"sweep\.yaml: .*remove it and plan the sweep again"):
+            act()
+    (tmp_path / "sweep.yaml").unlink()
+    save_plan(plan(digits), tmp_path)
+    assert (tmp_path / "sweep.yaml").read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,16 @@ import numpy as np
 import yaml
 
 from noiseworth.data.dataset import open_clean
-from noiseworth.errors import UserError, first_line
+from noiseworth.errors import UserError
 from noiseworth.options import renamed, with_options
 from noiseworth.progress import notice
 from noiseworth.records import SWEEP_FORMAT, NoisyPart, SweepPlan, Trial, from_json, write_atomically
+from noiseworth.records.yaml_files import parse_yaml
 from noiseworth.sweep.config import SweepConfig
 from noiseworth.train.config import TrainConfig
 
 FILE = "sweep.yaml"
+_REMEDY = "correct it, or remove it and plan the sweep again (trainings that are done stay done)"
 _FEWEST = 8  # images, so that every distance can be measured
 _OWN = ("data", "out", "seed", "resume", "use")  # settings of `train` that the sweep sets itself
 
@@ -90,15 +92,18 @@ def _parts(noisy: int, levels: tuple[float, ...]) -> list[NoisyPart]:
 
 
 def save_plan(plan: SweepPlan, out: Path) -> Path:
-    """Write `sweep.yaml`, a line for each trial.
+    """Write `sweep.yaml`, a line for each trial. The same plan may be there already.
 
     Raises:
-        UserError: the directory holds a plan already, or something else.
+        UserError: the directory holds another plan, or something else.
     """
     path = out / FILE
     if path.exists():
-        raise UserError(f"{path}: exists already; edit it, or choose another directory")
-    if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
+        if _read_plan(path) == plan:
+            return path
+        raise UserError(f"{path}: exists already, with another plan; edit it, or choose another directory")
+    others = [p for p in out.iterdir() if p.name[0] != "." and p.name != "trials"] if out.is_dir() else [out]
+    if out.exists() and others:
         raise UserError(f"{out}: exists and holds no sweep; choose another directory")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, plan_text(plan))
@@ -135,16 +140,25 @@ def load_plan(out: Path) -> SweepPlan:
     Raises:
         UserError: it is missing, or something in it is wrong; the message says what.
     """
-    path = out / FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{out}: not a sweep (no {FILE}); make one with `noiseworth sweep plan`") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file") from None
-    plan = parse_plan(text, str(path))
+    if not (out / FILE).exists():
+        raise UserError(f"{out}: not a sweep (no {FILE}); make one with `noiseworth sweep plan`")
+    plan = _read_plan(out / FILE)
     check_plan(plan, out)
     return plan
+
+
+def _read_plan(path: Path) -> SweepPlan:
+    """Read a plan.
+
+    Raises:
+        UserError: it is damaged, or edited into something else; the message says how to get it back.
+    """
+    try:
+        return parse_plan(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file; {_REMEDY}") from None
+    except UserError as error:
+        raise UserError(f"{error}; {_REMEDY}") from None
 
 
 def parse_plan(text: str, where: str) -> SweepPlan:
@@ -153,14 +167,9 @@ def parse_plan(text: str, where: str) -> SweepPlan:
     Raises:
         UserError: the text is not a plan.
     """
-    try:
-        plan = from_json(SweepPlan, yaml.safe_load(text), where)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not YAML ({first_line(error)})") from None
+    plan = from_json(SweepPlan, parse_yaml(text, where), where)
     if plan.format != SWEEP_FORMAT:
-        raise UserError(
-            f"{where}: has format {plan.format}, this version reads {SWEEP_FORMAT}; plan the sweep again"
-        )
+        raise UserError(f"{where}: has format {plan.format}, this version reads {SWEEP_FORMAT}")
     return plan
 
 
