@@ -515,7 +515,7 @@ def test_noise_cut_off_at_8_bits_is_told_with_its_share(
     np.save(tmp_path / "x.npy", clipped)
     pack(str(tmp_path / "x.npy"), tmp_path / "out", sigma=0.5)
     share = 100 * float(np.mean((clipped == 0) | (clipped == 255)))
-    assert f"{share:.2g}% of the pixels" in caplog.text
+    assert f"{share:.3g}% of the pixels" in caplog.text
     caplog.clear()
     np.save(tmp_path / "y.npy", np.full((2, 1, 4, 4), 128, np.uint8))
     pack(str(tmp_path / "y.npy"), tmp_path / "fine", sigma=0.01)

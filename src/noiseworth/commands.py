@@ -57,6 +57,7 @@ COMMANDS = [
     Command("join", "data.config:JoinConfig", "data.views:join", "cli.data:print_datasets"),
     Command("split", "data.config:SplitConfig", "data.views:split", "cli.data:print_datasets"),
     Command("subset", "data.config:SubsetConfig", "data.views:subset", "cli.data:print_datasets"),
+    Command("unpack", "data.config:UnpackConfig", "data.unpack:unpack", "cli.data:print_unpacked"),
     Command("inspect", "cli.data:InspectConfig", "cli.data:inspect_dataset", "cli.data:print_inspection"),
     Command("train", "train.config:TrainConfig", "train.driver:run_training", "cli.runs:print_training"),
     Command("recipe", "runs.config:RecipeConfig", "runs.recipe:run_recipe", "cli.runs:print_recipe"),

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noiseworth.data.config import CorruptConfig
+from noiseworth.data.config import CorruptConfig, UnpackConfig
 from noiseworth.options import PAGE, PICTURE, POSITIONAL, StrPath, check, with_options
 from noiseworth.progress import notice
-from noiseworth.records import DatasetRecord, Inspection, write_atomically
+from noiseworth.records import DatasetRecord, Inspection, UnpackRecord, write_atomically
 
 _SHEET = 96  # images on a picture of a data set
 
@@ -50,6 +50,15 @@ def _print_what_is_missing(packed: dict[str, Any]) -> None:
 
 def _noise_words(sigma: float) -> str:
     return "clean" if sigma == 0 else f"sigma {sigma:.4g}"
+
+
+def print_unpacked(config: UnpackConfig, record: UnpackRecord) -> None:
+    """What was written, and how to pack it again."""
+    print(f"{record.path}: {record.count:,} files ({record.format}, {record.dtype}), and images.csv")
+    if record.rounding:
+        notice(
+            f"values were changed by up to {record.rounding:.3g} raw units, by rounding and clipping to {record.dtype}"
+        )
 
 
 def print_corrupted(config: CorruptConfig, record: DatasetRecord) -> None:

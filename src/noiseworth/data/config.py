@@ -83,6 +83,9 @@ class PackConfig:
     part."""
     seed: int = 0
     """Decides which images are held out."""
+    groups: str | None = None
+    """With --held-out, what stays together (patient, slide, scene): a table with the column group and one of file
+    names, or "folders" for the folder that each image lies in."""
     name: str | None = None
     """Name of the data set; by default that of the source."""
 
@@ -164,6 +167,11 @@ class SplitConfig:
     """Number of images to set aside or, below 1, their share."""
     seed: int = 0
     """Decides which images are set aside."""
+    groups: str | None = None
+    """A table with the columns id and group (patient, slide, scene): a group stays together. Ids are those of
+    `noiseworth unpack`'s table."""
+    by_noise: bool = False
+    """Set aside the same share of each noise level."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -201,3 +209,20 @@ def _require_level(sigma: float | str | None) -> None:
     except ValueError:
         return  # a rule, a distribution, or a table
     require(isfinite(level) and level >= 0, "sigma", sigma, "finite, and 0 or more")
+
+
+@dataclass(frozen=True)
+class UnpackConfig:
+    """Write the images of a data set as files, in the units that they were packed from, with a table of noise levels."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set, or the samples of a run (RUN/samples)."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the files."""
+    format: Literal["png", "tif", "npy"] | None = None
+    """PNG (whole numbers alone), TIFF, or NumPy's array files. By default PNG where it holds every value, else
+    TIFF."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from noiseworth.data.ingest import Ingested, ingest, public_name
 from noiseworth.data.labels import resolve_labels
 from noiseworth.data.noise_levels import check_early, folders_of_rules, resolve_sigma
 from noiseworth.data.resize import Fit, parse_fit
+from noiseworth.data.tables import Table
 from noiseworth.data.value_range import narrower_range
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.errors import UserError
@@ -98,7 +99,8 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
             f" {count - 1}"
         )
     if config.held_out:
-        is_held_out = held_out_rows(np.load(ingested.path, mmap_mode="r"), config.held_out, config.seed)
+        images = np.load(ingested.path, mmap_mode="r")
+        is_held_out = held_out_rows(images, config.held_out, config.seed, _groups(config, ingested))
         splits = {"held-out": np.flatnonzero(is_held_out), "train": np.flatnonzero(~is_held_out)}
     columns = Columns(sigma.astype(np.float32), np.arange(count, dtype=np.int64), labels)
     return _Resolved(low, high, columns, classes or ingested.classes, splits)
@@ -175,6 +177,19 @@ def _warn_of_narrow_values(ingested: Ingested, value_range: tuple[float, float],
             " training are off if black and white are others: give --range %g %g, or --measured-range",
             source, ingested.low, ingested.high, *value_range, *suggested,
         )  # fmt: skip
+
+
+def _groups(config: PackConfig, ingested: Ingested) -> list[str] | None:
+    """The group of each image, of which no two may be on both sides of the split."""
+    if config.groups is None:
+        return None
+    if config.groups == "folders":
+        return [str(PurePosixPath(name).parent) for name in ingested.names]
+    path, _, column = config.groups.partition(":")
+    values = Table(Path(path), column or "group", "--groups").by_image(ingested.names, config.by_row)
+    if None in values:
+        raise UserError(f"{path}: has no group for {ingested.names[values.index(None)]}; list all images")
+    return [str(value) for value in values]
 
 
 def _check_units(config: PackConfig, sigma: NDArray[np.float64], ends: tuple[float, float]) -> None:

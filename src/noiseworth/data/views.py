@@ -15,6 +15,7 @@ from noiseworth.data.config import JoinConfig, SplitConfig, SubsetConfig
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.duplicates import held_out_rows
 from noiseworth.data.storage import is_address
+from noiseworth.data.tables import Table
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.errors import UserError
 from noiseworth.options import with_options
@@ -76,7 +77,10 @@ def split(config: SplitConfig) -> list[DatasetRecord]:
     out, seed = Path(config.out), config.seed
     dataset = open_dataset(config.source)
     count = _count("--held-out", config.held_out, len(dataset), config.source)
-    is_held_out = held_out_rows(_Images(dataset), count, seed)
+    groups = None if config.groups is None else _groups(Path(config.groups), dataset)
+    strata = np.nan_to_num(dataset.sigma, nan=-1.0) if config.by_noise else None
+    is_held_out = held_out_rows(_Images(dataset), count, seed, groups, strata)
+    count = int(is_held_out.sum())
     provenance = {"command": "split", "held_out": count, "seed": seed}
     records = []
     with new_directory(out) as folder:
@@ -108,6 +112,22 @@ def subset(config: SubsetConfig) -> list[DatasetRecord]:
     with new_directory(out) as folder:
         record = _select(dataset.select(rows), folder, out, f"{count}", provenance)
     return [record]
+
+
+def _groups(path: Path, dataset: Dataset) -> list[str]:
+    """The group of each image, by its id.
+
+    Raises:
+        UserError: the table has no such columns, or no group for some image.
+    """
+    table = Table(path, "group", "--groups")
+    if "id" not in table.columns:
+        raise UserError(f"--groups {path}: needs the columns id and group")
+    group_by_id = dict(zip(table.columns["id"], table.values, strict=True))
+    missing = [i for i in dataset.ids.tolist() if str(i) not in group_by_id]
+    if missing:
+        raise UserError(f"--groups {path}: has no group for the image of id {missing[0]}; list all images")
+    return [group_by_id[str(i)] for i in dataset.ids.tolist()]
 
 
 def _count(option: str, value: float, beyond: int, source: Path | str) -> int:

@@ -1,9 +1,18 @@
 """What is written to disk and read back: frozen dataclasses <-> JSON. No torch here, so that readers stay light."""
 
-from noiseworth.records.datasets import DATASET_FORMAT, DatasetRecord, Inspection, PartRecord, SigmaGroup, Use
+from noiseworth.records.datasets import (
+    DATASET_FORMAT,
+    DatasetRecord,
+    Inspection,
+    PartRecord,
+    SigmaGroup,
+    UnpackRecord,
+    Use,
+)
 from noiseworth.records.environment import machine, versions
 from noiseworth.records.files import (
     from_json,
+    load_json,
     load_lines,
     load_record,
     parse_record,
@@ -88,9 +97,11 @@ __all__ = [
     "Trial",
     "TrialRecord",
     "TrialState",
+    "UnpackRecord",
     "Use",
     "WorthRecord",
     "from_json",
+    "load_json",
     "load_lines",
     "load_record",
     "machine",

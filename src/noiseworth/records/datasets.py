@@ -1,9 +1,15 @@
 """What a data set says of itself."""
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from noiseworth.records.checks import require
+
 DATASET_FORMAT = 1
+_DTYPE = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|[<>=|]?[biuf][1248]")
+_MOST_VALUES = 2**40  # in one image
 Use = Literal["all", "clean", "noisy"]  # which images of a data set
 
 
@@ -25,6 +31,13 @@ class PartRecord:
     offset: float | None = None
     scale: float | None = None
 
+    def __post_init__(self) -> None:
+        is_name = self.folder not in ("", ".", "..") and not set("/\\\0") & set(self.folder)
+        require(is_name, f"folder {self.folder!r:.60} must be the name of a folder of the data set")
+        require(bool(_DTYPE.fullmatch(self.dtype)), f"dtype {self.dtype!r:.60} must be a type of numbers")
+        require(self.count >= 0, f"count {self.count} must be 0 or more")
+        require(self.scale is None or self.scale > 0, f"scale {self.scale} must be above 0")
+
 
 @dataclass(frozen=True)
 class DatasetRecord:
@@ -39,6 +52,13 @@ class DatasetRecord:
     parts: list[PartRecord]
     fingerprint: str
     provenance: list[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        is_shape = min(self.shape) >= 1 and math.prod(self.shape) <= _MOST_VALUES
+        require(is_shape, f"shape {self.shape} must be channels, height and width of an image")
+        require(self.scale > 0, f"scale {self.scale} must be above 0")
+        require(self.count >= 1, "parts must hold at least one image")
+        require(len(self.provenance) >= 1, "provenance must say how the data set was made")
 
     @property
     def count(self) -> int:
@@ -80,3 +100,15 @@ class Inspection:
         list[int]
     ]  # (noisy image, clean image): the noisy one looks like the clean one with noise added
     leak_checked: int  # noisy images that were looked at
+
+
+@dataclass(frozen=True)
+class UnpackRecord:
+    """What `noiseworth unpack` wrote: `count` files of a format and a type of values in `path`; `rounding` is the largest change of a
+    value, in raw units."""
+
+    path: str
+    count: int
+    format: str
+    dtype: str
+    rounding: float

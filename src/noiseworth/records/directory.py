@@ -6,7 +6,7 @@ from typing import Any
 
 from noiseworth.errors import UserError
 from noiseworth.process import directory_beside, remove_rests
-from noiseworth.records import write_atomically
+from noiseworth.records import load_json, write_atomically
 
 
 def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: bool) -> None:
@@ -44,6 +44,6 @@ def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: b
 def _read(path: Path) -> Any:
     """The settings in a file; None if it is damaged, so that they equal no settings."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        return load_json(path)
+    except UserError:
         return None

@@ -8,15 +8,19 @@ the one that reads it.
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import types
 import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from noiseworth.errors import UserError
+from noiseworth.errors import UserError, first_line
 
 T = TypeVar("T")
+
+_LARGEST = 2**63 - 1  # of integers: they become 64 bits
+_MOST_BYTES = 1 << 30  # of a file that is parsed at once
 
 
 def plain(value: Any) -> Any:
@@ -72,10 +76,22 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     elif origin is dict and isinstance(value, dict):
         return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _finite(value, where)
     elif origin is None and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        if kind is int and abs(value) > _LARGEST:
+            raise UserError(f"{where}: is too large a number")
         return value
     raise UserError(f"{where}: expected {kind}, found {value!r:.60}")
+
+
+def _finite(value: float, where: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise UserError(f"{where}: must be a finite number")
+    return number
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
@@ -93,7 +109,10 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
             arguments[name] = _build(hints[name], value[name], f"{where}: {name}")
         elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise UserError(f"{where}: key {name!r} is missing")
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    except UserError as error:  # of the record's own checks, which know no file
+        raise UserError(f"{where}: {error}") from None
 
 
 def _build_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -113,10 +132,20 @@ def load_record(kind: type[T], path: Path) -> T:
     Raises:
         UserError: the file is missing, is not JSON, or is not such a record.
     """
-    try:
-        return parse_record(kind, path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+    return from_json(kind, load_json(path), str(path))
+
+
+def load_json(path: Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        UserError: the file is missing, is no ordinary file, or see `parse_json`.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: {'is no ordinary file' if path.exists() else 'no such file'}")
+    if path.stat().st_size > _MOST_BYTES:
+        raise UserError(f"{path}: is larger than {_MOST_BYTES >> 20:,} MiB; it is not what noiseworth wrote")
+    return parse_json(path.read_bytes(), str(path))
 
 
 def parse_record(kind: type[T], content: bytes, where: str) -> T:
@@ -125,10 +154,25 @@ def parse_record(kind: type[T], content: bytes, where: str) -> T:
     Raises:
         UserError: they are not JSON, or not such a record.
     """
+    return from_json(kind, parse_json(content, where), where)
+
+
+def parse_json(content: bytes, where: str) -> Any:
+    """The value of JSON in UTF-8.
+
+    Raises:
+        UserError: it is not JSON, is nested too deeply, or holds NaN, infinity or a number of thousands of digits.
+    """
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is no number")
+
     try:
-        return from_json(kind, json.loads(content.decode("utf-8")), where)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{where}: not JSON ({error})") from None
+        return json.loads(content.decode("utf-8"), parse_constant=refuse)
+    except RecursionError:
+        raise UserError(f"{where}: is nested too deeply") from None
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({first_line(error)})") from None
 
 
 def load_lines(kind: type[T], path: Path) -> list[T]:
@@ -137,11 +181,8 @@ def load_lines(kind: type[T], path: Path) -> list[T]:
     Raises:
         UserError: a line is not such a record.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    try:
-        return [from_json(kind, json.loads(line), f"{path}: line {i}") for i, line in enumerate(lines, 1)]
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON Lines ({error})") from None
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    return [parse_record(kind, line, f"{path}: line {i}") for i, line in enumerate(lines, 1)]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

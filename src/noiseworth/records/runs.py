@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from noiseworth.records.checks import require, require_as_many
+
 REGIMES = ("clean", "clean_small", "noisy", "mixed")
 
 
@@ -58,6 +60,13 @@ class WorthRecord:
     n_effective: list[float]
     mean_worth: list[float]
     price: list[float | None]
+
+    def __post_init__(self) -> None:
+        require_as_many(self, "levels", "posterior_variance", "n_effective")
+        require_as_many(self, "sigmas", "counts", "worth", "mean_worth", "price")
+        require(
+            all(len(row) == len(self.levels) for row in self.worth), "worth must hold a value for each level"
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,10 @@ class RiskCurve:
     risk: list[float]
     standard_error: list[float]
     n_images: int
+
+    def __post_init__(self) -> None:
+        require_as_many(self, "levels", "risk", "standard_error")
+        require(bool(self.levels) and min(self.levels) > 0, "levels must be above 0, and at least one")
 
     @property
     def relative(self) -> float:
@@ -237,3 +250,7 @@ class DemoSummary:
     features: FeatureRecord
     machine: dict[str, Any]
     versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        require(set(REGIMES) <= set(self.regimes), f"regimes must be {', '.join(REGIMES)}")
+        require(self.regimes["clean"].frechet_distance > 0, "frechet_distance must be above 0")

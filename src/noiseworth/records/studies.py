@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from noiseworth.records.checks import require, require_as_many
+
 
 @dataclass(frozen=True)
 class Number:
@@ -26,6 +28,9 @@ class Series:
     low: list[float] | None = None
     high: list[float] | None = None
     guide: bool = False
+
+    def __post_init__(self) -> None:
+        require_as_many(self, "x", "y", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,9 @@ class TheoryStudy:
     seconds: float
     seed: int
     effort: float
+
+    def __post_init__(self) -> None:
+        require(len(self.numbers) >= 1, "numbers must hold at least one")
 
     def number(self, key: str) -> Number:
         """The number of that key.
