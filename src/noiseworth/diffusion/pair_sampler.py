@@ -48,9 +48,8 @@ PRESENTATIONS = 3.0
 
 _CELLS = 256
 _MAX_ATTEMPTS = 50
-_MOST_APART = (
-    1000.0  # times that the best worth at a level may exceed that at the centre of its cell, see `_cut`
-)
+# Times that the best worth at a level may exceed that at the centre of its cell, see `_cut`.
+_MOST_APART = 1000.0
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as a signed number
 
 
