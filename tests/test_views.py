@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from noiseworth.cli import main
+from noiseworth.data import storage
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset
 from noiseworth.data.fingerprint import verify_fingerprint
@@ -236,3 +237,32 @@ def test_a_changed_file_is_found_by_verifying(tmp_path: Path) -> None:
     for path in ("d", "s/train"):
         with pytest.raises(UserError, match="not those that were packed"):
             verify_fingerprint(open_dataset(tmp_path / path))
+
+
+def test_a_strangers_data_set_calls_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view that refers to an address is read only if the user gave that address."""
+    fsspec = pytest.importorskip("fsspec")
+    np.save(tmp_path / "x.npy", np.arange(6 * 9 * 9, dtype=np.uint16).reshape(6, 9, 9))
+    pack(tmp_path / "x.npy", tmp_path / "d", sigma=0.0, range=(0.0, 500.0))
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "d"), "/far/d", recursive=True)
+    subset("memory://far/d", tmp_path / "v", take=3)
+    assert len(open_dataset(tmp_path / "v")) == 3  # the address was given to this process
+    monkeypatch.setattr(storage, "_named", set())
+    monkeypatch.setattr(storage, "_filesystem", lambda path: pytest.fail(f"called {path}"))
+    with pytest.raises(
+        UserError, match=r"an address that you did not give.*NOISEWORTH_ADDRESSES=memory://far/d"
+    ):
+        open_dataset(tmp_path / "v")
+    monkeypatch.undo()
+    monkeypatch.setattr(storage, "_named", set())
+    monkeypatch.setenv("NOISEWORTH_ADDRESSES", "memory://far/")
+    assert len(open_dataset(tmp_path / "v")) == 3
+
+
+@pytest.mark.parametrize(
+    "address", ["reference://x", "simplecache::memory://x", "zip://x::https://y", "github://a"]
+)
+def test_addresses_that_do_more_than_read_are_refused(address: str) -> None:
+    with pytest.raises(UserError, match="addresses may begin with"):
+        open_dataset(address)

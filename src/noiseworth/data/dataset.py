@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.data.storage import IN_MEMORY, Rows, is_address, join_path, open_rows, read_array, read_bytes
+from noiseworth.data.storage import (
+    IN_MEMORY,
+    Rows,
+    is_address,
+    join_path,
+    name_address,
+    open_rows,
+    read_array,
+    read_bytes,
+    require_named,
+)
 from noiseworth.errors import UserError
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, Use, parse_record
 
@@ -193,6 +203,8 @@ class _Part:
             self.images_path, self._view = join_path(folder, "images.npy"), None
         else:
             self.images_path = view if is_address(view) else _beside(path, view)
+            if is_address(self.images_path):
+                require_named(self.images_path, path)
             self._view = _column(join_path(folder, "rows.npy"), part, "int64")
             base = self.images_path.rsplit("/", 2)[0]
             if opened.fingerprint(base) != part.fingerprint:
@@ -260,6 +272,8 @@ def open_dataset(path: Path | str) -> Dataset:
         UserError: there is none, it is damaged, or it has another format version.
     """
     address, record_path = str(path), join_path(str(path), "dataset.json")
+    if is_address(address):
+        name_address(address)
     try:
         content = read_bytes(record_path)
     except (FileNotFoundError, NotADirectoryError):

@@ -29,6 +29,33 @@ class Rows(Protocol):
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]: ...
 
 
+# Protocols of fsspec that read bytes at an address. Others run templates, unpack archives, or chain these.
+_PROTOCOLS = (
+    "s3", "s3a", "gs", "gcs", "hf", "http", "https", "memory", "az", "abfs", "abfss", "oss", "ssh", "sftp", "hdfs", "webdav", "ftp",
+)  # fmt: skip
+_ALLOWED = "NOISEWORTH_ADDRESSES"  # environment: addresses that data sets may refer to, separated by spaces
+_named: set[str] = set()  # addresses that were given to this process
+
+
+def name_address(address: str) -> None:
+    """Note an address that was given by the user, and not by a file: data sets may refer to what lies below it."""
+    _named.add(address.rstrip("/") + "/")
+
+
+def require_named(address: str, where: str) -> None:
+    """Refuse an address that only a file names: a stranger's data set must not make this machine call anybody.
+
+    Raises:
+        UserError: the user gave neither it nor one above it.
+    """
+    allowed = {a.rstrip("/") + "/" for a in os.environ.get(_ALLOWED, "").split()}
+    if not any(address.startswith(prefix) for prefix in _named | allowed):
+        raise UserError(
+            f"{where}: refers to images at {address}, an address that you did not give; if you trust it, set"
+            f" {_ALLOWED}={address.rsplit('/', 2)[0]}"
+        )
+
+
 def is_address(path: Path | str) -> bool:
     """Whether the path names a protocol, so that fsspec must read it."""
     return "://" in str(path)
@@ -181,6 +208,9 @@ def _filesystem(path: str) -> tuple[Any, str]:
         import fsspec
     except ImportError:
         raise UserError(f"{path}: addresses need fsspec: pip install 'noiseworth[hub]'") from None
+    protocol = path.partition("://")[0]
+    if "::" in path or protocol not in _PROTOCOLS:
+        raise UserError(f"{path}: addresses may begin with {', '.join(_PROTOCOLS)}, and not be chained by ::")
     try:
         system, inside = fsspec.core.url_to_fs(path)
     except (ImportError, ValueError) as error:
