@@ -9,26 +9,19 @@ row is one model:
     predicted_worth             worth of one noisy image of each level, as the run predicts it
 """
 
-import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
+from noiseworth.laws.tables import COLUMNS, PUBLISHED, model_of, number_of, read_table
 
 Array = NDArray[np.float64]
-
-PUBLISHED = "published:"  # as in published:cifar10, a data set of arXiv 2411.02780
-TABLE = "observations.csv"  # in the directory of a sweep
-_COLUMNS = ("n_clean", "n_noisy", "sigma")
-_SETTING = "train."
 
 
 @dataclass(frozen=True)
@@ -151,13 +144,13 @@ def read_observations(source: str, *, quality: str | None = None, where: str = "
                 " and --where"
             )
         return published(source.removeprefix(PUBLISHED))
-    name, rows = _read_table(source, where)
+    name, rows = read_table(source, where)
     column = quality or ("quality" if "quality" in rows[0][1] else "risk")
-    needed = (*_COLUMNS, column)
+    needed = (*COLUMNS, column)
     for missing in needed:
         if missing not in rows[0][1]:
             raise UserError(f"{name}: column {missing!r} is missing; needed are {', '.join(needed)}")
-    models = [_row(line, column, f"{name}: line {number}") for number, line in rows]
+    models = [model_of(line, column, f"{name}: line {number}") for number, line in rows]
     mixed = [model for model in models if model[0] > 0]
     if not mixed:
         raise UserError(f"{name}: no model had clean images: add models with clean images, which a law needs")
@@ -185,109 +178,14 @@ def predicted_worth(source: str, *, where: str = "") -> list[RunWorth]:
     """
     if source.startswith(PUBLISHED):
         return []
-    name, rows = _read_table(source, where)
+    name, rows = read_table(source, where)
     candidates = []
     for number, line in rows:
         text = line.get("predicted_worth") or ""
         if text and ";" not in text:
             position = f"{name}: line {number}"
             clean, noisy, sigma, worth = (
-                _number(line, c, position) for c in ("n_clean", "n_noisy", "sigma", "predicted_worth")
+                number_of(line, c, position) for c in ("n_clean", "n_noisy", "sigma", "predicted_worth")
             )
             candidates.append(RunWorth(line.get("trial") or position, clean, noisy, sigma, worth))
     return candidates
-
-
-def _read_table(source: str, where: str) -> tuple[str, list[tuple[int, dict[str, str]]]]:
-    """The path of the file, and its rows that satisfy `where`, each with its line number."""
-    path = Path(source)
-    if path.is_dir():
-        if not (path / TABLE).is_file():
-            raise UserError(
-                f"{path}: no {TABLE} there; `noiseworth sweep run {path}` or `noiseworth sweep collect`"
-                " writes it"
-            )
-        path = path / TABLE
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [c for c in _COLUMNS if c not in (reader.fieldnames or [])]:
-                needed = f"{', '.join(_COLUMNS)} and a quality"
-                raise UserError(f"{path}: column {missing[0]!r} is missing; needed are {needed}")
-            rows = [
-                (number, {k: v or "" for k, v in line.items() if k is not None})
-                for number, line in enumerate(reader, 2)
-            ]
-    except FileNotFoundError:
-        raise UserError(
-            f"{source}: no such file; give a CSV file, the directory of a sweep, or {PUBLISHED}NAME"
-        ) from None
-    except UnicodeDecodeError:
-        raise UserError(f"{source}: not a text file; give a CSV file in UTF-8") from None
-    if not rows:
-        raise UserError(f"{path}: no rows; give one row for each trained model")
-    for condition in filter(None, where.split(",")):
-        key, equals, value = (part.strip() for part in condition.partition("="))
-        column = key if key in rows[0][1] else _SETTING + key
-        if not equals or column not in rows[0][1]:
-            raise UserError(
-                f"--where {condition}: must be COLUMN=VALUE; {path} has the columns {', '.join(rows[0][1])}"
-            )
-        kept = [row for row in rows if _same(row[1][column], value)]
-        if not kept:
-            has = ", ".join(sorted({line[column] for _, line in rows}))
-            raise UserError(f"--where {condition}: no such model in {path}; {column} is {has}")
-        rows = kept
-    for column in rows[0][1]:
-        values = sorted({line[column] for _, line in rows}) if column and column.startswith(_SETTING) else []
-        if len(values) > 1:
-            short = column.removeprefix(_SETTING)
-            raise UserError(
-                f"{path}: its models differ in {short} ({', '.join(values)}); choose with --where"
-                f" {short}={values[0]}"
-            )
-    return str(path), rows
-
-
-def _same(text: str, value: str) -> bool:
-    try:
-        return float(text) == float(value)
-    except ValueError:
-        return text == value
-
-
-def _row(line: dict[str, str], quality: str, where: str) -> tuple[float, dict[float, float], float]:
-    n_clean, value = (_number(line, column, where) for column in ("n_clean", quality))
-    counts, sigmas = (line[column] or "" for column in ("n_noisy", "sigma"))
-    if ";" in counts or ";" in sigmas:
-        each = [_numbers(text, name, where) for text, name in ((counts, "n_noisy"), (sigmas, "sigma"))]
-        if len(each[0]) != len(each[1]):
-            raise UserError(
-                f"{where}: n_noisy has {len(each[0])} numbers and sigma {len(each[1])}; they must be as many"
-            )
-        noisy = dict(zip(each[1], each[0], strict=True))
-    else:
-        count = _number(line, "n_noisy", where)
-        noisy = {_number(line, "sigma", where, empty=0.0): count} if count else {}
-    if value == 0 or n_clean + sum(noisy.values()) == 0 or 0.0 in noisy:
-        raise UserError(
-            f"{where}: {quality} and the number of images must be above 0; noisy images need a sigma above 0"
-        )
-    return n_clean, noisy, value
-
-
-def _numbers(text: str, column: str, where: str) -> list[float]:
-    return [_number({column: piece}, column, where) for piece in text.split(";")]
-
-
-def _number(line: Mapping[str, str], column: str, where: str, empty: float | None = None) -> float:
-    text = (line[column] or "").strip()
-    if not text and empty is not None:
-        return empty
-    try:
-        value = float(text)
-    except ValueError:
-        raise UserError(f"{where}: {column} is {text!r}, not a number") from None
-    if not math.isfinite(value) or value < 0:
-        raise UserError(f"{where}: {column} is {text}; must be finite and 0 or more")
-    return value

@@ -1,11 +1,13 @@
 """Figures from records, as SVG text."""
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from noiseworth.errors import printable
 from noiseworth.records import Evaluation, StepRecord, WorthRecord
 
 COLOURS = ("#1b6ca8", "#d1495b", "#7a7a7a", "#2a9d5c", "#8e5ea2", "#c98a1b")
@@ -35,7 +37,7 @@ def risk_figure(evaluations: Mapping[str, Evaluation], trained_from: Mapping[str
                 value[trained],
                 error[trained],
                 color=colour,
-                label=name,
+                label=plain_label(name),
                 marker="o",
                 markersize=3.5,
                 linewidth=1.6,
@@ -89,14 +91,17 @@ def risk_ratio_figure(evaluations: Mapping[str, Evaluation]) -> str | None:
                 ratio,
                 bars,
                 color=colour,
-                label=name,
+                label=plain_label(name),
                 marker="o",
                 markersize=3.5,
                 linewidth=1.6,
             )
-        axes.axhline(1, color=COLOURS[0], linewidth=1.2, label=names[0])
+        axes.axhline(1, color=COLOURS[0], linewidth=1.2, label=plain_label(names[0]))
         axes.set(
-            xscale="log", yscale="log", xlabel="level σ (model units)", ylabel=f"risk over that of {names[0]}"
+            xscale="log",
+            yscale="log",
+            xlabel="level σ (model units)",
+            ylabel=f"risk over that of {plain_label(names[0])}",
         )
         label_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=9)
@@ -111,7 +116,7 @@ def worth_figure(records: Mapping[str, WorthRecord]) -> str | None:
 
     def draw(axes: Any) -> None:
         for (name, record), colour in zip(records.items(), COLOURS * len(records), strict=False):
-            axes.plot(record.levels, record.n_effective, color=colour, label=name, linewidth=1.6)
+            axes.plot(record.levels, record.n_effective, color=colour, label=plain_label(name), linewidth=1.6)
         axes.set(xscale="log", xlabel="level σ (model units)", ylabel="worth in clean images, N_eff(σ)")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=9)
@@ -133,13 +138,18 @@ def loss_figure(metrics: Mapping[str, list[StepRecord]]) -> str | None:
                 images,
                 [np.mean([records[i].loss for i in p]) for p in pieces],
                 color=colour,
-                label=name,
+                label=plain_label(name),
                 linewidth=1.4,
             )
         axes.set(xlabel="images seen", ylabel="training loss", yscale="log")
         axes.legend(frameon=False, fontsize=9)
 
     return svg(draw)
+
+
+def plain_label(name: str) -> str:
+    """The name of a run as matplotlib's text: `$` begins no formula there, and `_` no label that is left out."""
+    return (" " if name.startswith("_") else "") + printable(name).replace("$", r"\$")
 
 
 def svg(draw: Callable[[Any], None]) -> str:
@@ -156,7 +166,10 @@ def svg(draw: Callable[[Any], None]) -> str:
         axes.grid(alpha=0.25, linewidth=0.6)
         draw(axes)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        with warnings.catch_warnings():
+            # Text stays text, and browsers have letters that matplotlib's font has not.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseworth.records import Number, Panel, TheoryStudy
-from noiseworth.report.figures import COLOURS, label_ticks, svg
+from noiseworth.report.figures import COLOURS, label_ticks, plain_label, svg
 from noiseworth.report.html import write_page
 
 
@@ -46,7 +46,7 @@ def panel_figure(panel: Panel) -> str:
                     color=shade,
                     linewidth=1.1,
                     linestyle="--",
-                    label=series.label,
+                    label=plain_label(series.label),
                     zorder=1,
                 )
                 continue
@@ -57,11 +57,13 @@ def panel_figure(panel: Panel) -> str:
                 bars = [below, [max(high - y, 0) for y, high in zip(series.y, series.high, strict=True)]]
             style: dict[str, Any] = {
                 "color": colour,
-                "label": series.label,
+                "label": plain_label(series.label),
                 "linestyle": "none" if guides else "-",
             }
             axes.errorbar(series.x, series.y, bars, marker="o", markersize=4, linewidth=1.1, **style)
-        axes.set(xlabel=panel.x_label, ylabel=panel.y_label, xscale="log", yscale="log")
+        axes.set(
+            xlabel=plain_label(panel.x_label), ylabel=plain_label(panel.y_label), xscale="log", yscale="log"
+        )
         for axis in (axes.xaxis, axes.yaxis):
             label_ticks(axis)
         axes.legend(fontsize=8, edgecolor="none", facecolor="white", framealpha=0.5)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseworth.errors import UserError
-from noiseworth.laws.observations import TABLE
+from noiseworth.laws.tables import TABLE
 from noiseworth.options import with_options
 from noiseworth.records import CollectRecord, SweepPlan, TrialRecord, write_atomically
 from noiseworth.sweep.config import SweepCollectConfig
