@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -15,13 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import noiseworth as nw
+from command_line import Captured, refusal
 from noiseworth.cli import main
-from noiseworth.cli import parser as cli_parser
 from noiseworth.commands import COMMANDS, Command, load
-from noiseworth.errors import UserError, one_line
+from noiseworth.errors import UserError
 from noiseworth.options import flag_of, hints_of
-
-Captured = pytest.CaptureFixture[str]
 
 # One word for each thing that a command cannot do without.
 NEEDED = {
@@ -59,16 +55,6 @@ def resolved(words: list[str], capsys: Captured) -> dict[str, Any]:
     assert main(["--dry-run", *words]) == 0, capsys.readouterr().err
     settings_: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
     return settings_
-
-
-def refusal(words: list[str], capsys: Captured) -> str:
-    """The line with which a command line is refused."""
-    assert main(words) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    (line,) = printed.err.splitlines()
-    assert line.startswith("noiseworth: error: ")
-    return line
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
@@ -179,146 +165,6 @@ def test_python_has_the_same_gate(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"--|must"):
             call()
     assert nw.SampleConfig("r", tmp_path / "o", **of_numpy).n == 3
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"\xff\xfe\x00", "no text in UTF-8"),
-        (b"lr: [1, 2", "not YAML"),
-        (b"- 1\n- 2\n", "holds no settings"),
-        (b"just words", "holds no settings"),
-        (b"", "holds no settings"),
-        (b"lr: 2020-01-01", "read as a date"),
-        (b"lr: 2020-99-99", "not YAML"),
-        (b"1: 2", "the name 1 is no text"),
-        (b"more_ema: &a [1]\npower_ema: *a", "the alias *a"),
-        (b"more_ema: " + b"[" * 10_000 + b"]" * 10_000, "levels deep"),
-        (b"seed: " + b"9" * 5000, "not YAML"),
-        (b"lr: .nan", "--lr nan"),
-        (b"lr: many", "--lr: must be a number"),
-        (b"seed: [1]", "--seed: must be an integer"),
-        (b"data: 7", "--data: must be text"),
-        (b"speed: 1", "speed"),
-        (b"title: " + b"x" * 3_000_000, "is larger than"),
-    ],
-)
-def test_a_file_of_settings_is_checked(
-    content: bytes, message: str, tmp_path: Path, capsys: Captured
-) -> None:
-    file = tmp_path / "settings.yaml"
-    file.write_bytes(content)
-    line = refusal(["train", "--config", str(file), "--data", "d", "--out", "o"], capsys)
-    assert message in line
-    assert len(line) < 500
-
-
-def test_settings_are_read_from_ordinary_files_alone(tmp_path: Path, capsys: Captured) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    for file in ("/dev/zero", str(tmp_path), str(tmp_path / "fifo")):
-        assert "no ordinary file" in refusal(["train", "--data", "d", "--out", "o", "--config", file], capsys)
-    assert "no such file" in refusal(["train", "--data", "d", "--out", "o", "--config", "lr: 1"], capsys)
-
-
-@pytest.fixture
-def packed(tmp_path: Path) -> Path:
-    """A small data set."""
-    np.save(tmp_path / "a.npy", np.arange(512).reshape(8, 8, 8).astype(np.uint8))
-    nw.pack(tmp_path / "a.npy", tmp_path / "packed", sigma=0.0)
-    return tmp_path / "packed"
-
-
-def test_a_page_never_replaces_what_is_read(packed: Path, tmp_path: Path, capsys: Captured) -> None:
-    table = tmp_path / "table.html"
-    table.write_text("n_clean,n_noisy,sigma,quality\n1,0,0,1\n")
-    (tmp_path / "link.html").symlink_to(table)
-    (tmp_path / "hard.html").hardlink_to(table)
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "to-data.html").symlink_to(packed / "dataset.json")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    for words in (
-        ["fit", str(table), "--page", str(table)],
-        ["fit", str(table), "--page", str(tmp_path / "link.html")],
-        ["fit", str(table), "--page", f"{tmp_path}/packed/../hard.html"],
-        ["inspect", str(packed), "--page", str(packed / "dataset.json")],
-        ["inspect", str(packed), "--page", str(tmp_path / "to-data.html")],
-        ["inspect", str(packed), "--picture", str(packed / "part-00000" / "images.npy")],
-        ["inspect", str(packed), "--page", str(tmp_path / "notes.txt")],
-        ["inspect", str(packed), "--page", str(packed)],
-        ["inspect", str(packed), "--page", "/dev/null"],
-        ["inspect", str(packed), "--page", str(tmp_path / "notes.txt" / "page.html")],
-        ["inspect", str(packed), "--page", str(tmp_path / ("x" * 250))],
-        ["evaluate", str(packed), "--against", str(packed), "--page", str(packed / "dataset.json")],
-        ["report", str(packed), "--out", str(tmp_path / "a.npy")],
-    ):
-        assert "--page" in (line := refusal(words, capsys)) or "--picture" in line or "--out" in line
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_a_page_is_replaced_by_a_newer_one(packed: Path, tmp_path: Path, capsys: Captured) -> None:
-    words = ["inspect", str(packed), f"--page={tmp_path}/new/p.html", f"--picture={tmp_path}/new/p.png"]
-    assert main(words) == 0
-    assert main(words) == 0
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["p.html", "p.png"]
-
-
-def _raise(error: BaseException) -> Any:
-    def command(*_: Any) -> Any:
-        raise error
-
-    return command
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "message"),
-    [
-        (KeyError("x"), 70, "internal error: KeyError: 'x'; please report it"),
-        (ValueError("one\ntwo"), 70, "internal error: ValueError: one; please report it"),
-        (AssertionError(), 70, "internal error: AssertionError: AssertionError; please report it"),
-        (MemoryError("cannot have 8 TB"), 2, "not enough memory for this (cannot have 8 TB)"),
-        (RecursionError("deep"), 2, "nested too deeply"),
-        (UserError("a\x1b[31mb" + "c" * 10**6 + " remedy"), 2, "a\\x1b[31mb"),
-        (PermissionError(13, "Permission denied", "x"), 2, "x: Permission denied"),
-    ],
-)
-def test_what_escapes_is_one_line(
-    error: Exception, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    monkeypatch.setattr(cli_parser, "run", _raise(error))
-    assert main(["inspect", "x"]) == code
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
-    assert len(line) < 2_100
-    assert main(["inspect", "x", "--debug"]) == code
-    shown = capsys.readouterr().err
-    assert "Traceback (most recent call last)" in shown
-    assert "in command" in shown
-
-
-def test_a_long_message_keeps_its_remedy() -> None:
-    line = one_line("what " + "x" * 10**6 + " remedy")
-    assert len(line) == 2_000
-    assert line.startswith("what ")
-    assert line.endswith(" remedy")
-    assert " ... " in line
-
-
-def test_a_name_in_a_file_steers_no_terminal(packed: Path, capsys: Captured) -> None:
-    record = packed / "dataset.json"
-    record.write_text(record.read_text().replace('"name": "a.npy"', '"name": "a\\u001b[31m\\u202eb"'))
-    assert main(["inspect", str(packed)]) == 0
-    printed = capsys.readouterr().out
-    assert "a\\x1b[31m\\u202eb" in printed
-    assert not {"\x1b", "\u202e"} & set(printed)
-
-
-def test_nobody_reads_the_output_any_more() -> None:
-    command = (
-        f"{sys.executable} -m noiseworth.cli train --data d --out o --dry-run | true; exit ${{PIPESTATUS[0]}}"
-    )
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert done.stderr == ""
-    assert done.returncode in (0, 141)  # 0: it was quicker than `true`
 
 
 HOSTILE = st.one_of(
