@@ -103,8 +103,10 @@ def read_array(path: str) -> NDArray[Any]:
     """A whole array file."""
     try:
         array: NDArray[Any] = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable .npy file ({error}); pack the data set again") from None
+    except (FileNotFoundError, UserError):
+        raise
+    except Exception as error:  # NumPy parses a damaged header as Python, which raises anything
+        raise _unreadable(path, first_line(error)) from None
     return array
 
 
@@ -194,13 +196,15 @@ def _header(file: Any, path: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
         shape, fortran, dtype = (
             npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         )(file)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable .npy file ({error}); pack the data set again") from None
+    except Exception as error:  # NumPy parses a damaged header as Python, which raises anything
+        raise _unreadable(path, first_line(error)) from None
     if fortran or dtype.hasobject:
-        raise UserError(
-            f"{path}: not a readable .npy file (Fortran order or Python objects); pack the data set again"
-        )
+        raise _unreadable(path, "Fortran order or Python objects")
     return shape, dtype, file.tell()
+
+
+def _unreadable(path: str, why: str) -> UserError:
+    return UserError(f"{path}: not a readable .npy file ({why}); pack the data set again")
 
 
 def _filesystem(path: str) -> tuple[Any, str]:

@@ -14,6 +14,7 @@ from noiseworth.errors import UserError, first_line
 _LOGS = (
     "tifffile",
     "nibabel",
+    "nibabel.global",
     "pydicom",
     "astropy",
     "h5py",
