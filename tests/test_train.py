@@ -1,5 +1,6 @@
 """Training goes on after any interruption to the same bits; damage is passed over; other data or settings are refused."""
 
+import json
 import os
 import random
 import shutil
@@ -20,10 +21,10 @@ from noiseworth.data.pack import pack
 from noiseworth.errors import UserError
 from noiseworth.evaluate.risk import denoising_risk
 from noiseworth.options import flag_of
-from noiseworth.records import DoneRecord, StepRecord, load_lines, load_record, sha256_of
+from noiseworth.records import DoneRecord, StepRecord, load_lines, load_record, sha256_of, write_atomically
 from noiseworth.runs.model import load_run
 from noiseworth.runs.sampling import sample_run, samples_of
-from noiseworth.train import checkpoint
+from noiseworth.train import checkpoint, run_directory
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 from noiseworth.train.ema import Ema
@@ -337,3 +338,89 @@ def test_a_few_noisy_images_train(kind: str, tmp_path: Path) -> None:
     assert max(losses) < 1000
     assert done.trained_from == 0
     assert len(sample_run(tmp_path / "run", tmp_path / "made", n=2, steps=4)) == 2
+
+
+def test_a_longer_run_goes_on_as_if_it_had_been_so_long_from_the_beginning(
+    tmp_path: Path, mixed: Path
+) -> None:
+    """With a constant rate the longer run has the same bits; with a falling one it goes on, and keeps what it had seen."""
+    settings = {"n_images": 64 * 8, "decay": "none", "below_noise": "none", "monitor_every": 0}
+    short = _config(mixed, tmp_path / "run", **settings)
+    expected = run_training(_config(mixed, tmp_path / "long", **(settings | {"n_images": 64 * 14}))).weights
+    run_training(short)
+    longer = replace(short, n_images=64 * 14)
+    done = run_training(longer)
+    groups = expected.keys() - {"below.safetensors"}  # it says when imputing was to begin
+    assert {name: done.weights[name] for name in groups} == {name: expected[name] for name in groups}
+    assert run_training(longer) == done
+    assert [r.step for r in load_lines(StepRecord, tmp_path / "run" / "metrics.jsonl")] == list(range(1, 15))
+    assert json.loads((tmp_path / "run" / "env.json").read_text())["lengthened"] == [[64 * 8, 64 * 14]]
+    with pytest.raises(UserError, match="n_images was 896, is 512"):
+        run_training(short)
+    with pytest.raises(UserError, match=r"other settings \(lr was 0.002, is 0.5\)"):
+        run_training(replace(longer, n_images=64 * 20, lr=0.5))
+    assert (tmp_path / "run" / "DONE.json").is_file()
+
+
+def test_a_run_is_lengthened_after_a_kill_at_any_point(
+    tmp_path: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = _config(mixed, tmp_path / "run", n_images=64 * 4, monitor_every=0)
+    run_training(short)
+    longer = replace(short, n_images=64 * 6)
+    inner = write_atomically
+    for last in ("env.json", "config.yaml"):
+
+        def killed(path: Path, content: str | bytes, last: str = last) -> None:
+            if path.name == last:
+                raise KeyboardInterrupt
+            inner(path, content)
+
+        monkeypatch.setattr(run_directory, "write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_training(longer)
+        monkeypatch.undo()
+        assert load_run(tmp_path / "run").n_images == 64 * 4
+    assert run_training(longer).n_images == 64 * 6
+
+
+def test_a_run_begins_with_the_averaged_weights_of_another(tmp_path: Path, digits: Path, mixed: Path) -> None:
+    """Another data set, other settings: its first estimates are those of the run that it begins from; it goes on without that run."""
+    run_training(_config(mixed, tmp_path / "first", n_images=64 * 20, monitor_every=0))
+    config = _config(
+        digits / "train", tmp_path / "run", n_images=64 * 6, init=str(tmp_path / "first"), ema=5000, more_ema=[70],
+        power_ema=[0.1], batch=32, checkpoint_every=64 * 2, monitor_every=0,
+    )  # fmt: skip
+    before = load_run(tmp_path / "first")
+    trainer = Trainer(config)
+    trainer.restore()
+    x, sigma = torch.ones(3, 1, 8, 8), torch.tensor([0.1, 0.5, 3.0])
+    for average in trainer.averages.values():
+        assert torch.equal(average.module(x, sigma), before.denoiser(x, sigma))
+    with torch.no_grad():
+        assert torch.equal(trainer.denoiser(x, sigma), before.denoiser(x, sigma))
+    expected = run_training(replace(config, out=str(tmp_path / "whole"))).weights
+    env = json.loads((tmp_path / "whole" / "env.json").read_text())
+    assert env["init"] == {"run": str(tmp_path / "first"), "n_images": 64 * 20, "weights": before.sha256}
+    for record in trainer.steps():
+        if record.step == 5:
+            trainer.save()
+            break
+    run_directory.begin(config)
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert run_training(config).weights == expected
+    assert load_run(tmp_path / "run").denoiser.sigma_data == before.denoiser.sigma_data
+
+
+def test_a_run_that_does_not_fit_is_not_begun_from(tmp_path: Path, digits: Path, mixed: Path) -> None:
+    run_training(_config(mixed, tmp_path / "first", n_images=64, monitor_every=0))
+    for changes, message in (
+        ({"init": str(tmp_path / "first"), "labels": True}, "does not fit the settings and the data"),
+        ({"init": str(tmp_path / "first"), "preset": "mini"}, r"preset digits, 1 channels, 0 classes"),
+        ({"init": str(tmp_path / "nowhere")}, "not a run"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_training(_config(mixed, tmp_path / "run", **changes))
+        assert not (tmp_path / "run" / "config.yaml").exists()
+    with pytest.raises(UserError, match="is this run itself"):
+        _config(mixed, tmp_path / "run", init=str(tmp_path / "run"))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from noiseworth.errors import UserError
@@ -39,7 +40,7 @@ class TrainConfig:
     preset: str = "digits"
     """Size of the network: digits, mini, small, cifar or imagenet64."""
     n_images: int = 100_000
-    """Length of the training, in images seen (one image may be seen many times)."""
+    """Length of the training, in images seen (one image may be seen many times). With a greater number a finished run goes on."""
     batch: int = 128
     """Images in one optimiser step, over all processes."""
     accumulate: int = 1
@@ -100,19 +101,23 @@ class TrainConfig:
     """Store images with their channels last in memory, which suits convolutions on GPUs."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to train: on the GPU if there is one ("auto"), or on the processor."""
+    init: str | None = None
+    """A run whose averaged weights to begin with, in place of random ones; its network must be the same. The optimiser is new."""
     resume: Literal["auto", "never"] = "auto"
     """Go on with the run in the directory ("auto"), or refuse a directory that is not empty ("never")."""
 
     def __post_init__(self) -> None:
         check(self)
         require_new_name(self)
-        require_at_least(self, 1, "n_images", "accumulate", "ema", "checkpoint_every", "keep")
-        require_at_least(self, 1, "batch", most=_LARGEST_BATCH)
+        require_at_least(self, 1, "n_images", "batch", "accumulate", "ema", "checkpoint_every", "keep")
         require(self.n_images >= self.batch, "n_images", self.n_images, f"at least one batch of {self.batch}")
+        require_at_least(self, 1, "batch", most=_LARGEST_BATCH)
         for name in ("lr", "clip", "level_std", "presentations"):
             value = getattr(self, name)
             require(value > 0, name, value, "a finite number above 0")
         require_at_least(self, 0, "keep_every", "monitor_every", "warmup")
+        if self.init is not None and Path(self.init).absolute() == Path(self.out).absolute():
+            raise UserError(f"--init {self.init}: is this run itself; the same command goes on with it")
         half_lives = [self.ema, *self.more_ema]
         if min(half_lives) < 1 or len(set(half_lives)) < len(half_lives):
             must = "different half-lives of at least 1 image, none of them that of --ema"

@@ -20,6 +20,7 @@ from noiseworth.progress import notice, progress_bar
 from noiseworth.records import DoneRecord, MonitorRecord, StepRecord, WorthRecord, to_json, write_atomically
 from noiseworth.train import checkpoint, run_directory
 from noiseworth.train.config import TrainConfig
+from noiseworth.train.devices import any_process
 from noiseworth.train.monitors import monitor
 from noiseworth.train.trainer import Trainer
 
@@ -29,7 +30,7 @@ _WORTH_RANGE = (0.02, 20.0)
 
 
 def run_training(config: TrainConfig, *, label: str | None = None) -> DoneRecord:
-    """Train until done, going on from the last checkpoint; a run that is done is returned at once.
+    """Train until done, going on from the last checkpoint; a run that is done is returned at once, unless it is to be longer now.
 
     Every `config.monitor_interval` images and at the end the monitors measure how training goes
     (`train/monitors.py`). Their record goes to `metrics.jsonl`, and their warnings to stderr.
@@ -44,7 +45,8 @@ def run_training(config: TrainConfig, *, label: str | None = None) -> DoneRecord
     """
     run = Path(config.out)
     run_directory.check(config)
-    if (done := run_directory.load_done(run)) is not None:
+    done = run_directory.load_done(run)
+    if done is not None and done.n_images >= config.steps * config.batch:
         run_directory.check_data(config, done.data_fingerprint)
         return done
     trainer = Trainer(config)
@@ -58,7 +60,7 @@ def run_training(config: TrainConfig, *, label: str | None = None) -> DoneRecord
 def _train(trainer: Trainer, run: Path, label: str | None) -> DoneRecord:
     config, is_main = trainer.config, trainer.accelerator.is_main_process
     if is_main:
-        run_directory.begin(config)
+        run_directory.begin(config, None if trainer.start is None else trainer.start.record)
     write_to_tensorboard = _tensorboard_writer(config) if is_main and config.tensorboard else None
     for line in trainer.restore():
         print(f"noiseworth: passing over a damaged checkpoint: {line}", file=sys.stderr)
@@ -76,7 +78,7 @@ def _train(trainer: Trainer, run: Path, label: str | None) -> DoneRecord:
             bar.update(config.batch)
             bar.set_postfix(loss=f"{record.loss:.3f}", refresh=False)
             is_due = record.n_images // config.checkpoint_every > saved_at // config.checkpoint_every
-            stop = trainer.any_process(bool(received))
+            stop = any_process(trainer.accelerator, trainer.device, bool(received))
             if is_due or stop or trainer.step == config.steps:
                 metrics.flush()
                 trainer.save()

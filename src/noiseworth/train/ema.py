@@ -59,6 +59,16 @@ class PowerEma:
         _lerp(self.module, module, 1 - (1 - batch / n_images) ** (self.gamma + 1))
 
 
+def further_averages(
+    module: nn.Module, half_lives: Sequence[int], widths: Sequence[float]
+) -> "dict[str, Ema | PowerEma]":
+    """Averages beside the one that sampling uses, by the names that a checkpoint gives them."""
+    averages: dict[str, Ema | PowerEma] = {
+        f"ema-{half_life}": Ema(module, half_life) for half_life in half_lives
+    }
+    return averages | {f"power-{width!r}": PowerEma(module, width) for width in widths}
+
+
 def gamma_of(sigma_rel: float) -> float:
     """The exponent of a relative width (arXiv 2312.02696, equation 123: the real root above 0).
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,6 +17,7 @@ from noiseworth.records import (
     DoneRecord,
     StepRecord,
     from_json,
+    load_json,
     load_record,
     machine,
     to_line,
@@ -48,6 +50,8 @@ def hold(run: Path) -> Iterator[None]:
 def check(config: TrainConfig) -> None:
     """Make sure that the run's directory is free, or was begun by the same settings. Writes nothing.
 
+    `n_images` may grow, which makes the run longer.
+
     Where nothing was saved yet, the settings may change: a run that failed at its first steps can be corrected.
 
     Raises:
@@ -66,9 +70,11 @@ def check(config: TrainConfig) -> None:
         changed = [
             f"{key} was {before[key]!r}, is {after[key]!r}"
             for key in before
-            if key not in _FREE and before[key] != after[key]
+            if key not in _FREE
+            and before[key] != after[key]
+            and not (key == "n_images" and before[key] < after[key])
         ]
-        if changed and _is_begun(run):
+        if changed and is_begun(run):
             raise UserError(
                 f"{run}: was begun with other settings ({'; '.join(changed)}); choose another --out or"
                 " remove it"
@@ -79,7 +85,7 @@ def check(config: TrainConfig) -> None:
         raise UserError(f"{run}: is not empty and holds no run; choose another --out")
 
 
-def _is_begun(run: Path) -> bool:
+def is_begun(run: Path) -> bool:
     """Whether anything of a run was saved: until then its settings may change."""
     return (run / "DONE.json").is_file() or any((run / "checkpoints").glob("step-*"))
 
@@ -90,15 +96,27 @@ def check_data(config: TrainConfig, fingerprint: str) -> None:
         raise UserError(f"{config.out}: was begun on other data than {config.data} (fingerprints differ)")
 
 
-def begin(config: TrainConfig) -> None:
-    """Make the run's directory, unless something was saved in it before."""
+def begin(config: TrainConfig, init: dict[str, Any] | None = None) -> None:
+    """Make the run's directory, unless something was saved in it before; make a run that is to be longer now unfinished again.
+
+    Args:
+        init: what `env.json` is to say of the run that this one begins from.
+    """
     run = Path(config.out)
-    if not (run / "config.yaml").is_file() or not _is_begun(run):
+    if not (run / "config.yaml").is_file() or not is_begun(run):
         run.mkdir(parents=True, exist_ok=True)
-        write_atomically(
-            run / "env.json", json.dumps({"machine": machine(), "versions": versions()}, indent=1) + "\n"
-        )
-        write_atomically(run / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+        _write_env(run, {"machine": machine(), "versions": versions()} | ({"init": init} if init else {}))
+    elif (before := load_config(run).n_images) < config.n_images:
+        (run / "DONE.json").unlink(missing_ok=True)
+        env = load_json(run / "env.json") if (run / "env.json").is_file() else {}
+        _write_env(run, env | {"lengthened": [*env.get("lengthened", []), [before, config.n_images]]})
+    else:
+        return
+    write_atomically(run / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def _write_env(run: Path, env: dict[str, Any]) -> None:
+    write_atomically(run / "env.json", json.dumps(env, indent=1) + "\n")
 
 
 def load_config(run: Path) -> TrainConfig:

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +30,15 @@ from noiseworth.records import StepRecord
 from noiseworth.rng import Stream, normal, uniform
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
-from noiseworth.train.devices import any_process, connect, over_processes, require_one_directory
-from noiseworth.train.ema import SNAPSHOTS, Ema, PowerEma, snapshot_name
+from noiseworth.train.devices import connect, over_processes, require_one_directory
+from noiseworth.train.ema import Ema, further_averages
 from noiseworth.train.guards import SpikeDetector, be_deterministic, memory_advice
 from noiseworth.train.imputation import Imputation
 from noiseworth.train.model import load_weights, make_denoiser
 from noiseworth.train.prefetch import Prefetcher
 from noiseworth.train.run_directory import check_data
+from noiseworth.train.saving import save_trainer
+from noiseworth.train.start import open_start, put_weights
 from noiseworth.train.training_data import open_training_data
 
 _SPECTRUM_IMAGES = 10_000
@@ -54,6 +57,7 @@ class Trainer:
         step: optimiser steps done.
         n_images: images seen.
         v: `v(sigma)`, the posterior variance of a clean pixel.
+        start: the run that it begins from, if not at random weights.
         pair_sampler: draws the training pairs.
         denoiser: the network that is trained; `model` is the same, prepared for the device and the processes.
         ema: the averaged denoiser; `averages` are all averages, by the names that a checkpoint gives them.
@@ -73,6 +77,7 @@ class Trainer:
         self.classes = opened.classes
         self._make_pair_sampler()
         self._make_model()
+        self.start = open_start(config, self.denoiser)
         self.prefetcher = Prefetcher(self.data, self.pair_sampler, config.seed, self.device)
         self.spikes = SpikeDetector()
         self.imputation = Imputation(
@@ -111,9 +116,10 @@ class Trainer:
         if config.channels_last:
             self.denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = Ema(self.denoiser, config.ema)
-        self.averages: dict[str, Ema | PowerEma] = {"ema": self.ema}
-        self.averages |= {f"ema-{half_life}": Ema(self.denoiser, half_life) for half_life in config.more_ema}
-        self.averages |= {f"power-{width!r}": PowerEma(self.denoiser, width) for width in config.power_ema}
+        self.averages = {
+            "ema": self.ema,
+            **further_averages(self.denoiser, config.more_ema, config.power_ema),
+        }
         for average in self.averages.values():
             average.module.to(device)
         self.denoiser.to(device)
@@ -222,56 +228,31 @@ class Trainer:
             output: Tensor = self.ema.module(x, sigma, labels)
         return output
 
-    def any_process(self, flag: bool) -> bool:
-        """Whether the flag is set in any process, so that all act on it at the same step."""
-        return any_process(self.accelerator, self.device, flag)
+    def _denoisers(self) -> list[Any]:
+        """The denoiser and its averages."""
+        return [self.denoiser, *(average.module for average in self.averages.values())]
+
+    def _set_sigma_data(self, value: float) -> None:
+        """Weights are good for the `sigma_data` that they were trained with."""
+        self.sigma_data = value
+        for denoiser in self._denoisers():
+            denoiser.sigma_data = value
 
     def elapsed(self) -> float:
         """Seconds of training, those before interruptions included."""
         return self.seconds + monotonic() - self._began
 
-    def state(self) -> checkpoint.State:
-        """What a checkpoint says of the run (hashes are filled in when it is written)."""
-        record = self.data.record
-        return checkpoint.State(
-            step=self.step,
-            n_images=self.n_images,
-            seconds=self.elapsed(),
-            sigma_data=self.sigma_data,
-            shape=self.data.shape,
-            offset=record.offset,
-            scale=record.scale,
-            classes=self.classes,
-            data_fingerprint=record.fingerprint,
-            trained_from=self.pair_sampler.trained_from,
-            posterior_variance=self.v.state(),
-            sampler_refreshed_at=self.pair_sampler.refreshed_at,
-            loss_mean=self.spikes.mean,
-            loss_steps=self.spikes.steps,
-            sha256={},
-        )
-
     def save(self) -> None:
         """Write a checkpoint (the main process alone does)."""
         if self.accelerator.is_main_process:
-            groups = {
-                "model": self.denoiser.state_dict(),
-                **{name: average.module.state_dict() for name, average in self.averages.items()},
-                "optimizer": checkpoint.pack_optimizer(self.optimizer.optimizer),
-                "below": self.imputation.state(),
-            }
-            config, run = self.config, Path(self.config.out)
-            for average in self.averages.values():
-                if isinstance(average, PowerEma):
-                    path = run / SNAPSHOTS / snapshot_name(self.n_images, average.sigma_rel)
-                    checkpoint.save_tensors(path, average.module.state_dict())
-            checkpoint.save(
-                run / "checkpoints", self.state(), groups, keep=config.keep, keep_every=config.keep_every
-            )
+            save_trainer(self)
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> list[str]:
-        """Go on from the newest whole checkpoint, if there is one; returns a line on each damaged one that was passed over.
+        """Go on from the newest whole checkpoint, or else begin where `--init` says.
+
+        Returns:
+            A line on each damaged checkpoint that was passed over.
 
         Raises:
             UserError: no checkpoint is whole, or the data set is not the one that the run began with.
@@ -280,9 +261,13 @@ class Trainer:
         step = -1 if newest is None else newest[0].step
         require_one_directory(self.accelerator, self.device, step, self.config.out)
         if newest is None:
+            if self.start is not None:
+                put_weights(self.start, self._denoisers())
+                self._set_sigma_data(self.start.sigma_data)
             return []
         state, tensors, damaged = newest
         check_data(self.config, state.data_fingerprint)
+        self._set_sigma_data(state.sigma_data)
         load_weights(self.denoiser, tensors["model"])
         for name, average in self.averages.items():
             load_weights(average.module, tensors[name])
