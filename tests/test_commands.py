@@ -14,7 +14,7 @@ import pytest
 import noiseworth as nw
 from noiseworth.cli import main
 from noiseworth.commands import COMMANDS, Command, load
-from noiseworth.options import POSITIONAL, documentation, flag_of, with_options
+from noiseworth.options import POSITIONAL, check, documentation, flag_of, with_options
 
 GLOSSARY = (Path(__file__).parent.parent / "docs" / "glossary.md").read_text(encoding="utf-8").lower()
 
@@ -27,6 +27,9 @@ class GreetConfig:
     """Whom to greet."""
     many_times: int = 1
     """How often."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -213,7 +213,6 @@ def test_no_json_is_a_traceback(content: bytes, message: str) -> None:
 def test_records_check_themselves() -> None:
     curve = {"levels": [0.5], "risk": [0.1], "standard_error": [0.0], "n_images": 2}
     changes: tuple[dict[str, Any], ...] = (
-        {"levels": []},
         {"levels": [0.0]},
         {"risk": [0.1, 0.2]},
         {"risk": [float("nan")]},

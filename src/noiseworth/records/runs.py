@@ -130,7 +130,7 @@ class RiskCurve:
 
     def __post_init__(self) -> None:
         require_as_many(self, "levels", "risk", "standard_error")
-        require(bool(self.levels) and min(self.levels) > 0, "levels must be above 0, and at least one")
+        require(all(level > 0 for level in self.levels), "levels must be above 0")
 
     @property
     def relative(self) -> float:
@@ -220,6 +220,9 @@ class Evaluation:
     )
     bits_by_flow_error: float | None = None  # its standard error
     reference: str = ""  # fingerprint of the data set
+
+    def __post_init__(self) -> None:
+        require(self.risk is None or bool(self.risk.levels), "risk must hold at least one level")
 
 
 @dataclass(frozen=True)
