@@ -102,7 +102,7 @@ def test_options_may_lie_anywhere(capsys: Captured) -> None:
         ("evaluate r --against d --steps 1", "--steps 1"),
         ("evaluate r --against d --n 5", "--n 5"),
         ("train --data d --out o --lr inf", "--lr: must be a number, not inf"),
-        ("train --data d --out o --batch 99999999999999", "--batch"),
+        ("train --data d --out o --n-images 99999999999999 --batch 99999999999999", "--batch"),
         ("train --data d --out o --level-mean many", "--level-mean: cannot be many"),
         ("train --data d --out ..", "--out ..: must end with the name"),
         ("train --data d", "missing: out"),

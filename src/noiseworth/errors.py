@@ -26,7 +26,7 @@ def first_line(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """Text for a terminal: characters that would steer it are written as `\\x1b`. Names in files may hold any."""
+    """Text for a terminal: characters that would steer it, which names may hold, are written as `\\x1b`."""
 
     def written_out(match: re.Match[str]) -> str:
         code = ord(match[0])
@@ -36,7 +36,10 @@ def printable(text: str) -> str:
 
 
 def one_line(message: str) -> str:
-    """A message as one printable line of at most 2,000 characters; of a longer one the ends are kept: the remedy comes last."""
+    """A message as one printable line of at most 2,000 characters.
+
+    Of a longer one both ends are kept, since the remedy comes last.
+    """
     line = " ".join(printable(message).split())
     if len(line) <= _LONGEST:
         return line

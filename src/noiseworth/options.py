@@ -46,7 +46,7 @@ POSITIONAL: Mapping[str, Any] = {"positional": True}
 SEVERAL: Mapping[str, Any] = {"positional": True, "nargs": "+"}
 # Metadata of an option that may be given several times.
 REPEATED: Mapping[str, Any] = {"repeat": True}
-# Metadata of an option that names a file which the command writes, and the endings of files that it may replace.
+# Metadata of an option that names a file which the command writes: endings of files that it may replace.
 PAGE: Mapping[str, Any] = {"written": (".html", ".htm")}
 PICTURE: Mapping[str, Any] = {"written": (".png",)}
 
@@ -228,10 +228,10 @@ def _faults(value: Any) -> Iterator[str]:
 
 
 def check_written(config: Any) -> None:
-    """Refuse a file to be written (`PAGE`, `PICTURE`) that is read, or cannot be made: before the work is done.
+    """Refuse a file to be written (`PAGE`, `PICTURE`) that is read or cannot be made, before the work is done.
 
     Raises:
-        UserError: the file is one of the inputs, replaces something of another kind, or lies where none can be.
+        UserError: it is one of the inputs, replaces something of another kind, or lies where none can be.
     """
     fields = dataclasses.fields(config)
     read = [

@@ -51,7 +51,7 @@ class _Warnings(logging.Handler):
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Warnings of this package's log, and Python's, are one printable line each on stderr inside this block."""
+    """Inside this block a warning, of this package's log or of Python, is one printable line on stderr."""
     handler, log, shown = _Warnings(), logging.getLogger("noiseworth"), warnings.showwarning
     log.addHandler(handler)
     warnings.showwarning = lambda message, category, *_, **__: _tell(f"{category.__name__}: {message}")

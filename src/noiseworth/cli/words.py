@@ -1,7 +1,7 @@
-"""The words of a command line, before they are parsed: what belongs to which option, in whatever order they come.
+"""The words of a command line before they are parsed: what belongs to which option, in any order.
 
-`put_in_order` gives the parser one canonical form: the command, each option as `--name=value`, and what goes by
-its position last. So options may lie anywhere, with dashes or underscores, and a value may begin with a dash.
+`put_in_order` gives the parser one canonical form: the command, each option as `--name=value`, and last what
+goes by its position. So options may lie anywhere, with dashes or underscores, and a value may begin with a dash.
 """
 
 import dataclasses
@@ -72,7 +72,7 @@ def put_in_order(words: list[str], command: Command) -> list[str]:
     """The words in canonical form; `--grid NAME` as the file of that name, before all others.
 
     Raises:
-        UserError: there is no such option, it was renamed, a value is missing, or a file of settings is wrong.
+        UserError: an option is unknown, was renamed or lacks its value, or a file of settings is wrong.
     """
     options = _Options(command)
     files: list[str] = []

@@ -1,4 +1,4 @@
-"""Tables of trained models: CSV files, one model a row, as `noiseworth sweep` writes them and people write them by hand."""
+"""Tables of trained models: CSV files with one model a row, written by `noiseworth sweep` or by hand."""
 
 import csv
 import io

@@ -161,7 +161,7 @@ def parse_json(content: bytes, where: str) -> Any:
     """The value of JSON in UTF-8.
 
     Raises:
-        UserError: it is not JSON, is nested too deeply, or holds NaN, infinity or a number of thousands of digits.
+        UserError: it is not JSON, is nested too deeply, or holds NaN, infinity or thousands of digits.
     """
 
     def refuse(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""YAML that people write, read as plain values: null, true and false, numbers, text, lists, tables with text for keys."""
+"""YAML that people write, read as plain values: null, truth, numbers, text, lists, tables."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def parse_yaml(text: str, where: str) -> Any:
         where: named in the message, for instance the file's path.
 
     Raises:
-        UserError: it is not YAML, nested too deeply, or holds an alias, a date, or what else is no plain value.
+        UserError: it is not YAML, nested too deeply, or holds an alias, a date, or another such value.
     """
     import yaml
 
