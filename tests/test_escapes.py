@@ -160,6 +160,12 @@ def test_nobody_reads_the_output_any_more() -> None:
     assert done.returncode in (0, 141)  # 0: it was quicker than `true`
 
 
+def test_there_may_be_no_output_at_all() -> None:
+    command = f"{sys.executable} -m noiseworth.cli train --data d --out o --dry-run >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 DATASET = {
     "format": 1, "name": "a", "shape": [1, 8, 8], "offset": 127.5, "scale": 127.5, "units": "raw",
     "parts": [{"folder": "part-00000", "dtype": "uint8", "count": 8, "labels": False}],

@@ -164,6 +164,8 @@ class _Printable(io.TextIOBase):
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code, see `noiseworth.cli`."""
     words = sys.argv[1:] if argv is None else argv
+    if sys.stdout is None:  # closed by the caller (`>&-`)
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows no sigma gets \\u03c3
     try:
