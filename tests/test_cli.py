@@ -70,7 +70,7 @@ def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[
         ("train --data {digits}/train --out out --n-images many", "many"),
         ("train --data {digits}/train --out out --speed 3", "speed"),
         ("sample nowhere out", "nowhere: not a run"),
-        ("evaluate {mixed} --against {mixed}", "clean ones are needed here"),
+        ("features train {mixed} out", "clean ones are needed here"),
         ("report nowhere", "is not a run"),
         ("demo --sigma 0", "--sigma 0"),
         ("demo --out {digits}", "holds no demo"),

@@ -159,7 +159,7 @@ def test_monitors_that_fail_do_not_stop_training(
     monkeypatch.setattr(driver, "monitor", fails)
     assert run_training(_config(mixed, tmp_path / "run", n_images=640, monitor_every=640)).n_images == 640
     assert "the monitors failed (RuntimeError: broken); training goes on" in capsys.readouterr().err
-    corrupt(mixed.parent / "digits" / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=1.0)
+    corrupt(mixed.parent / "digits" / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=9.0)
     with pytest.raises(
         UserError, match="at least 2 clean ones"
     ):  # before training, not when the monitors first run

@@ -10,8 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from noiseworth.data.dataset import open_dataset
+from noiseworth.cli import main
+from noiseworth.data.corrupt import corrupt
+from noiseworth.data.dataset import open_dataset, read_all
+from noiseworth.data.views import split
 from noiseworth.errors import UserError
+from noiseworth.evaluate.distances import distances
 from noiseworth.evaluate.features import train_classifier
 from noiseworth.evaluate.frechet import Moments, MomentSums, frechet_distance, frechet_estimate, moments
 from noiseworth.evaluate.kernel import kernel_distance
@@ -19,6 +23,7 @@ from noiseworth.evaluate.likelihood import LIKELIHOOD_LEVELS, bits_by_flow, bits
 from noiseworth.evaluate.neighbours import NeighbourScores, memorisation, neighbour_scores
 from noiseworth.evaluate.risk import denoising_risk, noisy_risk
 from noiseworth.evaluate.sliced import sliced_wasserstein
+from noiseworth.runs.evaluation import run_evaluation
 from noiseworth.theory.mixtures import GaussianMixture
 
 RNG = np.random.default_rng(0)
@@ -325,3 +330,63 @@ def test_the_likelihood_of_a_mixture_is_that_of_its_density(mixture: GaussianMix
     assert nats == pytest.approx(0.5 * math.log(2 * math.pi * math.e * (1 + 0.5**2)), abs=1e-6)
     with pytest.raises(UserError, match="at least 8"):
         bits_from_risk([1.0, 2.0], [0.1, 0.2], 1.0)
+
+
+def test_too_few_images_tell_no_limit() -> None:
+    """With 5 images a feature the limit is right within a tenth; with 2 it is not, and is not told."""
+    reference, true = Moments(np.zeros(30), np.eye(30), 10**9), 30 * 0.2**2 + 30 * 0.1**2
+    means = {}
+    for count in (60, 150):
+        limits = []
+        for seed in range(40):
+            x = 1.2 * np.random.default_rng(seed).normal(size=(count, 30)) + 0.1
+            limits.append(frechet_estimate(x, reference).limit)
+        means[count] = np.mean(limits)
+    assert means[150] == pytest.approx(true, rel=0.1)
+    assert means[60] < 0.7 * true
+    rng = np.random.default_rng(0)
+    few, enough = (distances(rng.normal(size=(n, 30)), rng.normal(size=(900, 30))) for n in (149, 150))
+    assert (few.frechet_limit, few.frechet_low, few.frechet_high) == (None, None, None)
+    assert "149 images are too few to tell the limit" in few.warnings[0]
+    assert "at least 150 are needed" in few.warnings[0]
+    assert enough.frechet_limit is not None
+
+
+def test_a_noisy_reference_is_compared_with_noised_images(digits: Path, tmp_path: Path) -> None:
+    """Images of the reference's own distribution are as near to its noisy images as others with that noise are; bare ones are far."""
+    split(digits / "train", tmp_path / "parts", held_out=0.5, seed=1)
+    real, other = tmp_path / "parts" / "train", tmp_path / "parts" / "held-out"
+    corrupt(real, tmp_path / "noisy", clean_fraction=0.0, sigma="choice:0.3,0.6")
+    result = run_evaluation(other, tmp_path / "noisy", features="pixels")
+    assert result.distances is not None
+    assert any("its noise was added" in warning for warning in result.distances.warnings)
+    bare = moments(read_all(open_dataset(other)).reshape(750, -1))
+    noisy = moments(read_all(open_dataset(tmp_path / "noisy")).reshape(750, -1))
+    assert result.frechet_distance < 0.2 * frechet_distance(bare, noisy)
+    corrupt(other, tmp_path / "same", clean_fraction=0.0, sigma="choice:0.3,0.6", seed=5)
+    same = moments(read_all(open_dataset(tmp_path / "same")).reshape(750, -1))
+    assert result.frechet_distance == pytest.approx(frechet_distance(same, noisy), rel=0.1)
+    assert result.distances.learned_noise is not None
+    assert abs(result.distances.learned_noise) < 0.1
+
+
+def test_of_a_mixed_reference_the_clean_images_are_taken(digits: Path, mixed: Path) -> None:
+    result = run_evaluation(digits / "held-out", mixed, features="pixels")
+    assert result.n_reference == 150
+    assert result.distances is not None
+    assert any(f"the 150 clean images of {mixed}" in warning for warning in result.distances.warnings)
+
+
+def test_an_all_noisy_run_is_evaluated_without_a_clean_image(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("train", "held-out"):
+        corrupt(digits / part, tmp_path / part, clean_fraction=0.0, sigma=0.5)
+    words = ["--batch", "64", "--n-images", "640", "--device", "cpu", "--monitor-every", "0"]
+    assert main(["train", "--data", str(tmp_path / "train"), "--out", str(tmp_path / "run"), *words]) == 0
+    words = ["--held-out", str(tmp_path / "held-out"), "--features", "pca", "--n", "40", "--steps", "4"]
+    assert main(["evaluate", str(tmp_path / "run"), "--against", str(tmp_path / "train"), *words]) == 0
+    out, error = capsys.readouterr()
+    assert "by held-out noisy images" in out
+    assert "of infinitely many images: too few to tell" in out
+    assert "the reference has no clean images" in error

@@ -8,9 +8,11 @@ import pytest
 
 import noiseworth as nw
 from noiseworth.data.corrupt import corrupt, mix
-from noiseworth.data.dataset import open_dataset
+from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.data.pack import pack
+from noiseworth.evaluate.risk import DEFAULT_LEVELS, denoising_risk
 from noiseworth.records import MonitorRecord, StepRecord, load_lines
+from noiseworth.runs.model import load_run
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 
@@ -103,3 +105,25 @@ def test_training_from_python_runs_the_monitors(
             nw.TrainConfig(data=str(mixed), out=str(tmp_path / "quiet"), n_images=640, device="cpu")
         )
     assert capsys.readouterr().err == ""
+
+
+def test_held_out_noisy_images_tell_the_risk(digits: Path, mixed: Path, tmp_path: Path) -> None:
+    """At levels above their noise, and nothing of clean images: what is memorised, or whether noise levels are right, is unknown."""
+    corrupt(digits / "held-out", tmp_path / "noisy", clean_fraction=0.0, sigma=0.5)
+    config = TrainConfig(
+        data=str(mixed),
+        out=str(tmp_path / "run"),
+        batch=64,
+        n_images=64 * 20,
+        device="cpu",
+        held_out=str(tmp_path / "noisy"),
+    )
+    run_training(config)
+    record = load_lines(StepRecord, tmp_path / "run" / "metrics.jsonl")[-1].monitor
+    assert record is not None
+    assert record.memorised is None
+    assert record.risk is not None
+    held_out = open_dataset(digits / "held-out")
+    levels = [level for level in DEFAULT_LEVELS if level > 0.5 / 0.95**0.5]
+    on_clean = denoising_risk(load_run(tmp_path / "run").denoiser, read_all(held_out), levels)
+    assert record.risk == pytest.approx(on_clean.relative, abs=0.02)  # of 128 images against 297

@@ -38,6 +38,7 @@ class Stream(IntEnum):
     AUGMENT = 14  # how a training image is turned and flipped
     ORDER = 15  # order in which a loader gives the images of an epoch
     SUBSET = 16  # which images are in a subset
+    COMPARE = 17  # noise added to generated images that are compared with noisy ones
     SHUFFLE = 9  # order in which a classifier sees its images
 
 

@@ -14,8 +14,14 @@ from noiseworth.records import DistanceRecord
 
 Array = NDArray[np.floating]
 
+FEWEST_PER_FEATURE = 5  # images: with fewer the bias is no longer b / n, and the limit far too low
 _NEIGHBOURS = 5
 _MOST = 10_000  # images, where all pairs are compared
+
+
+def enough_for_limit(features: Array) -> bool:
+    """Whether features (N, F) of so many images tell the limit of the Frechet distance."""
+    return bool(len(features) >= FEWEST_PER_FEATURE * features.shape[1])
 
 
 def distances(
@@ -50,19 +56,21 @@ def distances(
     x, y = (features[np.sort(rng.permutation(len(features))[:count])] for features in (generated, real))
     near = neighbour_scores(x, y, _NEIGHBOURS)
     warnings = []
-    if len(generated) <= generated.shape[1]:
-        few = f"{len(generated):,} images are too few for a covariance of {generated.shape[1]:,} features"
-        warnings.append(f"{few}: generate more, or compare in fewer features")
-    if frechet.distance - frechet.limit > frechet.distance / 2:
+    is_limit_known = enough_for_limit(generated)
+    if not is_limit_known:
+        few = f"{len(generated):,} images are too few to tell the limit of the Frechet distance in"
+        needed = f"{generated.shape[1]:,} features (at least {FEWEST_PER_FEATURE * generated.shape[1]:,} are needed)"
+        warnings.append(f"{few} {needed}: generate more, or compare in fewer features")
+    elif frechet.distance - frechet.limit > frechet.distance / 2:
         warnings.append(
             f"more than half of the Frechet distance is bias, since there are only {len(generated):,} images;"
             " use its limit instead"
         )
     return DistanceRecord(
         frechet=frechet.distance,
-        frechet_limit=frechet.limit,
-        frechet_low=frechet.low,
-        frechet_high=frechet.high,
+        frechet_limit=frechet.limit if is_limit_known else None,
+        frechet_low=frechet.low if is_limit_known else None,
+        frechet_high=frechet.high if is_limit_known else None,
         kernel=kernel.distance,
         kernel_low=kernel.low,
         kernel_high=kernel.high,

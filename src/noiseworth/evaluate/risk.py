@@ -103,6 +103,13 @@ def noisy_risk(
     return curve
 
 
+def noise_is_measurable(s: NDArray[np.floating], levels: Sequence[float] = DEFAULT_LEVELS) -> bool:
+    """Whether images of noise `s` (N,) can measure the risk (`noisy_risk`): all known, two of them below a level."""
+    if not (np.isfinite(s) & (s >= 0)).all():
+        return False
+    return int((1 - (s.astype(np.float64) / max(levels)) ** 2 >= MIN_A).sum()) >= 2
+
+
 @torch.no_grad()
 def _risk(
     denoiser: Denoiser,

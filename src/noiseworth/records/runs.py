@@ -156,7 +156,8 @@ class DistanceRecord:
     """How far generated images are from real ones in some features, in every way that is measured.
 
     `frechet` is the squared distance of these images as the field reports it, biased upwards; `frechet_limit`
-    that of infinitely many, from the same reference, with its 95% interval. `kernel` is unbiased; both reach
+    that of infinitely many, from the same reference, with its 95% interval (null: too few images to tell, as
+    `warnings` says). `kernel` is unbiased; both reach
     below 0 where nothing can be told apart. `sliced`, `precision`, `recall`, `density` and `coverage` compare
     `compared` images of either kind, the last four by `neighbours` nearest neighbours. `copied` is the share
     of generated images nearer to a clean training image than that one's own neighbour, `copied_by_chance`
@@ -172,9 +173,9 @@ class DistanceRecord:
     }
 
     frechet: float
-    frechet_limit: float
-    frechet_low: float
-    frechet_high: float
+    frechet_limit: float | None
+    frechet_low: float | None
+    frechet_high: float | None
     kernel: float
     kernel_low: float
     kernel_high: float

@@ -50,7 +50,10 @@ def _distances(
     d: DistanceRecord, held_out: float | None, held_out_limit: float | None
 ) -> list[tuple[str, float, str]]:
     best = 1 - 0.5**d.neighbours  # expected coverage for equal numbers of images of one distribution
-    limit = f"of infinitely many images {d.frechet_limit:.4f} ({d.frechet_low:.4f} to {d.frechet_high:.4f})"
+    limit = "of infinitely many images: too few to tell"
+    if d.frechet_limit is not None:
+        interval = f"({d.frechet_low:.4f} to {d.frechet_high:.4f})"
+        limit = f"of infinitely many images {d.frechet_limit:.4f} {interval}"
     rows = [("Frechet distance", d.frechet, limit)]
     if held_out is not None:
         many = "" if held_out_limit is None else f", of infinitely many {held_out_limit:.4f}"

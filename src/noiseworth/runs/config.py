@@ -114,7 +114,8 @@ class EvaluationConfig:
     """Directory of a run; or generated images: a packed data set, a folder, .npz, or what else `pack` reads
     (integers use the full range of their type, floating-point numbers are in the reference's raw units)."""
     against: StrPath
-    """The reference, a packed data set of clean images."""
+    """The reference, a packed data set: its clean images. If it has none, generated images are given its noise, and compared
+    with the noisy ones."""
     held_out: StrPath | None = None
     """A packed data set of images that were not trained on, for the denoising risk. If they are noisy, it
     is estimated without bias at levels above their own noise."""

@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from noiseworth.data.dataset import Dataset, open_clean, open_dataset, read_all
+from noiseworth.data.dataset import Dataset, open_dataset, read_all
 from noiseworth.data.image_grid import grid_png
 from noiseworth.data.pack import pack
 from noiseworth.data.storage import is_address
 from noiseworth.errors import UserError
-from noiseworth.evaluate.distances import distances
+from noiseworth.evaluate.distances import distances, enough_for_limit
 from noiseworth.evaluate.feature_registry import features_of, make_features
 from noiseworth.evaluate.features import Features
 from noiseworth.evaluate.fidelity import FidelityFeatures, inception_score
@@ -27,6 +28,7 @@ from noiseworth.options import with_options
 from noiseworth.progress import quiet
 from noiseworth.records import DistanceRecord, Evaluation, RiskCurve, to_json, write_atomically
 from noiseworth.report.evaluation import write_evaluation_page
+from noiseworth.rng import Stream, normal
 from noiseworth.runs.config import EvaluationConfig
 from noiseworth.runs.model import RunModel, load_run
 from noiseworth.runs.sampling import samples_of
@@ -46,7 +48,7 @@ def run_evaluation(config: EvaluationConfig) -> Evaluation:
     `run/evaluation.json`.
 
     Raises:
-        UserError: something is missing, is not clean, or differs in shape.
+        UserError: something is missing, of unknown noise, or differs in shape.
     """
     result = evaluate(config)
     if config.page is not None:
@@ -63,7 +65,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
     Raises:
         UserError: see `run_evaluation`.
     """
-    target, reference = Path(config.target), open_clean(config.against)
+    target, reference = Path(config.target), _open_reference(config.against)
     held_out = None if config.held_out is None else open_dataset(config.held_out)
     if held_out is not None:
         held_out.require_known_sigma()
@@ -86,7 +88,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
     extract = features or make_features(config.features, reference, clean_held_out, weights)
     with _generated(config, reference, model) as dataset:
         _require_same_shape(dataset, reference)
-        generated = read_all(dataset)
+        generated = with_noise_of(reference, read_all(dataset), config.seed)
     measured, of_reference, of_held_out = _distances(
         extract, generated, reference, clean_held_out, model, config.seed
     )
@@ -94,7 +96,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
     held_out_distance = held_out_limit = None
     if of_held_out is not None:
         held_out_distance = frechet_distance(moments(of_held_out), moments_of_reference)
-        if len(of_held_out) >= 4:
+        if enough_for_limit(of_held_out):
             held_out_limit = frechet_estimate(of_held_out, moments_of_reference, config.seed).limit
     risk = None if model is None or held_out is None else _risk(model, held_out, config.seed)
     result = Evaluation(
@@ -129,6 +131,41 @@ def _write_page(config: EvaluationConfig, result: Evaluation) -> None:
         real=grid_png(reference.read_first(_SHEET)),
         made=made,
     )
+
+
+def _open_reference(path: Path | str) -> Dataset:
+    """The clean images of a data set; all of them where none is clean.
+
+    Raises:
+        UserError: there is no data set, or the noise of an image is unknown.
+    """
+    dataset = open_dataset(path)
+    dataset.require_known_sigma()
+    is_clean = dataset.sigma == 0
+    return dataset.select(is_clean) if is_clean.any() and not is_clean.all() else dataset
+
+
+def with_noise_of(reference: Dataset, images: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Generated images with the noise of a noisy reference, so that like is compared with like; as they are where it is clean.
+
+    Image `i` gets the level of image `i` of the reference, over and over.
+    """
+    if not reference.sigma.any():
+        return images
+    sigma = np.resize(reference.sigma, len(images))[:, None, None, None]
+    noise = normal(seed, Stream.COMPARE, torch.arange(len(images)), images.shape[1:])
+    noisy: NDArray[np.float32] = images + sigma * noise.numpy()
+    return noisy
+
+
+def _of_reference(reference: Dataset) -> list[str]:
+    """What to beware of in distances from this reference."""
+    if reference.sigma.any():
+        what = "its noise was added to the generated ones, and distances see what it leaves to be seen"
+        return [f"the reference has no clean images: {what}"]
+    if len(reference) < reference.record.count:
+        return [f"the reference are the {len(reference):,} clean images of {reference.path}"]
+    return []
 
 
 @contextmanager
@@ -172,7 +209,13 @@ def _distances(
     )
     noise = learned_noise(generated, read_all(reference)) if min(generated.shape[2:]) >= 3 else None
     record = distances(of_generated, of_reference, copies=copies, noise=noise, seed=seed)
-    return replace(record, inception_score=score[0], inception_score_sd=score[1]), of_reference, of_held_out
+    record = replace(
+        record,
+        inception_score=score[0],
+        inception_score_sd=score[1],
+        warnings=record.warnings + _of_reference(reference),
+    )
+    return record, of_reference, of_held_out
 
 
 def _copies(

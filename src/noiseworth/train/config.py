@@ -85,7 +85,8 @@ class TrainConfig:
     keep_every: int = 0
     """Images between checkpoints that are kept for good; 0: none."""
     held_out: str | None = None
-    """Packed data set of clean images that are not trained on, for the risk that the monitors report."""
+    """Packed data set of images that are not trained on, for the risk that the monitors report: clean ones, or else noisy ones,
+    which tell it at levels above their noise."""
     monitor_every: int | None = None
     """Images between uses of the monitors, which measure the risk and warn of what goes wrong; they also run at the end. By default a
     quarter of the training, 20,000 at least; 0: never."""

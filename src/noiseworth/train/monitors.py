@@ -41,7 +41,7 @@ from noiseworth.diffusion.objective import ambient_pair, regression_loss
 from noiseworth.diffusion.published import published_loss
 from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.evaluate.learned_noise import learned_noise
-from noiseworth.evaluate.risk import denoising_risk
+from noiseworth.evaluate.risk import denoising_risk, noisy_risk
 from noiseworth.records import MonitorRecord, write_atomically
 from noiseworth.rng import Stream, normal
 from noiseworth.train.trainer import Trainer
@@ -69,20 +69,26 @@ def monitor(trainer: Trainer) -> MonitorRecord:
     Returns:
         The numbers, and warnings in words about those beyond their thresholds.
     """
-    held_out = None if trainer.held_out is None else _evenly_chosen(trainer.held_out, _IMAGES)
-    clean = _evenly_chosen(trainer.data.select(trainer.data.sigma == 0), _IMAGES)
+    held_out = trainer.held_out
+    is_clean = held_out is not None and not held_out.sigma.any()
+    clean_held_out = _evenly_chosen(held_out, _IMAGES)[0] if held_out is not None and is_clean else None
+    clean, _ = _evenly_chosen(trainer.data.select(trainer.data.sigma == 0), _IMAGES)
     generated = _generate(trainer)
     is_finite = bool(np.isfinite(generated).all())
     generated = np.nan_to_num(generated, nan=0.0, posinf=1.0, neginf=-1.0)
     _write_sheet(trainer, generated)
     clean_training = None if len(clean) < 2 else clean
-    sigmas, calibration = _calibration(trainer, held_out if held_out is not None else clean_training)
+    sigmas, calibration = _calibration(trainer, clean_training if clean_held_out is None else clean_held_out)
     losses, shares = _by_level(trainer)
     noise, noise_is_certain = _learned_noise(trainer, generated, clean_training)
     risk = memorised = None
-    if held_out is not None:
-        risk = denoising_risk(trainer.averaged, held_out, device=trainer.device).relative
-        memorised = _memorised(trainer, held_out, clean_training)
+    if clean_held_out is not None:
+        risk = denoising_risk(trainer.averaged, clean_held_out, device=trainer.device).relative
+        memorised = _memorised(trainer, clean_held_out, clean_training)
+    elif held_out is not None:
+        risk = noisy_risk(
+            trainer.averaged, *_evenly_chosen(held_out, _IMAGES), device=trainer.device
+        ).relative
     record = MonitorRecord(
         risk=_finite_or_none(risk),
         distinct=_distinct(generated),
@@ -167,10 +173,11 @@ def _warnings(record: MonitorRecord, noise_is_certain: bool) -> list[str]:
     return warnings
 
 
-def _evenly_chosen(data: Dataset, most: int) -> NDArray[np.float32]:
-    """At most so many images, evenly spread over the data set."""
+def _evenly_chosen(data: Dataset, most: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """At most so many images, evenly spread over the data set, and their noise."""
     rows = np.linspace(0, len(data) - 1, min(len(data), most)).astype(int) if len(data) else np.arange(0)
-    return data.read(np.unique(rows))
+    rows = np.unique(rows)
+    return data.read(rows), data.sigma[rows]
 
 
 @torch.no_grad()

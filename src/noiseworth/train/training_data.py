@@ -7,12 +7,13 @@ from torch import Tensor
 
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.errors import UserError
+from noiseworth.evaluate.risk import noise_is_measurable
 from noiseworth.train.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`data` to train on, clean images `held_out` that are not (or None), and `labels` (N,) to condition on (or None)."""
+    """`data` to train on; `held_out` images that are not, clean or else noisy ones, or None; `labels` (N,) to condition on, or None."""
 
     data: Dataset
     held_out: Dataset | None
@@ -44,11 +45,14 @@ def _open_held_out(config: TrainConfig, data: Dataset) -> Dataset | None:
         return None
     whole = open_dataset(config.held_out)
     clean = whole.select(whole.sigma == 0)
+    if not len(clean) and whole.shape == data.shape and noise_is_measurable(whole.sigma):
+        return whole
     if whole.shape != data.shape or len(clean) < 2:
         has = f"images of {whole.shape}, {len(clean)} of them clean"
-        raise UserError(
-            f"--held-out {config.held_out}: has {has}; at least 2 clean ones of {data.shape} are needed"
+        needed = (
+            f"at least 2 clean ones of {data.shape}, or noisy ones of known noise below the highest level,"
         )
+        raise UserError(f"--held-out {config.held_out}: has {has}; {needed} are needed")
     return clean
 
 
