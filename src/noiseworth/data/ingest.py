@@ -10,6 +10,7 @@ import numpy as np
 from noiseworth.data.config import PackConfig
 from noiseworth.data.resize import Fit
 from noiseworth.data.sources import DIGITS, Entry, Picture, Reading, Source, open_source
+from noiseworth.data.sources.messages import collected_messages
 from noiseworth.data.writer import ImageWriter
 from noiseworth.errors import UserError
 from noiseworth.progress import progress_bar
@@ -75,7 +76,7 @@ def ingest(config: PackConfig, sources: Sequence[str], rule: Fit | None, folder:
     a_pass = _Pass(config, rule, folder, len(sources) > 1)
     try:
         for source, name in zip(sources, names, strict=True):
-            with open_source(source, a_pass.reading) as opened:
+            with collected_messages(), open_source(source, a_pass.reading) as opened:
                 a_pass.read(opened, source, name)
     finally:
         for kind in a_pass.kinds.values():

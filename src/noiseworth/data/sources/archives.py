@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 from noiseworth.data.sources.files import MOST_BYTES, File, Stream, folder_files, is_hidden
@@ -18,7 +18,8 @@ from noiseworth.data.sources.source import Reading
 from noiseworth.errors import UserError
 
 _MOST_RATIO = 1000  # of an archive's unpacked bytes to its own; zeros alone reach this
-_TAIL = 1 << 15  # bytes; more than tarfile reads ahead
+_PIECE = 1 << 16  # bytes that are read at once
+_TAIL = 2 * _PIECE  # bytes; more than tarfile reads ahead
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def _zip(archive: zipfile.ZipFile, path: Path, reading: Reading) -> Iterator[Fil
             raise UserError(f"{where}: is a link; archives with links are refused: pack the files themselves")
         if info.flag_bits & 1:
             raise UserError(f"{where}: is encrypted; decrypt the archive first")
-        if not is_hidden(PurePosixPath(name).parts):
+        if not is_hidden(name.split("/")):
             yield File(name, where, _zip_opener(archive, info, where), None, info.file_size)
 
 
@@ -97,7 +98,7 @@ def _unpacked(packed: IO[bytes]) -> Iterator[IO[bytes]]:
     """The bytes of a tar archive, whichever way it is compressed."""
     magic = packed.read(6)
     packed.seek(0)
-    stream: Any
+    stream: Any  # read in large pieces: these unpack as much as they are asked for at once
     if magic[:2] == b"\x1f\x8b":
         stream = gzip.GzipFile(fileobj=packed)
     elif magic[:3] == b"BZh":
@@ -106,7 +107,7 @@ def _unpacked(packed: IO[bytes]) -> Iterator[IO[bytes]]:
         stream = lzma.LZMAFile(packed)  # noqa: SIM115 - its file is closed by the caller
     else:
         stream = packed
-    yield stream
+    yield io.BufferedReader(stream, _PIECE)
 
 
 def _tar(stream: IO[bytes], path: Path, reading: Reading) -> Iterator[File]:
@@ -114,7 +115,7 @@ def _tar(stream: IO[bytes], path: Path, reading: Reading) -> Iterator[File]:
     here. Reading on to the end also checks the sum of a compressed archive."""
     counted = _Counted(stream)
     total = 0
-    with tarfile.open(fileobj=counted, mode="r|") as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=counted, mode="r|", bufsize=_PIECE) as archive:  # type: ignore[call-overload]
         for info in archive:
             where = f"{path}/{info.name}"
             total += info.size
@@ -127,8 +128,9 @@ def _tar(stream: IO[bytes], path: Path, reading: Reading) -> Iterator[File]:
                 raise UserError(
                     f"{where}: is a {what}; archives with these are refused: pack the files themselves"
                 )
-            name = PurePosixPath(info.name).as_posix()
-            if not is_hidden(PurePosixPath(name).parts):
+            parts = [part for part in info.name.split("/") if part not in ("", ".")]
+            name = "/".join(parts)
+            if not is_hidden(parts):
                 yield File(name, where, _tar_opener(archive, info, where), None, info.size)
         end = archive.offset
     _check_end(counted, end, path)
@@ -209,7 +211,7 @@ def _check_total(total: int, path: Path, reading: Reading) -> None:
 
 
 def _check_name(name: str, path: Path) -> None:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
+    parts = name.replace("\\", "/").split("/")
     if ".." in parts or name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
         raise UserError(
             f"{path}: its file {name!r} would lie outside the archive; such an archive is not to be trusted"

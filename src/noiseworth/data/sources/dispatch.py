@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def _of_files(
     wanted: dict[str, str] = {}  # file of a set -> a file that names it
     any_image = False
     for file in listed:
-        names.add(PurePosixPath(file.name).name)
+        names.add(file.name.rsplit("/", 1)[-1])
         if labels is not None and file.name == _EDM_LABELS:
             continue
         try:
@@ -184,7 +184,7 @@ def _kind(file: files.File) -> str | None:
     if file.path is not None and file.path.is_dir():
         is_zarr = any((file.path / name).is_file() for name in (".zarray", ".zgroup", "zarr.json"))
         return "zarr" if is_zarr else "parquet"
-    return kinds.kind_of(file.name, file.head())
+    return kinds.picture_kind(file.name) or kinds.kind_of(file.name, file.head())
 
 
 def _arrays_of(

@@ -5,9 +5,10 @@ import io
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -101,7 +102,7 @@ def is_unit(folder: Path) -> bool:
 
 def folder_files(folder: Path, reading: Reading) -> Iterator[File]:
     """The files of a folder, in the order of the names; links to folders are followed, each folder is entered once."""
-    found: list[tuple[str, Path]] = []
+    found: list[tuple[tuple[str, ...], str, int]] = []
     seen: set[tuple[int, int]] = set()
 
     def enter(directory: Path, inside: tuple[str, ...]) -> None:
@@ -125,17 +126,17 @@ def folder_files(folder: Path, reading: Reading) -> Iterator[File]:
             if is_folder and not is_unit(Path(entry.path)):
                 enter(Path(entry.path), name)
             elif is_folder or is_file:
-                found.append(("/".join(name), Path(entry.path)))
+                found.append((name, entry.path, 0 if is_folder else entry.stat().st_size))
             else:
                 kind = "links that lead nowhere" if entry.is_symlink() else "devices and pipes"
                 reading.left_out[kind] += 1
 
     enter(folder, ())
-    for name, path in sorted(found, key=lambda pair: PurePosixPath(pair[0])):
-        size = 0 if path.is_dir() else path.stat().st_size
-        yield File(name, str(folder / name), lambda path=path: path.open("rb"), path, size)  # type: ignore[misc]
+    for parts, path, size in sorted(found):
+        name = "/".join(parts)
+        yield File(name, f"{folder}/{name}", partial(io.FileIO, path), Path(path), size)
 
 
-def is_hidden(parts: tuple[str, ...]) -> bool:
+def is_hidden(parts: Iterable[str]) -> bool:
     """Whether a file, or a folder above it, is one that systems make for themselves."""
     return any(part.startswith(".") or part in _HIDDEN for part in parts)

@@ -33,6 +33,7 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
     "zip": (".zip",),
     "tar": (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2"),
 }  # fmt: skip
+_PICTURES = {suffix: kind for kind in ("picture", "tiff") for suffix in _SUFFIXES[kind]}
 ARCHIVES = ("zip", "tar")
 # Pictures that nothing here reads, so that they are left out by name, and not as "other files".
 UNREAD = {
@@ -75,6 +76,11 @@ def kind_of(name: str, head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         return None  # office documents and programs are zip files, too
     return None
+
+
+def picture_kind(name: str) -> str | None:
+    """ "picture" or "tiff" for names that say so, whose content `decode` looks at anyway; None for others."""
+    return _PICTURES.get(name[name.rfind(".") :].lower())
 
 
 def _by_suffix(name: str) -> str | None:

@@ -12,18 +12,8 @@ from contextlib import contextmanager
 from noiseworth.errors import UserError, first_line
 
 _LOGS = (
-    "tifffile",
-    "nibabel",
-    "nibabel.global",
-    "pydicom",
-    "astropy",
-    "h5py",
-    "zarr",
-    "PIL",
-    "imagecodecs",
-    "mrcfile",
-    "datasets",
-)
+    "tifffile", "nibabel", "nibabel.global", "pydicom", "astropy", "h5py", "zarr", "PIL", "imagecodecs", "mrcfile", "datasets",
+)  # fmt: skip
 _log = logging.getLogger("noiseworth")
 # Remarks on metadata that no pixel depends on.
 _HARMLESS = (
@@ -33,12 +23,55 @@ _HARMLESS = (
 
 
 class _Collector(logging.Handler):
+    """Keeps what was said until it is asked for: level and text."""
+
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.records: list[tuple[int, str]] = []
+        self.caught: list[warnings.WarningMessage] = []
+        self.is_active = False
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append((record.levelno, record.getMessage()))
+
+    def take(self) -> list[tuple[int, str]]:
+        """What was said since the last time, each thing once."""
+        if not self.records and not self.caught:
+            return []
+        said = [
+            (logging.WARNING, str(w.message)) for w in self.caught if w.category is not DeprecationWarning
+        ]
+        said = list(dict.fromkeys([*self.records, *said]))
+        self.records.clear()
+        self.caught.clear()
+        return said
+
+
+_collector = _Collector()
+
+
+@contextmanager
+def collected_messages() -> Iterator[None]:
+    """Keep libraries from writing to the terminal while the block reads files; `library_messages` tells what they say of each."""
+    if _collector.is_active:
+        yield
+        return
+    # Astropy's log must be made by astropy itself.
+    loggers = [logging.getLogger(name) for name in _LOGS if name != "astropy" or name in sys.modules]
+    before = [(logger.propagate, list(logger.handlers)) for logger in loggers]
+    for logger in loggers:
+        logger.propagate, logger.handlers = False, [_collector]
+    _collector.is_active = True
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _collector.caught = caught
+            yield
+    finally:
+        _collector.is_active = False
+        _collector.take()
+        for logger, (propagate, handlers) in zip(loggers, before, strict=True):
+            logger.propagate, logger.handlers = propagate, handlers
 
 
 @contextmanager
@@ -49,26 +82,13 @@ def library_messages(where: str) -> Iterator[None]:
     Raises:
         UserError: a library noted an error in its log, and went on.
     """
-    collector = _Collector()
-    # Astropy's log must be made by astropy itself.
-    loggers = [logging.getLogger(name) for name in _LOGS if name != "astropy" or name in sys.modules]
-    before = [(logger.propagate, list(logger.handlers)) for logger in loggers]
-    for logger in loggers:
-        logger.propagate, logger.handlers = False, [collector]
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-    finally:
-        for logger, (propagate, handlers) in zip(loggers, before, strict=True):
-            logger.propagate, logger.handlers = propagate, handlers
-    said = [
-        (logging.WARNING, str(w.message)) for w in caught if not issubclass(w.category, DeprecationWarning)
-    ]
-    for level, text in dict.fromkeys([*collector.records, *said]):
-        if any(word in text for word in _HARMLESS):
-            continue
-        line = first_line(ValueError(text))[:300]
-        if level >= logging.ERROR:
-            raise UserError(f"{where}: damaged or incomplete ({line})")
-        _log.warning("%s: %s", where, line)
+    with collected_messages():
+        _collector.take()
+        yield
+        for level, text in _collector.take():
+            if any(word in text for word in _HARMLESS):
+                continue
+            line = first_line(ValueError(text))[:300]
+            if level >= logging.ERROR:
+                raise UserError(f"{where}: damaged or incomplete ({line})")
+            _log.warning("%s: %s", where, line)
