@@ -15,7 +15,7 @@ from typing import Any, TextIO, Union
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from noiseworth.cli.words import COMMON, in_plain_words, is_pair, put_in_order
+from noiseworth.cli.arguments import COMMON, in_plain_words, is_pair, put_in_order
 from noiseworth.commands import COMMANDS, GROUPS, Command, load, run
 from noiseworth.errors import Stopped, UserError, first_line, one_line, printable
 from noiseworth.options import check_written, documentation, flag_of, hints_of
