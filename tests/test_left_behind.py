@@ -126,6 +126,17 @@ def test_rests_of_a_killed_process_go_and_what_a_living_one_writes_stays(tmp_pat
     ]  # fmt: skip
 
 
+def test_samples_that_are_complete_may_be_asked_for_again(copy: Path, tmp_path: Path) -> None:
+    """A kill between the rename and the end of the process looks like a failure; the same command then succeeds, another does not."""
+    made = sample_run(copy, tmp_path / "made", n=3, steps=4)
+    before = _files(tmp_path / "made")
+    assert sample_run(copy, tmp_path / "made", n=3, steps=4).record == made.record
+    assert _files(tmp_path / "made") == before
+    for other in ({"n": 4}, {"n": 3, "seed": 1}, {"n": 3, "steps": 5}):
+        with pytest.raises(UserError, match="exists already"):
+            sample_run(copy, tmp_path / "made", **({"steps": 4} | other))
+
+
 # ---- locks -----------------------------------------------------------------------------------------------------
 
 

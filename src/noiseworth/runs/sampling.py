@@ -1,6 +1,7 @@
 """Generating images with a run, into a data set of their own."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.errors import UserError
-from noiseworth.options import require, with_options
+from noiseworth.options import with_options
 from noiseworth.progress import progress_bar
 from noiseworth.records import DatasetRecord, load_record
 from noiseworth.runs.config import SampleConfig
@@ -25,15 +26,17 @@ _GRID = 96  # images in grid.png
 def sample_run(config: SampleConfig) -> Dataset:
     """Generate images with the averaged weights of a run's newest checkpoint.
 
-    For the same seed, image `i` does not depend on `n` nor, up to rounding, on `batch`.
+    For the same seed, image `i` does not depend on `n` nor, up to rounding, on `batch`. The same images may be
+    in `out` already.
 
     Returns:
         The new data set, opened.
 
     Raises:
-        UserError: there is no such run or class, or `out` exists.
+        UserError: there is no such run or class, or `out` holds something else.
     """
-    return _write(load_run(config.run), config)
+    model = load_run(config.run)
+    return _kept(model, config) or _write(model, config)
 
 
 def _of_class(model: RunModel, label: int | None, guidance: float) -> Denoiser:
@@ -86,19 +89,33 @@ def _write(model: RunModel, config: SampleConfig, *, replace: bool = False) -> D
             offset=model.offset,
             scale=model.scale,
             units="raw",
-            provenance=[
-                {
-                    "command": "sample",
-                    "weights": model.sha256,
-                    "n_images": model.n_images,
-                    "steps": config.steps,
-                    "seed": config.seed,
-                    "label": config.label,
-                    "trained_from": model.trained_from,
-                }
-            ],
+            provenance=[_provenance(model, config)],
         )
     return open_dataset(out)
+
+
+def _provenance(model: RunModel, config: SampleConfig) -> dict[str, Any]:
+    """What generated images say of how they were made."""
+    guidance = {} if config.guidance == 1 else {"guidance": config.guidance}
+    return {
+        "command": "sample",
+        "weights": model.sha256,
+        "n_images": model.n_images,
+        "steps": config.steps,
+        "seed": config.seed,
+        "label": config.label,
+        "trained_from": model.trained_from,
+    } | guidance
+
+
+def _kept(model: RunModel, config: SampleConfig) -> Dataset | None:
+    """The images in `out`, if they are those that would be generated: a kill may have come after all was done."""
+    out = Path(config.out)
+    if not (out / "dataset.json").is_file():
+        return None
+    record = load_record(DatasetRecord, out / "dataset.json")
+    is_same = record.count == config.n and record.provenance == [_provenance(model, config)]
+    return open_dataset(out) if is_same else None
 
 
 def samples_of(model: RunModel, run: Path, *, n: int, steps: int, seed: int) -> Dataset:
@@ -107,18 +124,5 @@ def samples_of(model: RunModel, run: Path, *, n: int, steps: int, seed: int) -> 
     Raises:
         UserError: a setting is out of range; the images that are there stay.
     """
-    SamplerConfig(steps=steps)
-    require(seed >= 0, "seed", seed, "0 or more")
-    directory = run / "samples"
-    if (directory / "dataset.json").is_file():
-        record = load_record(DatasetRecord, directory / "dataset.json")
-        made_by = record.provenance[-1]
-        if (record.count, made_by.get("weights"), made_by.get("seed"), made_by.get("steps")) == (
-            n,
-            model.sha256,
-            seed,
-            steps,
-        ):
-            return open_dataset(directory)
-    config = SampleConfig(str(run), str(directory), n=n, steps=steps, seed=seed)
-    return _write(model, config, replace=True)
+    config = SampleConfig(str(run), str(run / "samples"), n=n, steps=steps, seed=seed)
+    return _kept(model, config) or _write(model, config, replace=True)
