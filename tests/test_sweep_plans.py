@@ -108,7 +108,7 @@ def test_a_plan_that_is_cut_short_says_how_to_get_it_back(half: int, digits: Pat
     [
         ({"trials": []}, "has no trials"),
         ({"trials": [Trial(40), Trial(40)]}, "c40-r0 is listed twice"),
-        ({"trials": [Trial(1501)]}, "c1501-r0 needs 1,501 images"),
+        ({"trials": [Trial(1501)]}, "1,501 are asked for"),
         ({"train": {"n_imagse": 5}}, "unknown key 'n_imagse'"),
         ({"train": {"seed": 5}}, "'seed' is set by the sweep itself"),
         ({"train": {"batch": 0}}, "--batch 0"),
@@ -135,7 +135,7 @@ def test_wrong_plans_are_refused_whole(
         (["--total", "100", "--sigma", "-1"], "-1 is out of range"),
         ([], "give --total"),
         (["--total", "99999"], "has 1,500 images, 99,999 are asked for"),
-        (["--clean", "99999"], "too few for any combination"),
+        (["--clean", "99999"], "too few images for any combination"),
         (["--grid", "nothing"], "there is no such grid; they are capacity"),
         (["--clean", "10", "--n-images", "1"], "at least one batch"),
     ],

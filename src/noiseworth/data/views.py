@@ -89,7 +89,9 @@ def split(config: SplitConfig) -> list[DatasetRecord]:
             ("train", np.flatnonzero(~is_held_out)),
         ):
             records.append(
-                _select(dataset.select(rows), folder / name, out / name, name, provenance | {"split": name})
+                select_view(
+                    dataset.select(rows), folder / name, out / name, name, provenance | {"split": name}
+                )
             )
     return records
 
@@ -110,7 +112,7 @@ def subset(config: SubsetConfig) -> list[DatasetRecord]:
     rows = np.sort(permutation(config.seed, Stream.SUBSET, len(dataset)).numpy()[:count])
     provenance = {"command": "subset", "take": count, "seed": config.seed}
     with new_directory(out) as folder:
-        record = _select(dataset.select(rows), folder, out, f"{count}", provenance)
+        record = select_view(dataset.select(rows), folder, out, f"{count}", provenance)
     return [record]
 
 
@@ -154,9 +156,10 @@ class _Images:
         return self._dataset.read(np.arange(len(self._dataset))[rows])
 
 
-def _select(
+def select_view(
     dataset: Dataset, folder: Path, out: Path, name: str, provenance: dict[str, Any]
 ) -> DatasetRecord:
+    """Write a selection of images as a view, in `folder`, which will be called `out`."""
     folder.mkdir(exist_ok=True)
     r = dataset.record
     parts = _views(dataset, out, 0, None, dataset.labels is not None)

@@ -67,7 +67,8 @@ class SweepPlan:
     """`sweep.yaml`: what is to be trained, and how it is measured. Made by `noiseworth sweep plan`, to be read and edited.
 
     Attributes:
-        data: packed data set of clean images; each trial takes its images from it.
+        data: packed data set; each trial takes its images from it. Of clean images, some are made noisy; a data
+            set with noisy images of its own is only divided.
         held_out: packed data set of other clean images, to measure with.
         trials: the trainings, in the order in which they are begun.
         train: settings of `noiseworth train` for all of them.

@@ -36,7 +36,8 @@ class SweepConfig:
     out: str
     """Directory of the sweep."""
     data: str
-    """Packed data set of clean images; each training uses some of them, and adds noise to a part of these."""
+    """Packed data set. Each training uses some of its images: of clean ones, noise is added to a part; where it
+    has noisy images of its own, these are taken as they are, and --sigma chooses among their levels."""
     held_out: str
     """Packed data set of other clean images, to measure with."""
     total: str = ""

@@ -15,6 +15,7 @@ from noiseworth.progress import notice
 from noiseworth.records import SWEEP_FORMAT, NoisyPart, SweepPlan, Trial, from_json, write_atomically
 from noiseworth.records.yaml_files import parse_yaml
 from noiseworth.sweep.config import SweepConfig
+from noiseworth.sweep.images import Images
 from noiseworth.train.config import TrainConfig
 
 FILE = "sweep.yaml"
@@ -43,17 +44,15 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
     Raises:
         UserError: the data cannot be used, nothing of the grid is left, or a setting of a training is wrong.
     """
-    available = len(open_clean(config.data))
+    images = Images(config.data)
     trials: list[Trial] = []
     too_many = 0
     axes = config.train_axes
     for clean, noisy, levels in config.mixes():
-        if clean + noisy > available:
+        lacking = images.lacking(clean, _parts(noisy, levels))
+        if lacking:
             if config.total and not config.clean:
-                raise UserError(
-                    f"{config.data}: has {available:,} images, {clean + noisy:,} are asked for; give a"
-                    " smaller --total"
-                )
+                raise UserError(f"{lacking}; give a smaller --total")
             too_many += 1
             continue
         for values in product(*axes.values()):
@@ -67,7 +66,7 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
         rows = np.sort(np.random.default_rng(config.seed).choice(len(trials), config.choose, replace=False))
         trials = [trials[row] for row in rows]
     if not trials:
-        raise UserError(f"{config.data}: has {available:,} images, too few for any combination of this grid")
+        raise UserError(f"{config.data}: has too few images for any combination of this grid")
     plan = SweepPlan(
         data=config.data,
         held_out=config.held_out,
@@ -180,7 +179,8 @@ def check_plan(plan: SweepPlan, out: Path) -> None:
         UserError: the data or a number does not fit, or a trial is wrong, listed twice, or needs more images
             than there are.
     """
-    data, held_out = open_clean(plan.data), open_clean(plan.held_out)
+    images, held_out = Images(plan.data), open_clean(plan.held_out)
+    data = images.dataset
     if held_out.shape != data.shape:
         raise UserError(f"{plan.held_out}: its images have another shape than those of {plan.data}")
     if len(held_out) < 2:
@@ -209,11 +209,8 @@ def check_plan(plan: SweepPlan, out: Path) -> None:
                 f"{out / FILE}: trial {trial.name} is listed twice; remove one, or give it another seed"
             )
         seen.add(trial.name)
-        total = trial.clean + sum(part.count for part in trial.noisy)
-        if total > len(data):
-            raise UserError(
-                f"{out / FILE}: trial {trial.name} needs {total:,} images, {plan.data} has {len(data):,}"
-            )
+        if lacking := images.lacking(trial.clean, trial.noisy):
+            raise UserError(f"{out / FILE}: trial {trial.name}: {lacking}")
         train_config(plan, trial, out)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from noiseworth.data.corrupt import mix
 from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.errors import Stopped, UserError
 from noiseworth.evaluate.feature_registry import make_features
@@ -27,6 +26,7 @@ from noiseworth.records import (
 from noiseworth.runs.config import EvaluationConfig
 from noiseworth.runs.evaluation import evaluate
 from noiseworth.runs.model import load_run
+from noiseworth.sweep.images import Images
 from noiseworth.sweep.plan import train_config
 from noiseworth.train.driver import run_training
 
@@ -99,13 +99,7 @@ def _train(directory: Path, plan: SweepPlan, trial: Trial) -> DoneRecord:
             )
     else:
         _clear(directory)
-        mix(
-            plan.data,
-            directory / "data",
-            clean=trial.clean,
-            noisy=[(p.sigma, p.count) for p in trial.noisy],
-            seed=trial.seed,
-        )
+        Images(plan.data).mix(directory / "data", trial)
     with quiet():
         return run_training(train_config(plan, trial, directory))
 
@@ -145,7 +139,11 @@ def _measure(directory: Path, plan: SweepPlan, trial: Trial, done: DoneRecord) -
 @lru_cache(maxsize=1)
 def _features(data: str, held_out: str) -> Features:
     """Features for the Frechet distance: trained at most once by each worker, and equal in all of them."""
-    return make_features("auto", open_dataset(data), open_dataset(held_out))
+    reference = open_dataset(data)
+    clean = reference.sigma == 0
+    return make_features(
+        "auto", reference.select(clean) if clean.any() else reference, open_dataset(held_out)
+    )
 
 
 def load_trial(out: Path, plan: SweepPlan, trial: Trial) -> TrialRecord | None:
