@@ -1,5 +1,6 @@
 """Claims and the numbers that they are held to: what every file under `results/` carries as its `checks`."""
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,6 +99,20 @@ class Checklist:
         RESULTS.mkdir(exist_ok=True)
         write_atomically(RESULTS / file, to_json(results) + "\n")
         return results
+
+    def update(self, file: str, data: dict[str, Any] | None = None) -> None:
+        """Put the checks into `results/FILE` in place of those of the same claims, and keep the others, each with the command that measured
+        it; `data` goes under the name of the first claim."""
+        path = RESULTS / file
+        claims = {check.claim for check in self.checks}
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        kept = [Check(**check) for check in before.get("checks", []) if check["claim"] not in claims]
+        made = {name: value for name, value in before.get("data", {}).items() if name not in claims}
+        where = {"date": now(), "machine": machine(), "versions": versions()}
+        made[self.checks[0].claim] = where | (data or {})
+        whole = Checklist(before.get("command", self.command))
+        whole.checks = sorted([*kept, *self.checks], key=lambda check: check.claim)
+        whole.write(file, before.get("what", file.removesuffix(".json")), before.get("seed"), made)
 
 
 def line_of(check: Check) -> str:

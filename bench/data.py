@@ -247,8 +247,8 @@ def main() -> None:
         waiting = check_reading(checklist, work)
         check_bad_input(checklist, work)
     check_properties(checklist)
-    checklist.write(FILE, "data", 0, {"cifar": cifar, "waiting": waiting})
-    write_page(checklist.checks)
+    checklist.update(FILE, {"cifar": cifar, "waiting": waiting})
+    write_page(load_record(Results, RESULTS / FILE).checks)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Each input runs a command in this process. It must end with exit code 0 or 2; a refusal is one line on stderr,
 and leaves no output. Nothing that was there before is touched, no input takes more than 20 seconds, and
 memory stays below 2 GiB. The same command goes on after an interruption; what was found is kept in
-`--state`. Writes `results/fuzz.json`.
+`--state`. Writes into `results/data.json`.
 """
 
 import argparse
@@ -292,9 +292,7 @@ def main_bench() -> None:
     what = "tracebacks, wrong exit codes, hangs over 20 s, partial outputs, touched files, memory over 2 GiB"
     checklist.add("data/fuzz", what, len(faults), 0, "max", "inputs")
     kinds = Counter(fault.split(": ")[1] for fault in faults)
-    checklist.write(
-        "fuzz.json", "damaged and extreme inputs", data={"faults": faults[:50], "kinds": dict(kinds)}
-    )
+    checklist.update("data.json", {"faults": faults[:50], "kinds": dict(kinds)})
 
 
 if __name__ == "__main__":

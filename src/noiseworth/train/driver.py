@@ -1,7 +1,6 @@
 """Carrying a training run through: resume, progress bar, metrics, monitors, checkpoints, signals, `DONE.json`."""
 
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from noiseworth.data.dataset import open_dataset
+from noiseworth.data.fingerprint import verify_fingerprint
 from noiseworth.data.inspect import group_sigmas
+from noiseworth.data.storage import is_address
+from noiseworth.data.value_range import narrow_words
 from noiseworth.diffusion.worth import imputed_worth, worth
 from noiseworth.errors import Stopped, UserError
 from noiseworth.networks import count_parameters
@@ -62,8 +65,10 @@ def _train(trainer: Trainer, run: Path, label: str | None) -> DoneRecord:
     if is_main:
         run_directory.begin(config, None if trainer.start is None else trainer.start.record)
     write_to_tensorboard = _tensorboard_writer(config) if is_main and config.tensorboard else None
+    if is_main:
+        _check_data(trainer)
     for line in trainer.restore():
-        print(f"noiseworth: passing over a damaged checkpoint: {line}", file=sys.stderr)
+        notice(f"passing over a damaged checkpoint: {line}")
     if is_main:
         run_directory.rewind_metrics(run, trainer.step)
     metrics = _Metrics(run, write=is_main)
@@ -90,6 +95,19 @@ def _train(trainer: Trainer, run: Path, label: str | None) -> DoneRecord:
                     received[0] if received else signal.SIGTERM,
                 )
     return _finish(trainer, run)
+
+
+def _check_data(trainer: Trainer) -> None:
+    """Warn of images that fill little of their range; when a run goes on, read every byte of its images.
+
+    Raises:
+        UserError: the images are not those that were packed.
+    """
+    dataset = open_dataset(trainer.config.data)
+    if trainer.start is not None and not is_address(dataset.path):
+        verify_fingerprint(dataset)
+    if narrow := narrow_words(dataset):
+        notice(narrow)
 
 
 class _Metrics:
@@ -133,10 +151,7 @@ def _monitor(trainer: Trainer, run: Path) -> MonitorRecord | None:
         try:
             record = monitor(trainer)
         except Exception as error:  # whatever it is, training goes on, and the other processes are waiting
-            print(
-                f"noiseworth: {run}: the monitors failed ({type(error).__name__}: {error}); training goes on",
-                file=sys.stderr,
-            )
+            notice(f"{run}: the monitors failed ({type(error).__name__}: {error}); training goes on")
         for warning in record.warnings if record is not None else []:
             notice(f"{run}: at {trainer.n_images:,} images: {warning}")
     trainer.accelerator.wait_for_everyone()
