@@ -212,7 +212,9 @@ def print_purchase(config: PlanConfig, b: BudgetRecord) -> None:
         print(f"{name:<10} {purchase.n_clean:>10,} clean {purchase.n_noisy:>10,} noisy   {predicted}")
     ratio = b.clean_price / b.noisy_price
     print(f"a clean image costs {ratio:.3g} noisy ones; noisy ones pay from a ratio of {b.flip_ratio:.3g} on")
-    if b.best.n_noisy:
+    if b.best.n_noisy and ratio <= b.flip_ratio:
+        print("the noisy images use up what clean ones alone would leave over")
+    elif b.best.n_noisy:
         print(f"the mix beats all clean with probability {b.better_with:.0%}, under the law's uncertainty")
     n = b.following
     choices = f"{n.quality:.3g} to {n.more_clean:.3g} with {n.count:,} more clean, {n.more_noisy:.3g} with as many noisy"
@@ -220,6 +222,9 @@ def print_purchase(config: PlanConfig, b: BudgetRecord) -> None:
         f"from {n.n_clean:,} clean and {n.n_noisy:,} noisy: {choices}; for the money the next are best"
         f" {n.best}"
     )
+    most_noisy = (1 / b.least_clean_share - 1) * n.n_clean
+    if n.n_noisy + n.count > most_noisy:
+        print(f"so many more noisy ones would leave less than {b.least_clean_share:.0%} clean")
     runs = "; ".join(f"{r.n_clean:,} clean + {r.n_noisy:,} noisy ({r.narrower:.0%})" for r in b.next_runs)
     print(
         "trainings that would narrow the ratio most (to so much of its interval, one after the other):"

@@ -2,7 +2,8 @@
 
 A law holds only for data like those that it was fitted to. The share of clean images is therefore kept at or
 above the least observed share: training on noisy images alone follows no such law (arXiv 2411.02780, table
-3). A prediction for more or fewer images than in any observed model is marked.
+3). A prediction for more or fewer images than in any observed model is marked. How the best purchase is found:
+`noiseworth.laws.purchase`.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from noiseworth.laws.design import next_runs
 from noiseworth.laws.fit import Law, refits
 from noiseworth.laws.marginal import marginal_worth, mixes
 from noiseworth.laws.observations import Observations
+from noiseworth.laws.purchase import Offer, best_purchase
 from noiseworth.records import BudgetRecord, NextRecord, PurchaseRecord
 
 Array = NDArray[np.float64]
 
 _NEXT = 1000  # number of further images that are compared
-_SHARES = 401  # number of shares of the budget for noisy images that are compared
 
 
 @dataclass(frozen=True)
@@ -68,25 +69,18 @@ def plan_purchase(
         raise UserError(f"--budget {budget:g}: must be finite and above 0")
     if have_clean < 0 or have_noisy < 0:
         raise UserError(f"--have-clean {have_clean:g}, --have-noisy {have_noisy:g}: must be 0 or more")
-    share = np.linspace(0, 1, _SHARES)
-    clean = have_clean + budget * (1 - share) / market.clean_price
-    noisy = have_noisy + budget * share / market.noisy_price
     least = least_clean_share(observations, column)
-    allowed = clean >= least * (clean + noisy) * (1 - 1e-9)
-    if not allowed.any():
-        raise UserError(
-            f"--budget {budget:g}: if it buys clean images alone, they are less than {least:.0%} of all"
-            " images; no model like that was observed: give a larger budget"
-        )
-    quality = np.where(allowed, law.predict(mixes(law, clean, noisy, column)), np.inf)
-    best = int(quality.argmin())
-    both = mixes(law, clean[[0, best]], noisy[[0, best]], column)
+    offer = Offer(budget, market.clean_price, market.noisy_price, least, have_clean, have_noisy)
+    best = best_purchase(law, column, offer)
+    if best is None:
+        raise UserError(f"--budget {budget:g}: {_why_not(offer)}: give a larger budget")
+    bought = np.array([(offer.most_clean, 0.0), best])
+    clean, noisy = bought.T + np.array([[have_clean], [have_noisy]])
+    both = mixes(law, clean, noisy, column)
+    quality = law.predict(both)
     draws = np.stack([other.predict(both) for other in refits(law, observations)])
-    purchases = [
-        _purchase(i, clean, noisy, quality, draws[:, d], have_clean, have_noisy)
-        for d, i in enumerate((0, best))
-    ]
-    have = (have_clean, have_noisy) if have_clean + have_noisy else (float(clean[best]), float(noisy[best]))
+    purchases = [_purchase(bought[k], quality[k], draws[:, k]) for k in (0, 1)]
+    have = (have_clean, have_noisy) if have_clean + have_noisy else best
     return BudgetRecord(
         law=law.name,
         sigma=market.sigma,
@@ -95,12 +89,22 @@ def plan_purchase(
         noisy_price=market.noisy_price,
         all_clean=purchases[0],
         best=purchases[1],
-        better_with=float(np.mean(draws[:, 1] < draws[:, 0])) if best else 0.0,
+        better_with=float(np.mean(draws[:, 1] < draws[:, 0])),
         flip_ratio=1 / marginal_worth(law, float(clean[0]), float(noisy[0]), column),
         least_clean_share=least,
-        following=_following(law, market, *have, column),
+        following=_following(law, offer, *have, column),
         next_runs=next_runs(law, observations, column, float(clean[0]), float(noisy[0])),
-        beyond=_beyond(observations, float(clean[best] + noisy[best])),
+        beyond=_beyond(observations, float(clean[1] + noisy[1])),
+    )
+
+
+def _why_not(offer: Offer) -> str:
+    """Why even a purchase of clean images alone is not allowed."""
+    if offer.have_clean + offer.most_clean == 0:
+        return "it buys no clean image, and no model without clean images was observed"
+    return (
+        f"if it buys clean images alone, they are less than {offer.least_clean_share:.0%} of all images; no"
+        " model like that was observed"
     )
 
 
@@ -114,19 +118,20 @@ def _beyond(observations: Observations, total: float) -> Literal["more", "fewer"
     return None
 
 
-def _following(law: Law, market: Market, clean: float, noisy: float, column: int) -> NextRecord:
+def _following(law: Law, offer: Offer, clean: float, noisy: float, column: int) -> NextRecord:
     """Predicted quality with `_NEXT` more clean or noisy images, and which of the two to buy.
 
-    The choice is by the marginal worth per price, because the two purchases cost different amounts.
+    The choice is by the marginal worth per price, because the two purchases cost different amounts. Where so
+    many more noisy images would leave too small a share of clean ones, it is clean.
     """
     counts = np.array([[clean, noisy], [clean + _NEXT, noisy], [clean, noisy + _NEXT]])
     quality, more_clean, more_noisy = (
         float(q) for q in law.predict(mixes(law, counts[:, 0], counts[:, 1], column))
     )
-    pays = marginal_worth(law, clean, noisy, column) / market.noisy_price > 1 / market.clean_price
-    return NextRecord(
-        _NEXT, int(clean), int(noisy), quality, more_clean, more_noisy, "noisy" if pays else "clean"
-    )
+    pays = marginal_worth(law, clean, noisy, column) / offer.noisy_price > 1 / offer.clean_price
+    allowed = bool(noisy + _NEXT <= offer.allowed_noisy(clean))
+    best: Literal["noisy", "clean"] = "noisy" if pays and allowed else "clean"
+    return NextRecord(_NEXT, int(clean), int(noisy), quality, more_clean, more_noisy, best)
 
 
 def least_clean_share(observations: Observations, column: int) -> float:
@@ -138,9 +143,7 @@ def least_clean_share(observations: Observations, column: int) -> float:
     )
 
 
-def _purchase(
-    index: int, clean: Array, noisy: Array, quality: Array, draws: Array, have_clean: float, have_noisy: float
-) -> PurchaseRecord:
+def _purchase(bought: Array, quality: float, draws: Array) -> PurchaseRecord:
+    clean, noisy = bought
     low, high = np.quantile(draws, [0.025, 0.975])
-    n_clean, n_noisy = float(clean[index] - have_clean), float(noisy[index] - have_noisy)
-    return PurchaseRecord(int(n_clean), int(n_noisy), float(quality[index]), float(low), float(high))
+    return PurchaseRecord(int(clean), int(noisy), float(quality), float(low), float(high))

@@ -22,6 +22,7 @@ from noiseworth.laws.observations import Observations
 Array = NDArray[np.float64]
 
 LAWS = ("one", "two")
+FEWEST = 1e-6  # least effective number of images, in the law's unit: the power of 0 images is infinite
 _SOFT = 3.0  # residuals beyond this many typical residuals get less weight
 _ROUGH = 0.02  # typical residual at the start
 # Weight of a prior at the start, in units of residuals; it matters where the data do not determine a
@@ -114,8 +115,7 @@ def _rates(name: str, parameters: Array, sigmas: tuple[float, ...]) -> Array:
 def _log_quality(name: str, parameters: Array, o: Observations, unit: float) -> Array:
     """Logarithm of the predicted quality, (N,), by the formulas of the module's docstring."""
     rates = np.atleast_2d(_rates(name, parameters, o.sigmas))
-    # The power of 0 images is infinite, so that the number is kept above 0.
-    count = np.maximum(o.n_clean[..., None] / unit + o.n_noisy / unit @ rates.T, 1e-6)
+    count = np.maximum(o.n_clean[..., None] / unit + o.n_noisy / unit @ rates.T, FEWEST)
     E, A, alpha = np.exp(parameters[:3])
     quality = E + A * count[:, 0] ** -alpha
     if name == "two":

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.laws.fit import Law
+from noiseworth.laws.fit import FEWEST, Law
 from noiseworth.laws.observations import Observations
 
 Array = NDArray[np.float64]
@@ -17,10 +17,14 @@ def marginal_worth(law: Law, clean: float, noisy: float, column: int) -> float:
         clean, noisy: numbers of images of the mix.
         column: index of the noise level.
     """
-    step = 1e-4 * max(clean + noisy, 1.0)
-    three = mixes(law, np.array([clean, clean + step, clean]), np.array([noisy, noisy, noisy + step]), column)
-    quality, more_clean, more_noisy = law.predict(three)
-    return float((quality - more_noisy) / (quality - more_clean))
+    # The quality E + sum A n_k^-alpha has the slopes -alpha A n_k^(-alpha - 1) in the effective numbers n_k.
+    _, terms = law.terms()
+    rates = np.array([r[column] for _, _, r in terms])
+    amplitudes, exponents = (np.array([term[k] for term in terms]) for k in (0, 1))
+    counts = np.maximum((clean + noisy * rates) / law.unit, FEWEST)
+    slopes = np.log(amplitudes * exponents) - (exponents + 1) * np.log(counts)
+    weights = np.exp(slopes - slopes.max())  # in logarithms, so that no slope is too great or too small
+    return float(weights @ rates / weights.sum())
 
 
 def mixes(law: Law, clean: Array, noisy: Array, column: int) -> Observations:

@@ -57,7 +57,7 @@ class PurchaseRecord:
 @dataclass(frozen=True)
 class NextRecord:
     """The next `count` images from a mix that is there: its quality, that with as many more clean or noisy ones, and which of the two
-    improves it more for the same money."""
+    improves it more for the same money: clean ones where so many noisy ones would leave too small a share of them."""
 
     count: int
     n_clean: int
@@ -106,10 +106,10 @@ class QuoteRecord:
 class BudgetRecord:
     """What `noiseworth plan` found. `better_with` is the probability, under the law's uncertainty, that the best mix beats all clean.
 
-    While a clean image costs less than `flip_ratio` noisy ones, clean images alone are best. Purchases keep
-    to at least `least_clean_share` of clean images, the least that was observed; `beyond` says that the
-    prediction is for "more" images than any observed model had, or for "fewer". `next_runs` would narrow
-    `flip_ratio` most.
+    While a clean image costs less than `flip_ratio` noisy ones, clean images alone are best, but for noisy
+    ones that use up what whole clean images leave over. Purchases keep to at least `least_clean_share` of
+    clean images, the least that was observed; `beyond` says that the prediction is for "more" images than any
+    observed model had, or for "fewer". `next_runs` would narrow `flip_ratio` most.
     """
 
     law: str

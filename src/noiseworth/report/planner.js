@@ -1,8 +1,6 @@
-"use strict";
-// The computation of noiseworth.laws.budget in the browser: the best of 401 shares of the budget for noisy images,
-// among those with an observed share of clean images.
+// The controls, the answer and the figure of the planner; purchase.js computes.
 const data = JSON.parse(document.getElementById("data").textContent);
-const SHARES = 401;
+const POINTS = 60; // of the curve
 const svg = document.getElementById("frontier");
 const form = document.getElementById("controls");
 
@@ -72,40 +70,28 @@ for (const c of controls) {
   form.append(row);
 }
 
-function quality(law, clean, noisy, column) {
-  let q = law.E;
-  for (const t of law.terms) {
-    q += t.A * Math.max(clean / data.unit + (noisy / data.unit) * t.r[column], 1e-6) ** -t.alpha;
-  }
-  return q;
-}
-
 function quantile(values, p) {
   const sorted = [...values].sort((a, b) => a - b);
   const at = p * (sorted.length - 1), i = Math.floor(at);
   return sorted[i] + (at - i) * (sorted[Math.min(i + 1, sorted.length - 1)] - sorted[i]);
 }
 
-function marginalWorth(clean, noisy, column) {
-  const step = 1e-4 * Math.max(clean + noisy, 1);
-  const atMix = quality(data.law, clean, noisy, column);
-  const moreClean = quality(data.law, clean + step, noisy, column);
-  const moreNoisy = quality(data.law, clean, noisy + step, column);
-  return (atMix - moreNoisy) / (atMix - moreClean);
-}
+// The offer of the sliders, and all images after a purchase { clean, noisy }.
+const offerOf = () => ({ ...state, least: data.least[state.sigma] });
+const together = (bought) => ({ clean: state.have_clean + bought.clean, noisy: state.have_noisy + bought.noisy });
 
-function plan() {
-  const column = state.sigma, points = [];
-  for (let i = 0; i < SHARES; i++) {
-    const share = i / (SHARES - 1);
-    const clean = state.have_clean + (state.budget * (1 - share)) / state.clean_price;
-    const noisy = state.have_noisy + (state.budget * share) / state.noisy_price;
-    const allowed = clean >= data.least[column] * (clean + noisy) * (1 - 1e-9);
-    points.push({ share, clean, noisy, allowed, q: quality(data.law, clean, noisy, column) });
-  }
-  let best = null;
-  for (const p of points) if (p.allowed && (best === null || p.q < best.q)) best = p;
-  return { points, best, column };
+// Mixes that use up the budget, by the share of noisy images in all, up to the greatest that is allowed.
+function mixes(offer) {
+  const { budget, clean_price, noisy_price, have_clean, have_noisy } = offer;
+  const mostNoisy = have_noisy + budget / noisy_price;
+  const first = have_noisy / (have_noisy + have_clean + budget / clean_price);
+  const last = Math.min(mostNoisy / (mostNoisy + have_clean), 1 - offer.least);
+  return Array.from({ length: POINTS }, (_, i) => {
+    const share = first + (i / (POINTS - 1)) * (last - first);
+    const images = (budget + clean_price * have_clean + noisy_price * have_noisy) / (clean_price * (1 - share) + noisy_price * share);
+    const p = { share, clean: images * (1 - share), noisy: images * share };
+    return { ...p, q: quality(data.law, p.clean, p.noisy, offer.sigma) };
+  });
 }
 
 const interval = (p, column) => {
@@ -121,32 +107,33 @@ function element(name, attributes, text) {
 }
 
 function draw() {
-  const { points, best, column } = plan();
+  const offer = offerOf(), column = offer.sigma, best = bestPurchase(data.law, column, offer);
   const answer = document.getElementById("answer"), detail = document.getElementById("detail"), warning = document.getElementById("warning");
   svg.replaceChildren();
   if (best === null) {
     answer.textContent = "No observed model is like the possible purchases.";
     detail.textContent =
-      "Even if the budget buys clean images alone, their share of all images is below that of every observed model. " +
-      "Raise the budget, or lower the number of noisy images that you have.";
+      "Even if the budget buys clean images alone, their share of all images is below that of every observed model, " +
+      "or there are none. Raise the budget, or lower the number of noisy images that you have.";
     warning.textContent = "";
     return;
   }
-  const [low, high] = interval(best, column);
-  const bought = [Math.floor(best.clean - state.have_clean), Math.floor(best.noisy - state.have_noisy)];
-  answer.textContent = `Buy ${bought[0].toLocaleString("en")} clean and ${bought[1].toLocaleString("en")} noisy images.`;
-  const flip = 1 / marginalWorth(points[0].clean, points[0].noisy, column), ratio = state.clean_price / state.noisy_price;
+  const all = together(best), allClean = together({ clean: mostClean(offer), noisy: 0 });
+  const [low, high] = interval(all, column);
+  answer.textContent = `Buy ${best.clean.toLocaleString("en")} clean and ${best.noisy.toLocaleString("en")} noisy images.`;
+  const flip = 1 / marginalWorth(data.law, allClean.clean, allClean.noisy, column), ratio = state.clean_price / state.noisy_price;
   detail.textContent =
-    `Predicted quality ${significant(best.q)} (${significant(low)} to ${significant(high)}); all clean ${significant(points[0].q)}. ` +
+    `Predicted quality ${significant(best.q)} (${significant(low)} to ${significant(high)}); ` +
+    `all clean ${significant(quality(data.law, allClean.clean, allClean.noisy, column))}. ` +
     `A clean image costs as much as ${significant(ratio)} noisy images; noisy images pay from a ratio of ${significant(flip)} on.`;
-  const total = best.clean + best.noisy;
+  if (best.noisy > 0 && ratio <= flip) detail.textContent += " The noisy images use up what clean ones alone would leave over.";
+  const total = all.clean + all.noisy;
   let observed = "";
   if (total > 1.01 * data.seen[1]) observed = "fewer";
   else if (total < 0.99 * data.seen[0]) observed = "more";
   warning.textContent = observed ? `Extrapolation: every observed model had ${observed} images, so that the law may not hold here.` : "";
 
-  const allowed = points.filter((p) => p.allowed);
-  const shown = allowed.filter((_, i) => i % 8 === 0 || i === allowed.length - 1);
+  const shown = mixes(offer);
   const bands = shown.map((p) => interval(p, column));
   const left = 70, right = 608, above = 14, below = 330;
   const values = shown.flatMap((p, i) => [bands[i][0], bands[i][1], p.q]);
@@ -154,7 +141,7 @@ function draw() {
   if (most - least < 1e-9 * most) { least *= 0.99; most *= 1.01; }
   const x = (share) => left + share * (right - left);
   const y = (q) => below - ((Math.log(q) - Math.log(least)) / (Math.log(most) - Math.log(least))) * (below - above);
-  for (const [from, to] of [[0, allowed[0].share], [allowed[allowed.length - 1].share, 1]]) {
+  for (const [from, to] of [[0, shown[0].share], [shown[shown.length - 1].share, 1]]) {
     if (to > from) element("rect", { class: "forbidden", x: x(from), y: above, width: x(to) - x(from), height: below - above });
   }
   for (let i = 0; i <= 4; i++) {
@@ -163,12 +150,12 @@ function draw() {
     element("text", { x: left - 8, y: y(q) + 4, "text-anchor": "end" }, significant(q));
     element("text", { x: x(i / 4), y: below + 22, "text-anchor": "middle" }, `${25 * i}%`);
   }
-  element("text", { x: (left + right) / 2, y: below + 44, "text-anchor": "middle" }, "share of the budget for noisy images");
+  element("text", { x: (left + right) / 2, y: below + 44, "text-anchor": "middle" }, "share of noisy images among all");
   const path = (list) => list.map(([a, b], i) => `${i ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join(" ");
   const edge = (k) => shown.map((p, i) => [x(p.share), y(bands[i][k])]);
   element("path", { class: "band", d: path([...edge(0), ...edge(1).reverse()]) + " Z" });
   element("path", { class: "line", d: path(shown.map((p) => [x(p.share), y(p.q)])) });
-  element("circle", { class: "best", cx: x(best.share), cy: y(best.q), r: 6 });
+  element("circle", { class: "best", cx: x(all.noisy / total), cy: y(best.q), r: 6 });
 }
 
 draw();

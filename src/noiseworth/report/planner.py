@@ -35,9 +35,8 @@ def write_planner(
     totals = observations.n_clean + observations.n_noisy.sum(axis=1)
     data = {
         "sigmas": list(law.sigmas),
-        "unit": law.unit,
-        "law": _terms(law),
-        "draws": [_terms(other) for other in refits(law, observations, _DRAWS)],
+        "law": law_of_page(law),
+        "draws": [law_of_page(other) for other in refits(law, observations, _DRAWS)],
         "least": [least_clean_share(observations, column) for column in range(len(law.sigmas))],
         "seen": [float(totals.min()), float(totals.max())],
         "start": {
@@ -52,7 +51,7 @@ def write_planner(
     return write_page(
         "planner.html.j2",
         out,
-        script=read_asset("planner.js"),
+        script=read_asset("purchase.js") + read_asset("planner.js"),
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         source=source,
         count=len(observations),
@@ -60,7 +59,8 @@ def write_planner(
     )
 
 
-def _terms(law: Law) -> dict[str, Any]:
-    """The law as planner.js evaluates it."""
+def law_of_page(law: Law) -> dict[str, Any]:
+    """The law as purchase.js evaluates it."""
     floor, terms = law.terms()
-    return {"E": floor, "terms": [{"A": A, "alpha": alpha, "r": rates.tolist()} for A, alpha, rates in terms]}
+    rows = [{"A": A, "alpha": alpha, "r": rates.tolist()} for A, alpha, rates in terms]
+    return {"unit": law.unit, "E": floor, "terms": rows}
