@@ -13,18 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from noiseworth.cli import main
 from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
 from noiseworth.process import lock
-from noiseworth.records import sha256_of
+from noiseworth.records import load_json, sha256_of, write_atomically
 from noiseworth.records.directory import claim
 from noiseworth.runs.evaluation import run_evaluation
 from noiseworth.runs.model import load_run
 from noiseworth.runs.sampling import sample_run, samples_of
 from noiseworth.sweep.plan import save_plan
-from noiseworth.train import checkpoint
+from noiseworth.sweep.trial import clear_done, trial_directory
+from noiseworth.train import checkpoint, run_directory
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 from sweep_plans import TRIALS, plan
@@ -126,11 +128,86 @@ def test_rests_of_a_killed_process_go_and_what_a_living_one_writes_stays(tmp_pat
     ]  # fmt: skip
 
 
+FILE_WRITER = """
+import sys, time
+from pathlib import Path
+from noiseworth.process import file_beside
+
+with file_beside(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_rests_of_files_go_with_the_next_write_and_what_a_living_process_writes_stays(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    others = (".record.json.0123abcd.0123abcd.partial", ".record.json.partial", ".other.json.x.partial")
+    for name in others:  # of another host, of other things
+        (tmp_path / name).write_text("")
+    writers = []
+    for _ in range(2):
+        writer = subprocess.Popen([sys.executable, "-c", FILE_WRITER, str(path)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        writers.append(writer)
+    writers[0].kill()
+    writers[0].wait()
+    write_atomically(path, "whole")
+    (living,) = {p.name for p in tmp_path.iterdir()} - {*others, path.name}
+    assert (tmp_path / living).read_text() == "half"
+    writers[1].kill()
+    writers[1].wait()
+    write_atomically(path, "again")
+    assert {p.name for p in tmp_path.iterdir()} == {*others, path.name}
+    assert path.read_text() == "again"
+
+
+def test_a_kill_after_the_last_checkpoint_leaves_no_rests(copy: Path, mixed: Path) -> None:
+    """No later checkpoint is written that would take them away."""
+    before = _files(copy)
+    rest = copy / "checkpoints" / ".step-00000004.partial"  # was being removed
+    rest.mkdir()
+    (rest / "state.json").write_text("{")
+    (copy / "ema").mkdir()
+    (copy / "ema" / ".00000640-0.05.safetensors.partial").write_text("half")
+    (copy / "DONE.json").unlink()
+    run_training(_config(mixed, copy, checkpoint_every=320, below_noise="imputation"))
+    assert not list(copy.rglob("*.partial"))
+    assert _files(copy).keys() == before.keys() | {".lock"}
+
+
+def test_a_run_that_was_killed_while_it_was_made_longer_says_so_once(
+    copy: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = _config(mixed, copy, checkpoint_every=320, below_noise="imputation", n_images=1280)
+    with monkeypatch.context() as patch:
+        patch.setattr(yaml, "safe_dump", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_directory.begin(longer)
+    run_directory.begin(longer)
+    assert load_json(copy / "env.json")["lengthened"] == [[640, 1280]]
+
+
+def test_images_of_a_trial_that_is_done_go(digits: Path, tmp_path: Path) -> None:
+    """The worker was killed between the record and their removal; no worker comes any more."""
+    trials = plan(digits, [TRIALS[0], TRIALS[1]])
+    for trial in trials.trials:
+        (trial_directory(tmp_path, trial) / "data").mkdir(parents=True)
+    done, running = (trial_directory(tmp_path, trial) for trial in trials.trials)
+    (done / "trial.json").write_text("{}")
+    clear_done(tmp_path, trials)
+    assert (not (done / "data").exists(), (running / "data").exists()) == (True, True)
+
+
 def test_samples_that_are_complete_may_be_asked_for_again(copy: Path, tmp_path: Path) -> None:
     """A kill between the rename and the end of the process looks like a failure; the same command then succeeds, another does not."""
     made = sample_run(copy, tmp_path / "made", n=3, steps=4)
     before = _files(tmp_path / "made")
+    (tmp_path / ".made.abcdefgh.partial").mkdir()  # it was killed while it removed what was there before
     assert sample_run(copy, tmp_path / "made", n=3, steps=4).record == made.record
+    assert not list(tmp_path.glob(".made*"))
     assert _files(tmp_path / "made") == before
     for other in ({"n": 4}, {"n": 3, "seed": 1}, {"n": 3, "steps": 5}):
         with pytest.raises(UserError, match="exists already"):

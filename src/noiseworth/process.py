@@ -2,9 +2,11 @@
 
 import errno
 import fcntl
+import hashlib
 import os
 import platform
 import re
+import secrets
 import shutil
 import signal
 import stat
@@ -13,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from noiseworth.errors import UserError
 
@@ -127,19 +129,57 @@ def directory_beside(out: Path) -> Iterator[Path]:
 
 def remove_rests(out: Path) -> None:
     """Remove the directories beside `out` that processes which died left (`directory_beside`)."""
-    names = re.compile(re.escape(f".{out.name}.") + r"[a-z0-9_]{8}\.partial")
-    rests = (
-        [path for path in out.parent.iterdir() if names.fullmatch(path.name)] if out.parent.is_dir() else []
-    )
-    for rest in rests:
-        try:
-            descriptor = os.open(rest, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        with suppress(OSError):  # held by a process that lives, or locks cannot be had there
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(rest, ignore_errors=True)
-        os.close(descriptor)
+    for rest in _named_like(out, r"[a-z0-9_]{8}"):
+        _remove_unless_held(rest, os.O_DIRECTORY)
+
+
+@contextmanager
+def file_beside(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside `path`, `.NAME.HOST.XXXXXXXX.partial`, synced and renamed at the end unless there is an error.
+
+    This process holds it: what processes of this host that died left there is removed first. (Of other hosts
+    it is left: on some file systems nobody can tell whether they live.)
+    """
+    host = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    for rest in _named_like(path, rf"{host}\.[0-9a-f]{{8}}"):
+        _remove_unless_held(rest)
+    while True:
+        beside = path.with_name(f".{path.name}.{host}.{secrets.token_hex(4)}.partial")
+        file = beside.open("xb")
+        with suppress(OSError):  # a file system without locks: nobody can remove it, either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if beside.exists():  # another process may have taken it for a rest before it was held
+            break
+        file.close()
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _named_like(path: Path, middle: str) -> list[Path]:
+    """What lies beside `path` and is called `.NAME.MIDDLE.partial`."""
+    names = re.compile(re.escape(f".{path.name}.") + middle + r"\.partial")
+    try:
+        return [entry for entry in path.parent.iterdir() if names.fullmatch(entry.name)]
+    except OSError:  # there is no such folder, or it may not be listed
+        return []
+
+
+def _remove_unless_held(rest: Path, kind: int = 0) -> None:
+    """Remove a file or a directory, unless a process that lives holds it, or locks cannot be had there."""
+    try:
+        descriptor = os.open(rest, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | kind)
+    except OSError:
+        return
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(rest, ignore_errors=True) if kind else rest.unlink()
+    os.close(descriptor)
 
 
 @contextmanager

@@ -7,11 +7,14 @@ cannot be read or written, the features are computed again.
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from noiseworth.process import file_beside
 
 
 def cache_path(*key: str) -> Path:
@@ -29,12 +32,8 @@ def cached_array(key: tuple[str, ...], make: Callable[[], NDArray[Any]]) -> NDAr
     except (OSError, ValueError, EOFError):
         pass
     made = make()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.save(file, made, allow_pickle=False)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        with file_beside(path) as file:
+            np.save(file, made)
     return made

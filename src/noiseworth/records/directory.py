@@ -23,8 +23,7 @@ def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: b
         UserError: it holds something else, or the experiment with other settings.
     """
     path = out / note
-    if fresh:
-        remove_rests(out)
+    remove_rests(out)
     if fresh and path.is_file():
         # Renamed first: killed while it is removed, it leaves the name free.
         with directory_beside(out) as beside:

@@ -9,13 +9,13 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import types
 import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from noiseworth.errors import UserError, first_line
+from noiseworth.process import file_beside
 
 T = TypeVar("T")
 
@@ -143,9 +143,15 @@ def load_json(path: Path) -> Any:
     """
     if not path.is_file():
         raise UserError(f"{path}: {'is no ordinary file' if path.exists() else 'no such file'}")
-    if path.stat().st_size > _MOST_BYTES:
-        raise UserError(f"{path}: is larger than {_MOST_BYTES >> 20:,} MiB; it is not what noiseworth wrote")
-    return parse_json(path.read_bytes(), str(path))
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(
+                f"{path}: is larger than {_MOST_BYTES >> 20:,} MiB; it is not what noiseworth wrote"
+            )
+        content = path.read_bytes()
+    except FileNotFoundError:  # another process removed it in the meantime
+        raise UserError(f"{path}: no such file") from None
+    return parse_json(content, str(path))
 
 
 def parse_record(kind: type[T], content: bytes, where: str) -> T:
@@ -187,15 +193,9 @@ def load_lines(kind: type[T], path: Path) -> list[T]:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file (text in UTF-8) beside its place, sync it, and rename it: readers see the old file or the new one, never a half."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    whole = content.encode() if isinstance(content, str) else content
+    with file_beside(path) as file:
+        file.write(whole)
 
 
 def sha256_of(path: Path) -> str:

@@ -14,6 +14,7 @@ from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.errors import UserError
 from noiseworth.options import with_options
+from noiseworth.process import remove_rests
 from noiseworth.progress import progress_bar
 from noiseworth.records import DatasetRecord, load_record
 from noiseworth.runs.config import SampleConfig
@@ -113,6 +114,7 @@ def _kept(model: RunModel, config: SampleConfig) -> Dataset | None:
     out = Path(config.out)
     if not (out / "dataset.json").is_file():
         return None
+    remove_rests(out)  # of a process that was killed after it had replaced what was in `out` before
     record = load_record(DatasetRecord, out / "dataset.json")
     is_same = record.count == config.n and record.provenance == [_provenance(model, config)]
     return open_dataset(out) if is_same else None

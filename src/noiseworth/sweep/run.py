@@ -17,7 +17,7 @@ from noiseworth.sweep.config import SweepRunConfig
 from noiseworth.sweep.local import room, run_locally
 from noiseworth.sweep.plan import load_plan
 from noiseworth.sweep.status import StatusReader
-from noiseworth.sweep.trial import FAILED, trial_directory
+from noiseworth.sweep.trial import FAILED, clear_done, trial_directory
 
 
 @with_options(SweepRunConfig)
@@ -49,6 +49,7 @@ def run_sweep(config: SweepRunConfig) -> SweepStatus:
                 f"{out}: stopped and saved; the same command goes on from there", stop.number
             ) from None
     status = reader.read()
+    clear_done(out, plan)
     if status.done:
         write_table(out, plan)
     return status

@@ -86,6 +86,15 @@ def _clear(directory: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def clear_done(out: Path, plan: SweepPlan) -> None:
+    """Remove the images of trials that are done: a process may have died between their records and this."""
+    for directory in (trial_directory(out, trial) for trial in plan.trials):
+        if (directory / RECORD).is_file() and (directory / "data").exists():
+            with lock(directory / LOCK) as is_ours:
+                if is_ours:
+                    _clear(directory)
+
+
 def _train(directory: Path, plan: SweepPlan, trial: Trial) -> DoneRecord:
     """Train on the trial's data."""
     import torch

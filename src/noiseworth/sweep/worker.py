@@ -41,6 +41,7 @@ def work(out: Path, parent: int) -> int:
             if try_trial(out, plan, trial) == "broken":
                 break
     except Stopped as stop:
+        note.unlink(missing_ok=True)  # a parent that was killed does not do it
         return 128 + stop.number
     except (OSError, UserError) as error:
         if not is_disk_full(error):

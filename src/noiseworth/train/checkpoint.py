@@ -70,8 +70,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     directory = folder / f"step-{state.step:08d}"
     beside = folder / f".step-{state.step:08d}.partial"
-    for unfinished in folder.glob(".step-*.partial"):  # of a process that died while writing
-        shutil.rmtree(unfinished)
+    remove_rests(folder)
     try:
         beside.mkdir()
         hashes = {}
@@ -94,6 +93,12 @@ def save(
     _sync(folder)
     _thin(folder, keep, keep_every)
     return directory
+
+
+def remove_rests(folder: Path) -> None:
+    """Remove what a process was writing into a folder of checkpoints or snapshots, or taking away, when it died; for who holds the run."""
+    for rest in folder.glob(".*.partial"):
+        shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
 
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -31,7 +31,7 @@ from noiseworth.rng import Stream, normal, uniform
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.devices import connect, over_processes, require_one_directory
-from noiseworth.train.ema import Ema, further_averages
+from noiseworth.train.ema import SNAPSHOTS, Ema, further_averages
 from noiseworth.train.guards import SpikeDetector, be_deterministic, memory_advice
 from noiseworth.train.imputation import Imputation
 from noiseworth.train.model import load_weights, make_denoiser
@@ -257,7 +257,11 @@ class Trainer:
         Raises:
             UserError: no checkpoint is whole, or the data set is not the one that the run began with.
         """
-        newest = checkpoint.load_newest(Path(self.config.out) / "checkpoints")
+        run = Path(self.config.out)
+        if self.accelerator.is_main_process:
+            for folder in (run / "checkpoints", run / SNAPSHOTS):
+                checkpoint.remove_rests(folder)
+        newest = checkpoint.load_newest(run / "checkpoints")
         step = -1 if newest is None else newest[0].step
         require_one_directory(self.accelerator, self.device, step, self.config.out)
         if newest is None:
