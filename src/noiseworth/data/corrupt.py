@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from noiseworth.data.config import CorruptConfig
 from noiseworth.data.dataset import Dataset, open_clean
+from noiseworth.data.made_by import Making
 from noiseworth.data.noise_levels import check_noise, parse_distribution
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.errors import UserError
@@ -35,8 +36,11 @@ def corrupt(config: CorruptConfig) -> DatasetRecord:
     The new data set does not contain the clean pixels of the images that were corrupted.
 
     Raises:
-        UserError: an option is out of range, the source is not clean, or `out` exists.
+        UserError: an option is out of range, the source is not clean, or `out` holds something else.
     """
+    making = Making("corrupt", config)
+    if (found := making.found(DatasetRecord)) is not None:
+        return found
     distribution = parse_distribution(config.sigma)
     dataset = open_clean(config.source)
     order = permutation(config.seed, Stream.CLEAN, len(dataset)).numpy()
@@ -50,7 +54,7 @@ def corrupt(config: CorruptConfig) -> DatasetRecord:
         "sigma": distribution.text,
         "seed": config.seed,
     }
-    return _write(dataset, Path(config.out), levels, groups, config.seed, provenance)
+    return _write(dataset, Path(config.out), levels, groups, config.seed, provenance, making)
 
 
 def mix(
@@ -95,6 +99,7 @@ def _write(
     groups: list[NDArray[np.int64]],
     seed: int,
     provenance: dict[str, Any],
+    making: Making | None = None,
 ) -> DatasetRecord:
     """Write a part for each group of images, which are all clean or all noisy."""
     parts: list[Part] = []
@@ -111,7 +116,7 @@ def _write(
             parts.append(Part(Columns(sigma.astype(np.float32), dataset.ids[rows], labels)))
         source = {"source_fingerprint": dataset.record.fingerprint}
         rounding_note = {"rounding_over_sigma": max(rounding)} if rounding else {}
-        return write_dataset(
+        record = write_dataset(
             folder,
             parts,
             name=dataset.record.name,
@@ -120,6 +125,9 @@ def _write(
             units=dataset.record.units,
             provenance=[*dataset.record.provenance, provenance | source | rounding_note],
         )
+        if making is not None:
+            making.note(folder, record)
+    return record
 
 
 def _clean(dataset: Dataset, rows: NDArray[np.int64], path: Path) -> None:

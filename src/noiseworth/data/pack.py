@@ -12,6 +12,7 @@ from noiseworth.data.config import PackConfig
 from noiseworth.data.duplicates import held_out_rows
 from noiseworth.data.ingest import Ingested, ingest, public_name
 from noiseworth.data.labels import resolve_labels
+from noiseworth.data.made_by import Making
 from noiseworth.data.noise_levels import check_early, folders_of_rules, resolve_sigma
 from noiseworth.data.resize import Fit, parse_fit
 from noiseworth.data.tables import Table
@@ -36,7 +37,7 @@ def pack(config: PackConfig) -> list[DatasetRecord]:
     """Pack images into `out`, or, with `held_out` or `splits`, into a data set for each split under it.
 
     Returns:
-        One record for each data set written.
+        One record for each data set in `out`, which the same command may have written before.
 
     Raises:
         UserError: a source or an option is not valid; `out` is not made then.
@@ -45,10 +46,14 @@ def pack(config: PackConfig) -> list[DatasetRecord]:
     paths = [str(source) for source in sources]
     rule = parse_fit(config.fit)
     check_early(config.sigma)
+    making = Making("pack", config)
+    if (found := making.found(list[DatasetRecord])) is not None:
+        return found
     with new_directory(Path(config.out)) as folder:
         ingested = ingest(config, paths, rule, folder)
         records = _write(config, paths, _resolve(config, paths, ingested, rule), ingested, folder)
         ingested.path.unlink(missing_ok=True)
+        making.note(folder, records)
     for line in ingested.skipped[:_MOST_LINES]:
         _log.warning("skipped: %s", line)
     if len(ingested.skipped) > _MOST_LINES:

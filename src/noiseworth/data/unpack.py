@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from noiseworth.data.config import UnpackConfig
 from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.data.made_by import Making
 from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
 from noiseworth.options import with_options
@@ -31,8 +33,11 @@ def unpack(config: UnpackConfig) -> UnpackRecord:
     rounded and clipped to the type of their training data.
 
     Raises:
-        UserError: it is no data set, `out` exists, or the format cannot hold its values.
+        UserError: it is no data set, `out` holds something else, or the format cannot hold its values.
     """
+    making = Making("unpack", config)
+    if (found := making.found(UnpackRecord)) is not None:
+        return replace(found, path=str(config.out))
     dataset = open_dataset(config.data)
     kind = config.format or _natural_format(dataset)
     write, dtype = _writer(dataset, kind)
@@ -51,7 +56,9 @@ def unpack(config: UnpackConfig) -> UnpackRecord:
                 write(folder / name, image)
                 rows.append(_row(dataset, int(position), name))
         _write_table(folder / _TABLE, rows)
-    return UnpackRecord(str(config.out), len(dataset), kind, str(dtype), changed)
+        record = UnpackRecord(str(config.out), len(dataset), kind, str(dtype), changed)
+        making.note(folder, replace(record, path=""))
+    return record
 
 
 def _raw(dataset: Dataset, positions: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from noiseworth.data.config import JoinConfig, SplitConfig, SubsetConfig
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.duplicates import held_out_rows
+from noiseworth.data.made_by import Making
 from noiseworth.data.storage import is_address
 from noiseworth.data.tables import Table
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
@@ -34,8 +35,11 @@ def join(config: JoinConfig) -> list[DatasetRecord]:
         The record of the new data set, alone in a list.
 
     Raises:
-        UserError: they have images of different shapes, or `out` exists.
+        UserError: they have images of different shapes, or `out` holds something else.
     """
+    making = Making("join", config)
+    if (found := making.found(list[DatasetRecord])) is not None:
+        return found
     sources, out = list(config.sources), Path(config.out)
     sets = [open_dataset(source) for source in sources]
     if len({str(Path(s.path).resolve()) if not is_address(s.path) else s.path for s in sets}) < len(sets):
@@ -61,6 +65,7 @@ def join(config: JoinConfig) -> list[DatasetRecord]:
         record = write_dataset(
             folder, parts, name=name, offset=base.offset, scale=base.scale, units=base.units, shape=base.shape, provenance=[provenance],
         )  # fmt: skip
+        making.note(folder, [record])
     return [record]
 
 
@@ -72,8 +77,11 @@ def split(config: SplitConfig) -> list[DatasetRecord]:
         Their records, held-out first.
 
     Raises:
-        UserError: a number that does not fit, or `out` exists.
+        UserError: a number that does not fit, or `out` holds something else.
     """
+    making = Making("split", config)
+    if (found := making.found(list[DatasetRecord])) is not None:
+        return found
     out, seed = Path(config.out), config.seed
     dataset = open_dataset(config.source)
     count = _count("--held-out", config.held_out, len(dataset), config.source)
@@ -93,6 +101,7 @@ def split(config: SplitConfig) -> list[DatasetRecord]:
                     dataset.select(rows), folder / name, out / name, name, provenance | {"split": name}
                 )
             )
+        making.note(folder, records)
     return records
 
 
@@ -104,15 +113,21 @@ def subset(config: SubsetConfig) -> list[DatasetRecord]:
         The record of the new data set, alone in a list.
 
     Raises:
-        UserError: a number that does not fit, or `out` exists.
+        UserError: a number that does not fit, or `out` holds something else.
     """
+    making = Making("subset", config)
+    if (found := making.found(list[DatasetRecord])) is not None:
+        return found
     out = Path(config.out)
-    dataset = open_dataset(config.source)
-    count = _count("--take", config.take, len(dataset) + 1, config.source)
+    dataset = open_dataset(config.source).use(config.use)
+    count = len(dataset)
+    if config.take is not None:
+        count = _count("--take", config.take, len(dataset) + 1, config.source)
     rows = np.sort(permutation(config.seed, Stream.SUBSET, len(dataset)).numpy()[:count])
     provenance = {"command": "subset", "take": count, "seed": config.seed}
     with new_directory(out) as folder:
         record = select_view(dataset.select(rows), folder, out, f"{count}", provenance)
+        making.note(folder, [record])
     return [record]
 
 

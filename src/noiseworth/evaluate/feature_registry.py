@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset, open_clean, read_all
+from noiseworth.data.made_by import Making
 from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
 from noiseworth.evaluate.cache import cache_path, cached_array
@@ -93,13 +94,17 @@ def train_features(config: FeaturesConfig) -> FeatureRecord:
     """Train features on clean images and save them, so that later distances can be compared with today's.
 
     Raises:
-        UserError: the data cannot be used, or `out` exists.
+        UserError: the data cannot be used, or `out` holds something else.
     """
+    making = Making("features train", config)
+    if (found := making.found(FeatureRecord)) is not None:
+        return found
     reference = open_clean(config.data)
     held_out = None if config.held_out is None else open_clean(config.held_out)
     with new_directory(Path(config.out)) as folder:
         features = _train(_kind(config.kind, reference), reference, held_out)
         save_features(features, reference.shape, folder)
+        making.note(folder, features.describe())
     return features.describe()
 
 

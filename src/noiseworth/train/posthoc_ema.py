@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from noiseworth.data.made_by import Making
 from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
 from noiseworth.options import with_options
@@ -18,8 +19,11 @@ def make_average(config: EmaConfig) -> AverageRecord:
     """Write a run whose averaged weights are the power-function average of this width (arXiv 2312.02696, appendix C).
 
     Raises:
-        UserError: too few averages were saved, or `out` exists.
+        UserError: too few averages were saved, or `out` holds something else.
     """
+    making = Making("ema", config)
+    if (found := making.found(AverageRecord)) is not None:
+        return replace(found, out=str(config.out))
     run = Path(config.run)
     newest = checkpoint.load_newest(run / "checkpoints", checkpoint.USED)
     if newest is None or not (run / "config.yaml").is_file():
@@ -35,4 +39,5 @@ def make_average(config: EmaConfig) -> AverageRecord:
     with new_directory(Path(config.out)) as folder:
         shutil.copy(run / "config.yaml", folder / "config.yaml")
         checkpoint.save(folder / "checkpoints", replace(state, n_images=n_images), {"ema": weights | buffers})
+        making.note(folder, AverageRecord("", n_images))
     return AverageRecord(str(config.out), n_images)
