@@ -1,4 +1,4 @@
-"""How quickly images come in and are read, beside an earlier checkout, and at scale: `python bench/data_speed.py --before DIR --cifar FILE`.
+"""How quickly images come in and are read, beside an earlier checkout, and at scale: `python bench/data_speed.py`.
 
 Both checkouts run in turn, three times each, by this Python with one thread; ratios are of medians. Then a
 folder of 100,000 small PNG files, and a data set of 1,200 parts where a process may open 1,024 files. Writes

@@ -224,6 +224,15 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
         open_dataset(directory)
 
 
+def test_a_subset_of_the_clean_or_of_the_noisy(mixed: Path, tmp_path: Path) -> None:
+    assert subset(mixed, tmp_path / "clean", use="clean")[0].count == 150
+    assert subset(mixed, tmp_path / "noisy", use="noisy", take=100)[0].count == 100
+    assert (open_dataset(tmp_path / "clean").sigma == 0).all()
+    assert (open_dataset(tmp_path / "noisy").sigma > 0).all()
+    with pytest.raises(UserError, match="1 to 150"):
+        subset(mixed, tmp_path / "no", use="clean", take=151)
+
+
 def test_a_changed_file_is_found_by_verifying(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.arange(6 * 9 * 9, dtype=np.uint16).reshape(6, 9, 9))
     pack(tmp_path / "x.npy", tmp_path / "d", sigma=0.0, range=(0.0, 500.0))

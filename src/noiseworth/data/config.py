@@ -187,15 +187,17 @@ class SubsetConfig:
     """A packed data set."""
     out: StrPath = field(metadata=POSITIONAL)
     """Directory of the new data set."""
-    take: float
-    """Number of images or, below 1, their share."""
+    take: float | None = None
+    """Number of images or, below 1, their share. By default all that --use leaves."""
+    use: Literal["all", "clean", "noisy"] = "all"
+    """Take from all images, from the clean ones, or from the noisy ones."""
     seed: int = 0
     """Decides which images are taken. With the same seed, a larger subset contains every smaller one."""
 
     def __post_init__(self) -> None:
         check(self)
         require_new_name(self)
-        require(self.take > 0, "take", self.take, "above 0")
+        require(self.take is None or self.take > 0, "take", self.take, "above 0")
 
 
 def _require_level(sigma: float | str | None) -> None:
