@@ -1,5 +1,6 @@
 """What processes leave behind: killed ones, ones side by side, links in place of locks, full disks, copies of runs."""
 
+import io
 import os
 import shutil
 import signal
@@ -24,7 +25,9 @@ from noiseworth.records.directory import claim
 from noiseworth.runs.evaluation import run_evaluation
 from noiseworth.runs.model import load_run
 from noiseworth.runs.sampling import sample_run, samples_of
-from noiseworth.sweep.plan import save_plan
+from noiseworth.sweep import trial as trial_module
+from noiseworth.sweep import worker
+from noiseworth.sweep.plan import plan_text, save_plan
 from noiseworth.sweep.trial import clear_done, trial_directory
 from noiseworth.train import checkpoint, run_directory
 from noiseworth.train.config import TrainConfig
@@ -199,6 +202,31 @@ def test_images_of_a_trial_that_is_done_go(digits: Path, tmp_path: Path) -> None
     (done / "trial.json").write_text("{}")
     clear_done(tmp_path, trials)
     assert (not (done / "data").exists(), (running / "data").exists()) == (True, True)
+
+
+def test_a_worker_that_is_stopped_within_an_import_has_not_failed(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sweep was killed, and so it stops: whatever makes other errors of errors must not make one of this."""
+    trials = plan(digits, [TRIALS[0]])
+
+    def train(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except Exception as error:  # as lazy imports do
+            raise RuntimeError("failed to import") from error
+
+    monkeypatch.setattr(trial_module, "_train", train)
+    monkeypatch.setattr(worker, "_stop_with_parent", lambda parent: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO(plan_text(trials)))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert worker.work(tmp_path, os.getppid()) == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [p.name for p in trial_directory(tmp_path, trials.trials[0]).iterdir()] == ["lock"]
+    assert [p.name for p in (tmp_path / "trials").iterdir()] == [trials.trials[0].name]
 
 
 def test_samples_that_are_complete_may_be_asked_for_again(copy: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from noiseworth.errors import Stopped, UserError
-from noiseworth.process import is_disk_full
+from noiseworth.process import Interrupted, is_disk_full
 from noiseworth.sweep.plan import parse_plan
 from noiseworth.sweep.trial import try_trial
 
@@ -40,7 +40,7 @@ def work(out: Path, parent: int) -> int:
             note.write_text(trial.name, encoding="utf-8")
             if try_trial(out, plan, trial) == "broken":
                 break
-    except Stopped as stop:
+    except (Stopped, Interrupted) as stop:
         note.unlink(missing_ok=True)  # a parent that was killed does not do it
         return 128 + stop.number
     except (OSError, UserError) as error:
@@ -51,7 +51,7 @@ def work(out: Path, parent: int) -> int:
 
 
 def _stop(number: int, _: object) -> None:
-    raise Stopped("stopped", number)
+    raise Interrupted(number)  # an import that it interrupts must not take it for an error of the trial
 
 
 def _stop_with_parent(parent: int) -> None:
