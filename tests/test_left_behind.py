@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -237,9 +238,10 @@ def test_samples_that_are_complete_may_be_asked_for_again(copy: Path, tmp_path: 
     assert sample_run(copy, tmp_path / "made", n=3, steps=4).record == made.record
     assert not list(tmp_path.glob(".made*"))
     assert _files(tmp_path / "made") == before
-    for other in ({"n": 4}, {"n": 3, "seed": 1}, {"n": 3, "steps": 5}):
+    others: list[dict[str, Any]] = [{"n": 4}, {"n": 3, "seed": 1}, {"n": 3, "steps": 5}]
+    for other in others:
         with pytest.raises(UserError, match="exists already"):
-            sample_run(copy, tmp_path / "made", **({"steps": 4} | other))
+            sample_run(copy, tmp_path / "made", **{"steps": 4, **other})
 
 
 # ---- locks -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -262,7 +263,8 @@ def test_labels_that_are_not_there_are_refused(tmp_path: Path) -> None:
 def test_samples_are_kept_and_renewed(tmp_path: Path, finished: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    model, settings = load_run(run), {"steps": 18, "seed": 0}
+    model = load_run(run)
+    settings: dict[str, Any] = {"steps": 18, "seed": 0}
     first = samples_of(model, run, n=4, **settings)
     stamp = (run / "samples" / "dataset.json").stat().st_mtime_ns
     assert samples_of(model, run, n=4, **settings).record == first.record

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from noiseworth.diffusion.precondition import Denoiser
+from noiseworth.diffusion.schedule import levels_for
+from noiseworth.diffusion.worth import PosteriorVariance
 from noiseworth.errors import UserError
 from noiseworth.rng import Stream, normal
 
@@ -78,12 +80,15 @@ def sample(
     shape: tuple[int, int, int],
     *,
     config: SamplerConfig | None = None,
+    v: PosteriorVariance | None = None,
     trained_from: float = 0.0,
     seed: int = 0,
 ) -> Tensor:
     """Generate images.
 
     Args:
+        v: posterior variance of the data, by which the levels are chosen (`diffusion/schedule.py`); without it
+            they are those of `config`, from `sigma_max` to `sigma_min`.
         denoiser: maps (x, sigma) to an estimate of the clean image.
         ids: (B,) numbers of the images, on the denoiser's device; image `i` starts from the same noise
             whatever batch it is in.
@@ -93,6 +98,11 @@ def sample(
     Returns:
         (B, C, H, W) float32 in model units, not clipped.
     """
-    levels = (config or SamplerConfig()).levels(trained_from)
-    start = normal(seed, Stream.LATENT, ids, shape)
-    return heun(denoiser, start * levels[0].to(start.device, start.dtype), levels)
+    config = config or SamplerConfig()
+    levels = config.levels(trained_from) if v is None else levels_for(v, config.steps, trained_from)
+    noise = normal(seed, Stream.LATENT, ids, shape)
+    x = noise * levels[0].to(noise.device, noise.dtype)
+    if v is not None:
+        at = levels[0].to(x.device, x.dtype).expand(len(x))
+        x = x + 0.75 * denoiser(x, at) + 0.25 * denoiser(-x, at)
+    return heun(denoiser, x, levels)

@@ -34,6 +34,7 @@ from noiseworth.records.laws import (
 from noiseworth.records.runs import (
     REGIMES,
     AverageRecord,
+    ConvergenceRecord,
     DemoSummary,
     DistanceRecord,
     DoneRecord,
@@ -66,6 +67,7 @@ __all__ = [
     "AverageRecord",
     "BudgetRecord",
     "CollectRecord",
+    "ConvergenceRecord",
     "DatasetRecord",
     "DemoSummary",
     "DistanceRecord",

@@ -197,6 +197,19 @@ class DistanceRecord:
 
 
 @dataclass(frozen=True)
+class ConvergenceRecord:
+    """The Frechet distance of the first `n` generated images, and of the same from `steps` steps, twice as many: the sampler has
+    `converged` if the two differ by no more than `interval`, half the width of the distance's 95% interval."""
+
+    n: int
+    steps: int
+    frechet: float
+    frechet_doubled: float
+    interval: float
+    converged: bool
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Generated images against a reference. Called FID only where `features.inception`.
 
@@ -221,6 +234,7 @@ class Evaluation:
     )
     bits_by_flow_error: float | None = None  # its standard error
     reference: str = ""  # fingerprint of the data set
+    convergence: ConvergenceRecord | None = None  # of the sampler; null: not measured
 
     def __post_init__(self) -> None:
         require(self.risk is None or bool(self.risk.levels), "risk must hold at least one level")

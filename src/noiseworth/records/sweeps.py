@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from noiseworth.errors import UserError
 from noiseworth.records.runs import FeatureRecord, RiskCurve, WorthRecord
@@ -76,6 +76,7 @@ class SweepPlan:
         steps: of the sampler.
         threads: of the processor, that each training may use.
         gpus: that each training may use, or a fraction of one.
+        schedule: of the sampler's levels; "edm" in plans that were made before there was another one.
     """
 
     data: str
@@ -86,6 +87,7 @@ class SweepPlan:
     steps: int = 18
     threads: int = 1
     gpus: float = 0.0
+    schedule: Literal["data", "edm"] = "edm"
     format: int = SWEEP_FORMAT
 
 

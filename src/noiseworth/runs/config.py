@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from noiseworth.errors import UserError
 from noiseworth.options import (
@@ -85,6 +86,9 @@ class SampleConfig:
     """Number of images. For the same seed, image i does not depend on n."""
     steps: int = 18
     """Steps of the sampler (Heun's method); the network is called about twice in each."""
+    schedule: Literal["data", "edm"] = "data"
+    """Levels of the sampler: chosen by the "data", as training measured them, or those of "edm" (arXiv
+    2206.00364), from 80 to 0.002."""
     batch: int = 500
     """Images that are generated at a time."""
     seed: int = 0
@@ -130,6 +134,11 @@ class EvaluationConfig:
     """Images to generate with a run."""
     steps: int = 18
     """Steps of the sampler."""
+    schedule: Literal["data", "edm"] = "data"
+    """Levels of the sampler, see `noiseworth sample`."""
+    check_steps: int = 500
+    """Generate so many of the images again with twice the steps, and warn if the Frechet distance moves; 0: do
+    not."""
     seed: int = 0
     """Seed of the generated images and of the noise in the risk."""
     bits: bool = False
@@ -144,7 +153,7 @@ class EvaluationConfig:
         check(self)
         require_at_least(self, 6, "n", most=_MOST_IMAGES)
         require_at_least(self, 2, "steps", most=_MOST_STEPS)
-        require(self.flow >= 0, "flow", self.flow, "0 or more")
+        require_at_least(self, 0, "flow", "check_steps", most=_MOST_IMAGES)
 
 
 @dataclass(frozen=True)

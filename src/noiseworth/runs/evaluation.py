@@ -30,6 +30,7 @@ from noiseworth.records import DistanceRecord, Evaluation, RiskCurve, to_json, w
 from noiseworth.report.evaluation import write_evaluation_page
 from noiseworth.rng import Stream, normal
 from noiseworth.runs.config import EvaluationConfig
+from noiseworth.runs.convergence import check_convergence, warning_of
 from noiseworth.runs.model import RunModel, load_run
 from noiseworth.runs.sampling import samples_of
 from noiseworth.train.config import TrainConfig
@@ -99,6 +100,13 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
         if enough_for_limit(of_held_out):
             held_out_limit = frechet_estimate(of_held_out, moments_of_reference, config.seed).limit
     risk = None if model is None or held_out is None else _risk(model, held_out, config.seed)
+    convergence = None
+    if model is not None and config.check_steps and not reference.sigma.any():
+        some = extract(generated[: config.check_steps])
+        convergence = check_convergence(config, model, extract, some, moments_of_reference, measured)
+        if convergence is not None and not convergence.converged:
+            warning = warning_of(convergence, target)
+            measured = replace(measured, warnings=[*measured.warnings, warning])
     result = Evaluation(
         frechet_distance=measured.frechet,
         held_out_distance=held_out_distance,
@@ -112,6 +120,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
         distances=measured,
         risk_on_noisy=risk is not None and clean_held_out is None,
         reference=reference.record.fingerprint,
+        convergence=convergence,
     )
     if model is not None and clean_held_out is not None and (config.bits or config.flow):
         result = _with_bits(result, model, clean_held_out, bits=config.bits, flow=config.flow)
@@ -173,7 +182,9 @@ def _generated(config: EvaluationConfig, reference: Dataset, model: RunModel | N
     """The images to measure; they can be read only inside the `with` block."""
     target = Path(config.target)
     if model is not None:
-        yield samples_of(model, target, n=config.n, steps=config.steps, seed=config.seed)
+        yield samples_of(
+            model, target, n=config.n, steps=config.steps, seed=config.seed, schedule=config.schedule
+        )
     elif (target / "dataset.json").is_file():
         yield open_dataset(target)
     else:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
+from noiseworth.diffusion.worth import PosteriorVariance
 from noiseworth.errors import UserError
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
@@ -21,6 +24,7 @@ class RunModel:
     scale: float
     classes: int  # number of classes that it is conditioned on; 0: none
     trained_from: float  # the lowest level that it was trained at
+    v: PosteriorVariance  # of the data, as training measured it
     n_images: int
     config: TrainConfig
     sha256: str  # of the file of weights
@@ -48,7 +52,14 @@ def load_run(run: Path | str) -> RunModel:
         state.scale,
         state.classes,
         state.trained_from,
+        _posterior_variance(state.posterior_variance),
         state.n_images,
         config,
         state.sha256["ema.safetensors"],
     )
+
+
+def _posterior_variance(state: dict[str, list[float]]) -> PosteriorVariance:
+    v = PosteriorVariance(torch.ones(1))
+    v.load_state(state)
+    return v

@@ -1,7 +1,7 @@
 """Generating images with a run, into a data set of their own."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -72,6 +72,7 @@ def _write(model: RunModel, config: SampleConfig, *, replace: bool = False) -> D
                     ids,
                     model.shape,
                     config=sampler,
+                    v=model.v if config.schedule == "data" else None,
                     trained_from=model.trained_from,
                     seed=config.seed,
                 )
@@ -98,15 +99,19 @@ def _write(model: RunModel, config: SampleConfig, *, replace: bool = False) -> D
 def _provenance(model: RunModel, config: SampleConfig) -> dict[str, Any]:
     """What generated images say of how they were made."""
     guidance = {} if config.guidance == 1 else {"guidance": config.guidance}
-    return {
-        "command": "sample",
-        "weights": model.sha256,
-        "n_images": model.n_images,
-        "steps": config.steps,
-        "seed": config.seed,
-        "label": config.label,
-        "trained_from": model.trained_from,
-    } | guidance
+    return (
+        {
+            "command": "sample",
+            "weights": model.sha256,
+            "n_images": model.n_images,
+            "steps": config.steps,
+            "seed": config.seed,
+            "label": config.label,
+            "trained_from": model.trained_from,
+        }
+        | guidance
+        | ({} if config.schedule == "edm" else {"schedule": config.schedule})
+    )
 
 
 def _kept(model: RunModel, config: SampleConfig) -> Dataset | None:
@@ -120,11 +125,13 @@ def _kept(model: RunModel, config: SampleConfig) -> Dataset | None:
     return open_dataset(out) if is_same else None
 
 
-def samples_of(model: RunModel, run: Path, *, n: int, steps: int, seed: int) -> Dataset:
+def samples_of(
+    model: RunModel, run: Path, *, n: int, steps: int, seed: int, schedule: Literal["data", "edm"] = "data"
+) -> Dataset:
     """The images under `run/samples`, generated unless they were made by these weights and settings.
 
     Raises:
         UserError: a setting is out of range; the images that are there stay.
     """
-    config = SampleConfig(str(run), str(run / "samples"), n=n, steps=steps, seed=seed)
+    config = SampleConfig(str(run), str(run / "samples"), n=n, steps=steps, seed=seed, schedule=schedule)
     return _kept(model, config) or _write(model, config, replace=True)

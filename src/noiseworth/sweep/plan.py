@@ -77,6 +77,7 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
         steps=config.steps,
         threads=config.threads,
         gpus=config.gpus,
+        schedule="data",
     )
     check_plan(plan, Path(config.out))
     return plan, too_many

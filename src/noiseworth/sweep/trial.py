@@ -119,7 +119,16 @@ def _measure(directory: Path, plan: SweepPlan, trial: Trial, done: DoneRecord) -
     if plan.n_generated:
         extract = _features(plan.data, plan.held_out)
         run, n, steps = str(directory / "run"), plan.n_generated, plan.steps
-        config = EvaluationConfig(run, plan.data, plan.held_out, n=n, steps=steps, seed=trial.seed)
+        config = EvaluationConfig(
+            run,
+            plan.data,
+            plan.held_out,
+            n=n,
+            steps=steps,
+            schedule=plan.schedule,
+            check_steps=0,
+            seed=trial.seed,
+        )
         with quiet():
             evaluation = evaluate(config, extract)
         distance, features, risk = evaluation.frechet_distance, evaluation.features, evaluation.risk
@@ -186,7 +195,7 @@ def _measurement(plan: SweepPlan) -> dict[str, Any]:
         "held_out": _fingerprint(plan.held_out),
         "n_generated": plan.n_generated,
         "steps": plan.steps if plan.n_generated else None,
-    }
+    } | ({"schedule": plan.schedule} if plan.n_generated and plan.schedule != "edm" else {})
 
 
 @lru_cache(maxsize=8)

@@ -190,6 +190,7 @@ def _generate(trainer: Trainer) -> NDArray[np.float32]:
         ids,
         trainer.data.shape,
         config=config,
+        v=trainer.v,
         trained_from=trainer.pair_sampler.trained_from,
         seed=_SEED,
     )
