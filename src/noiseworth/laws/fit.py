@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from noiseworth.errors import UserError
 from noiseworth.laws.identifiability import check_design
 from noiseworth.laws.observations import Observations
+from noiseworth.laws.quality import log_quality, log_quality_slopes, logistic, rates_of
 
 Array = NDArray[np.float64]
 
 LAWS = ("one", "two")
-FEWEST = 1e-6  # least effective number of images, in the law's unit: the power of 0 images is infinite
 _SOFT = 3.0  # residuals beyond this many typical residuals get less weight
 _ROUGH = 0.02  # typical residual at the start
 # Weight of a prior at the start, in units of residuals; it matters where the data do not determine a
@@ -68,11 +68,11 @@ class Law:
 
     def predict(self, observations: Observations) -> Array:
         """Predicted quality (N,) of models with these numbers of images, at the law's noise levels."""
-        return np.exp(_log_quality(self.name, self.parameters, observations, self.unit))
+        return np.exp(log_quality(self.name, self.parameters, observations, self.unit))
 
     def rates(self) -> Array:
         """`r(s)` at the law's noise levels: (S,) for one currency, (2, S) for two."""
-        return _rates(self.name, self.parameters, self.sigmas)
+        return rates_of(self.name, self.parameters, self.sigmas)
 
     def terms(self) -> tuple[float, list[tuple[float, float, Array]]]:
         """The floor E, and (A, alpha, rates) of each currency: quality = E + sum A (images / unit)^-alpha."""
@@ -92,36 +92,12 @@ class Law:
 
     def rate_intervals(self) -> Array:
         """95% intervals (S, 2) of the rates of a law of one currency."""
-        return np.stack([_logistic(self._interval(3 + s)) for s in range(len(self.sigmas))])
+        return np.stack([logistic(self._interval(3 + s)) for s in range(len(self.sigmas))])
 
     def exponent(self) -> tuple[float, float, float]:
         """alpha of a law of one currency, and the ends of its 95% interval."""
         low, high = np.exp(self._interval(2))
         return float(np.exp(self.parameters[2])), float(low), float(high)
-
-
-def _logistic(x: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-x)))
-
-
-def _rates(name: str, parameters: Array, sigmas: tuple[float, ...]) -> Array:
-    if name == "one":
-        return _logistic(parameters[3 : 3 + len(sigmas)])
-    scale = np.exp(parameters[[5, 7]])[:, None]  # s_i
-    power = np.exp(parameters[[6, 8]])[:, None]  # q_i
-    return np.asarray(1 / (1 + (np.array(sigmas) / scale) ** power))
-
-
-def _log_quality(name: str, parameters: Array, o: Observations, unit: float) -> Array:
-    """Logarithm of the predicted quality, (N,), by the formulas of the module's docstring."""
-    rates = np.atleast_2d(_rates(name, parameters, o.sigmas))
-    count = np.maximum(o.n_clean[..., None] / unit + o.n_noisy / unit @ rates.T, FEWEST)
-    E, A, alpha = np.exp(parameters[:3])
-    quality = E + A * count[:, 0] ** -alpha
-    if name == "two":
-        B, beta = np.exp(parameters[3:5])
-        quality = quality + B * count[:, 1] ** -beta
-    return np.asarray(np.log(quality))
 
 
 def _starts(name: str, o: Observations) -> list[Array]:
@@ -168,12 +144,12 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     scale = _ROUGH
     best = min((_solve(name, o, unit, target, start, start, scale) for start in starts), key=lambda r: r[1])
     for _ in range(3):  # typical residual and fit in turn
-        residual = _log_quality(name, best[0], o, unit) - target
+        residual = log_quality(name, best[0], o, unit) - target
         scale = max(1.4826 * float(np.median(np.abs(residual))), 1e-6)
         best = _solve(name, o, unit, target, best[0], best[2], scale)
     parameters = best[0]
-    residual = _log_quality(name, parameters, o, unit) - target
-    slopes = jacobian(lambda p: _log_quality(name, p, o, unit), parameters)
+    residual = log_quality(name, parameters, o, unit) - target
+    slopes = log_quality_slopes(name, parameters, o, unit)
     weight = 1 / np.sqrt(1 + (residual / (_SOFT * scale)) ** 2)
     freedom = max(len(o) - len(parameters), 1)
     variance = float((weight * residual**2).sum() / freedom)
@@ -215,7 +191,7 @@ def refits(law: Law, observations: Observations, count: int = 100, seed: int = 0
         seed: seed of the resamples.
     """
     rng = np.random.default_rng(seed)
-    centre = _log_quality(law.name, law.parameters, observations, law.unit)
+    centre = log_quality(law.name, law.parameters, observations, law.unit)
     residual = np.log(observations.quality) - centre
     residual = (residual - residual.mean()) * np.sqrt(len(residual) / law.freedom)
     laws = []
@@ -257,11 +233,16 @@ def _solve(
 
     def residuals(p: Array) -> Array:
         with np.errstate(over="ignore"):
-            value = np.nan_to_num(_log_quality(name, p, o, unit), posinf=1e3) - target
+            value = np.nan_to_num(log_quality(name, p, o, unit), posinf=1e3) - target
         return np.concatenate([value, _PRIOR * (p - centre)])
 
+    def slopes(p: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = np.nan_to_num(log_quality_slopes(name, p, o, unit), posinf=1e3, neginf=-1e3)
+        return np.concatenate([value, _PRIOR * np.eye(len(p))])
+
     bounds = (centre - 12, centre + 12)
-    fit = least_squares(residuals, start, loss="soft_l1", f_scale=_SOFT * scale, bounds=bounds)
+    fit = least_squares(residuals, start, slopes, loss="soft_l1", f_scale=_SOFT * scale, bounds=bounds)
     return fit.x, float(fit.cost), centre
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.laws.fit import FEWEST, Law
+from noiseworth.laws.fit import Law
 from noiseworth.laws.observations import Observations
+from noiseworth.laws.quality import FEWEST
 
 Array = NDArray[np.float64]
 
