@@ -128,6 +128,17 @@ def test_every_frame_and_page_is_an_image(tmp_path: Path, suffix: str) -> None:
     assert _packed(path, tmp_path / "out").mean((1, 2, 3)).tolist() == [0, 100, 200]
 
 
+def test_a_frame_that_is_larger_than_the_first_is_no_way_around_the_limit(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((16, 16, 3), value, np.uint8)) for value in (0, 100)]
+    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
+    content = bytearray((tmp_path / "x.gif").read_bytes())
+    at = content.rindex(b",\x00\x00\x00\x00\x10\x00\x10\x00")  # where the second frame says its size
+    content[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    (tmp_path / "x.gif").write_bytes(content)
+    with pytest.raises(UserError, match="--trust-sizes"):
+        pack(tmp_path / "x.gif", tmp_path / "out", sigma=0.0)
+
+
 def test_a_photo_with_previews_is_one_image_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

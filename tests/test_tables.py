@@ -64,6 +64,12 @@ def test_accents_match_however_they_are_composed(tmp_path: Path) -> None:
         assert table.by_image([on_disk]) == ["0.3"]
 
 
+def test_a_column_without_a_name_holds_row_numbers(tmp_path: Path) -> None:
+    """As pandas writes tables."""
+    table = _table(tmp_path, ",file,sigma\n0,b/11.png,0.5\n1,a/1.png,0\n")
+    assert table.by_image(NAMES) == ["0", None, None, "0.5"]
+
+
 def test_a_file_of_many_pages_is_one_row_and_a_page_may_be_named(tmp_path: Path) -> None:
     names = ["s.tif: page 0", "s.tif: page 1", "t.tif"]
     assert _table(tmp_path, "file,sigma\nt.tif,0.1\ns.tif,0.2").by_image(names) == ["0.2", "0.2", "0.1"]

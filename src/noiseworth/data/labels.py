@@ -40,7 +40,7 @@ def resolve_labels(
     if spec is not None:
         path, _, column = spec.partition(":")
         column_values = Table(Path(path), column or "label", "--labels").by_image(names, by_row)
-        missing = [name for name, value in zip(names, column_values, strict=True) if value is None]
+        missing = [name for name, value in zip(names, column_values, strict=True) if not value]
         if missing:
             raise UserError(
                 f"{path}: has no label for {missing[0]} ({len(missing):,} images); list all, or leave out"

@@ -162,7 +162,7 @@ def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
                     raise
                 raise UserError(f"{option} {path}: not a table ({first_line(error)})") from None
             return list(table.column_names), [
-                {k: str(v) for k, v in row.items()} for row in table.to_pylist()
+                {k: "" if v is None else str(v) for k, v in row.items()} for row in table.to_pylist()
             ]
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
@@ -170,7 +170,9 @@ def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
             comma = max((",", "\t", ";"), key=first.count)  # a spreadsheet may write any of them
             reader = csv.DictReader(file, delimiter=comma if comma in first else ",", restval="")
             return list(reader.fieldnames or []), [
-                {k: (v or "").strip() for k, v in row.items() if k} for row in reader
+                # Fields beyond the header have the name None; a column without a name is that of row numbers.
+                {k: (v or "").strip() for k, v in row.items() if k is not None}
+                for row in reader
             ]
     except UserError:
         raise

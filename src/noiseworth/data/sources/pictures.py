@@ -32,7 +32,6 @@ _ALPHA = ("LA", "RGBA")
 _ORIENTATION = 274
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _DEEP = ((16, 2), (16, 4), (16, 6))  # bits and type of colour, of a PNG that Pillow would halve
-Image.MAX_IMAGE_PIXELS = None  # `check_size` is the limit
 
 
 def decode(content: bytes, where: str, reading: Reading) -> list[Picture]:
@@ -59,6 +58,8 @@ def decode(content: bytes, where: str, reading: Reading) -> list[Picture]:
 
 
 def _by_pillow(content: bytes, where: str, reading: Reading) -> list[Picture]:
+    # Beyond twice this, Pillow raises: also in frames, which it makes before they can be looked at.
+    Image.MAX_IMAGE_PIXELS = None if reading.trust_sizes else MOST_PIXELS // 2
     try:
         with Image.open(io.BytesIO(content), formats=_formats(where)) as opened:
             check_size(opened.size, where, reading)
@@ -76,16 +77,21 @@ def _by_pillow(content: bytes, where: str, reading: Reading) -> list[Picture]:
             bits = _significant_bits(content)
             if frames == 1:
                 return [_picture(opened, where, reading, bits)]
-            return [
-                _picture(frame, where, reading, bits, colour=True) for frame in ImageSequence.Iterator(opened)
-            ]
+            pictures, unpacked = [], 0
+            for frame in ImageSequence.Iterator(opened):  # a frame may be larger than the first
+                check_size(frame.size, where, reading)
+                unpacked += frame.size[0] * frame.size[1] * 4
+                check_unpacked(unpacked, len(content), where, reading)
+                pictures.append(_picture(frame, where, reading, bits, colour=True))
+            return pictures
     except UserError:
         raise
     except UnidentifiedImageError:
         raise UserError(f"{where}: not an image that can be read, whatever its name says") from None
     except Image.DecompressionBombError:
         raise UserError(
-            f"{where}: more than {MOST_PIXELS:,} pixels; taken for a decompression bomb: cut it first"
+            f"{where}: has more than {MOST_PIXELS:,} pixels, as a decompression bomb has; cut it first, or give"
+            " --trust-sizes"
         ) from None
     except Exception as error:  # a damaged picture raises whatever it runs into
         raise UserError(f"{where}: damaged or unreadable image ({first_line(error)})") from None
