@@ -39,6 +39,12 @@ def dicom_source(path: Path, where: str, reading: Reading) -> Source:
         if "prefix" in str(error):
             raise UserError(f"{where}: is no DICOM file (it does not begin as one)") from None
         raise
+    made: Source = guarded(where, lambda: _source(pydicom, header, path, where, reading))
+    return made
+
+
+def _source(pydicom: Any, header: Any, path: Path, where: str, reading: Reading) -> Source:
+    """The frames, as pydicom reads them; a damaged header may raise anything."""
     if not any(name in header for name in _PIXELS):
         kind = getattr(header.get("SOPClassUID"), "name", "") or "unknown"
         raise NoPicture(
@@ -55,8 +61,8 @@ def dicom_source(path: Path, where: str, reading: Reading) -> Source:
         raise UserError(
             f"{where}: DICOM with pixels of the kind {kind}; convert it to RGB or MONOCHROME2 first"
         )
-    frames = guarded(where, lambda: _frames(pydicom, header, kind, path, where, reading))
-    pictures = guarded(where, lambda: [_rescaled(header, frames[i], i, reading) for i in range(len(frames))])
+    frames = _frames(pydicom, header, kind, path, where, reading)
+    pictures = [_rescaled(header, frames[i], i, reading) for i in range(len(frames))]
     units = "" if reading.stored_values or kind not in _GREY else _units(header)
     value_range = _value_range(header, kind, reading)
 

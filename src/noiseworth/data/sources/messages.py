@@ -17,8 +17,9 @@ _LOGS = (
 _log = logging.getLogger("noiseworth")
 # Remarks on metadata that no pixel depends on.
 _HARMLESS = (
-    "could be decompression bomb", "Invalid value for VR", "VerifyWarning", "contains invalid characters", "Card is too long", "deprecat", "EXIF",
-    "more than one", "value of the attribute", "Unknown encoding", "Incorrect value for", "Expected explicit VR",
+    "could be decompression bomb", "Invalid value for VR", "VerifyWarning", "contains invalid characters",
+    "Card is too long", "deprecat", "EXIF", "more than one", "value of the attribute", "Unknown encoding",
+    "Incorrect value for", "Expected explicit VR",
 )  # fmt: skip
 
 
