@@ -235,3 +235,64 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
                 member.write(bytes(1 << 20))
     with pytest.raises(UserError, match="--trust-sizes"):
         pack(tmp_path / "x.zip", tmp_path / "out", sigma=0.0)
+
+
+def test_an_edm_label_that_is_missing_is_named(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(_png(IMAGES[0]))
+    (tmp_path / "dataset.json").write_text('{"labels": [["a.png", 1]]}')
+    with pytest.raises(UserError, match=r"b\.png: has no label, and other images have"):
+        pack(tmp_path, tmp_path.parent / "never", sigma=0.0)
+
+
+def test_labels_of_edm_zips_inside_a_folder_are_read_and_pieces_are_no_classes(tmp_path: Path) -> None:
+    for number in range(2):
+        with zipfile.ZipFile(tmp_path / f"shard-{number:05}.zip", "w") as archive:
+            archive.writestr("x.png", _png(IMAGES[number]))
+            archive.writestr("dataset.json", json.dumps({"labels": [["x.png", 5 + number]]}))
+    out = tmp_path.parent / f"{tmp_path.name}-out"
+    pack(tmp_path, out, sigma=0.0)
+    labels = open_dataset(out).labels
+    assert labels is not None
+    assert labels.tolist() == [5, 6]
+    for number in range(2):
+        (tmp_path / f"shard-{number:05}.zip").unlink()
+        (tmp_path / f"shard-{number:05}.tar").write_bytes(_tar_bytes())
+    pack(tmp_path, tmp_path.parent / f"{tmp_path.name}-tars", sigma=0.0)
+    assert open_dataset(tmp_path.parent / f"{tmp_path.name}-tars").labels is None
+
+
+def test_an_archive_without_images_does_not_end_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_png(IMAGES[0]))
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr("main.c", "int main;")
+    record = pack(tmp_path, tmp_path.parent / f"{tmp_path.name}-out", sigma=0.0)[0]
+    assert record.count == 1
+    assert record.provenance[0]["left_out"] == {".c files": 1, "archives without images": 1}
+
+
+def test_several_columns_of_images_ask_and_levels_are_read(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    pictures = [{"bytes": _png(image), "path": None} for image in IMAGES[:3]]
+    table = pa.table({"clean": pictures, "noisy": pictures, "sigma": [0.1, 0.2, 0.3], "label": [-1, -1, -1]})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(UserError, match="columns of images clean, noisy; name one with --key"):
+        pack(tmp_path / "x.parquet", tmp_path / "no")
+    record = pack(tmp_path / "x.parquet", tmp_path / "out", key="noisy")[0]
+    assert open_dataset(tmp_path / "out").sigma.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert record.provenance[0]["left_out"] == {"columns of other names": 1}
+
+
+def test_mnist_as_others_name_it(tmp_path: Path) -> None:
+    images, labels = IMAGES[:, :, :, 0], np.arange(6, dtype=np.uint8)
+    for name, values in (("train-images.idx3-ubyte", images), ("train-labels.idx1-ubyte", labels)):
+        head = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+        (tmp_path / name).write_bytes(head + values.tobytes())
+    out = tmp_path.parent / f"{tmp_path.name}-out"
+    for source, target in ((tmp_path, out), (tmp_path / "train-images.idx3-ubyte", out.with_name("one"))):
+        pack(source, target, sigma=0.0)
+        read = open_dataset(target).labels
+        assert read is not None
+        assert read.tolist() == labels.tolist()

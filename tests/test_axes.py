@@ -45,6 +45,7 @@ def test_shapes_that_can_be_read_in_one_way(shape: tuple[int, ...], axes: str) -
         (64, 64, 1),
         (64, 48, 3),
         (32, 32, 40),
+        (3, 64, 64),
         (5, 20, 30, 40),
         (2, 3, 4, 12, 14),
         (7,),

@@ -269,7 +269,7 @@ def test_shapes_that_promise_more_than_the_file_holds_are_refused_unless_trusted
 @pytest.mark.parametrize("form", ["npy", "fits", "tif", "nii"])
 @pytest.mark.parametrize("offset", [0.0, 1e9])
 def test_doubles_are_rounded_where_it_is_next_to_nothing(tmp_path: Path, form: str, offset: float) -> None:
-    values = RNG.normal(size=(3, 12, 14)) * (1000 if offset else 1) + offset
+    values = RNG.normal(size=(5, 12, 14)) * (1000 if offset else 1) + offset
     path = tmp_path / f"x.{form}"
     if form == "npy":
         np.save(path, values)
@@ -285,8 +285,76 @@ def test_doubles_are_rounded_where_it_is_next_to_nothing(tmp_path: Path, form: s
             UserError, match=r"would change by up to .* of their range; give --allow-rounding"
         ):
             pack(path, tmp_path / "no", sigma=0.0, measured_range=True)
-        assert _packed(path, tmp_path / "out", allow_rounding=True).shape[0] in (3, 6)
+        assert _packed(path, tmp_path / "out", allow_rounding=True).shape[0] in (5, 10)
         assert _provenance(tmp_path / "out")["rounding"] > 1e-6
     else:
-        np.testing.assert_array_equal(_packed(path, tmp_path / "out")[:3, 0], values.astype(np.float32))
+        np.testing.assert_array_equal(_packed(path, tmp_path / "out")[:5, 0], values.astype(np.float32))
         assert _provenance(tmp_path / "out")["rounding"] < 1e-6
+
+
+def test_gaps_of_hdf5_and_zarr_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        images = file.create_dataset("images", (4, 8, 9), "u2", chunks=(1, 8, 9))
+        images[0] = images[1] = 5
+    array = zarr.open(str(tmp_path / "y.zarr"), mode="w", shape=(4, 8, 9), chunks=(1, 8, 9), dtype="u2")
+    array[:3] = 7
+    for name, missing in (("x.h5", 2), ("y.zarr", 1)):
+        caplog.clear()
+        pack(tmp_path / name, tmp_path / f"{name}-out", sigma=0.0)
+        assert f"{missing} of its 4 pieces were never written" in caplog.text
+
+
+def test_values_that_were_not_measured_are_no_pixels(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        values = np.full((4, 8, 9), 100, np.int16)
+        values[2, 3, 4] = -32768
+        file["images"] = values
+        file["images"].attrs.update({"_FillValue": np.int16(-32768), "scale_factor": 0.01})
+    with pytest.raises(UserError, match="image 2: has NaN"):
+        pack(tmp_path / "x.h5", tmp_path / "out", sigma=0.0, measured_range=True)
+
+
+def test_labels_and_levels_beside_images_are_read(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"], file["labels"], file["sigma"] = WHOLE, np.arange(4), np.full(4, 0.2)
+        file["more"] = np.zeros((2, 8, 8))
+    record = pack(tmp_path / "x.h5", tmp_path / "out")[0]
+    data = open_dataset(tmp_path / "out")
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 2, 3]
+    assert data.sigma.tolist() == pytest.approx([0.2] * 4)
+    assert record.provenance[0]["left_out"] == {"arrays of other names": 1}
+
+
+def test_one_array_under_two_names_is_read_once(tmp_path: Path) -> None:
+    """As NeXus files hold it."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["entry/instrument/detector/data"] = WHOLE
+        file["entry/data/data"] = file["entry/instrument/detector/data"]
+    assert len(_packed(tmp_path / "x.h5", tmp_path / "out")) == 4
+
+
+def test_matlab_files_are_not_transposed(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.mat", "w", userblock_size=512) as file:
+        file["im"] = WHOLE[0].T
+        file["im"].attrs["MATLAB_class"] = np.bytes_("uint16")
+    np.testing.assert_array_equal(_packed(tmp_path / "x.mat", tmp_path / "out")[0, 0], WHOLE[0])
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"axes": 5}, {"_ARRAY_DIMENSIONS": 7}, {"scale_factor": "none"}, {"scale_factor": [1.0, 2.0]}],
+)
+def test_strange_attributes_are_no_traceback(tmp_path: Path, attributes: dict[str, Any]) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = WHOLE
+        file["images"].attrs.update(attributes)
+    assert main(["pack", str(tmp_path / "x.h5"), str(tmp_path / "out"), "--sigma", "0"]) == 2 * (
+        "scale_factor" in attributes
+    )

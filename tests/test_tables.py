@@ -25,6 +25,8 @@ def _table(folder: Path, text: str, name: str = "t.csv", encoding: str = "utf-8"
 @pytest.mark.parametrize("column", ["file", "file_name", "filename", "image", "path", "File", "anything"])
 @pytest.mark.parametrize("form", ["{}", "./{}", "{base}", "{stem}", "{windows}"])
 def test_any_column_of_names_is_used_whatever_it_is_called(tmp_path: Path, column: str, form: str) -> None:
+    if column == "anything" and form == "{stem}":
+        pytest.skip("numbers in a column of any name may be anything")
     lines = [f"{column},sigma,note"]
     for i, name in reversed(list(enumerate(NAMES))):
         path = Path(name)
@@ -42,9 +44,24 @@ def test_numbers_that_are_names_are_not_row_numbers(tmp_path: Path) -> None:
     ]
 
 
-def test_numbers_that_fit_only_some_names_are_no_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["dose", "label", "age"])
+def test_numbers_that_happen_to_fit_are_no_names(tmp_path: Path, column: str) -> None:
+    table = _table(tmp_path, f"{column},sigma\n2,0.2\n1,0.1\n10,0.3\n11,0.4")
     with pytest.raises(UserError, match="no column has the names of the images"):
-        _table(tmp_path, "dose,sigma\n1,0.1\n2,0.2\n1,0.3\n1,0.4").by_image(NAMES)
+        table.by_image(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,sigma\na/1.png,0,25\n", "line 2 has 3 fields, the header 2"),
+        ("file,sigma,sigma\na/1.png,0,1\n", "twice"),
+    ],
+)
+def test_tables_that_would_be_misread_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    """A decimal comma made a noisy image clean."""
+    with pytest.raises(UserError, match=words):
+        _table(tmp_path, text)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The class of each image: from a table, from its source, or by its folder."""
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from noiseworth.data.tables import Table
 from noiseworth.errors import UserError
 
-_SHARD_DIGITS = 4
+# What only divides many files: numbers of four digits or more, archives of pieces.
+_SHARD = re.compile(r"\d{4,}|.*\d\.(zip|tar|tgz|txz|tar\.\w+)")
 _DIGITS = 7  # a label has fewer digits; longer numbers (dates, serial numbers) are names of classes
 
 
@@ -51,7 +53,12 @@ def resolve_labels(
             return np.array([int(value) for value in values], dtype=np.int64), []
         classes = sorted(set(values))
         return np.array([classes.index(value) for value in values], dtype=np.int64), classes
-    if from_source and all(t is not None for t in from_source):
+    if any(t is not None for t in from_source):
+        if None in from_source:
+            raise UserError(
+                f"{names[list(from_source).index(None)]}: has no label, and other images have; give a table with"
+                " --labels, or --labels none"
+            )
         return _checked([str(t) for t in from_source], names, "its source"), []
     if not folders:
         return None, []
@@ -59,7 +66,7 @@ def resolve_labels(
     classes = sorted(set(tops))
     if "" in classes or len(classes) < 2 or set(classes) <= set(of_noise):
         return None, []
-    if all(name.isdigit() and len(name) >= _SHARD_DIGITS for name in classes):
+    if all(_SHARD.fullmatch(name) for name in classes):
         return None, []
     number = {name: i for i, name in enumerate(classes)}
     return np.array([number[top] for top in tops], dtype=np.int64), classes
@@ -68,7 +75,7 @@ def resolve_labels(
 def _checked(values: Sequence[str], names: Sequence[str], where: str) -> NDArray[np.int64]:
     """Whole numbers from 0 up, and not so large that counting them would fill the memory."""
     for name, value in zip(names, values, strict=True):
-        if not value.isdigit() or len(value) >= _DIGITS:
+        if not (value.isascii() and value.isdigit()) or len(value) >= _DIGITS:
             raise UserError(
                 f"{name}: {where} gives it the label {value}; labels are whole numbers from 0 up: give a"
                 " table with --labels"

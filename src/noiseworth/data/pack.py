@@ -108,7 +108,7 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
         is_held_out = held_out_rows(images, config.held_out, config.seed, _groups(config, ingested))
         splits = {"held-out": np.flatnonzero(is_held_out), "train": np.flatnonzero(~is_held_out)}
     columns = Columns(sigma.astype(np.float32), np.arange(count, dtype=np.int64), labels)
-    return _Resolved(low, high, columns, classes or ingested.classes, splits)
+    return _Resolved(low, high, columns, classes if config.labels else classes or ingested.classes, splits)
 
 
 def _write(
@@ -161,7 +161,9 @@ def _range(config: PackConfig, ingested: Ingested, source: str) -> tuple[float, 
         if not ingested.low < ingested.high:
             raise UserError(f"{source}: all pixels are {ingested.low:g}; there is no range to measure")
         return ingested.low, ingested.high
-    value_range = config.range or ingested.value_range or _RANGES.get(ingested.dtype) or config.float_range
+    of_type = _RANGES.get(ingested.dtype) or config.float_range
+    value_range = config.range or (ingested.dtype in _RANGES and ingested.value_range) or of_type
+    value_range = value_range or ingested.value_range
     if config.range is None and value_range is not None:
         _warn_of_narrow_values(ingested, value_range, source)
     if value_range is None:

@@ -82,13 +82,8 @@ class Table:
     def _name_column(self, index: "_NameIndex", names: Sequence[str]) -> str:
         """The column with the names of images: the one of which most entries are."""
         hits = {column: sum(bool(index.rows(key)) for key in keys) for column, keys in self.columns.items()}
-        for column, keys in self.columns.items():  # numbers may be anything: they must fit one to one
-            is_number = all(key.isascii() and key.isdigit() for key in keys)
-            if (
-                is_number
-                and column.lower() not in _USUAL
-                and (hits[column] < len(names) or len(set(keys)) != len(names))
-            ):
+        for column, keys in self.columns.items():  # numbers may be anything: an age, a label
+            if column.lower() not in _USUAL and all(key.isascii() and key.isdigit() for key in keys):
                 hits[column] = 0
         best = max(hits, key=lambda c: (hits[c], c.lower() in _USUAL), default=None)
         if best is None or not hits[best]:
@@ -104,7 +99,11 @@ class Table:
 
 
 _AMBIGUOUS = (-1,)
-_USUAL = ("file", "file_name", "filename", "image", "image_name", "path", "name", "id", "index", "row")
+# Names of columns whose numbers are names of images.
+_USUAL = (
+    "file", "file_name", "filename", "image", "image_name", "path", "name",
+    "id", "image_id", "index", "row", "number", "nr", "no",
+)  # fmt: skip
 _NUMBERED = re.compile(r"(?:.*: )?(?:image|row|frame|page) (\d+)")
 
 
@@ -148,6 +147,12 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip().replace("\\", "/")).removeprefix("./")
 
 
+def _refuse_twice(names: list[str], path: Path, option: str) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{option} {path}: has the column {twice[0]!r} twice; remove one")
+
+
 def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
     try:
         if path.suffix.lower() == ".parquet":
@@ -161,6 +166,7 @@ def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
                 if isinstance(error, FileNotFoundError):
                     raise
                 raise UserError(f"{option} {path}: not a table ({first_line(error)})") from None
+            _refuse_twice(list(table.column_names), path, option)
             return list(table.column_names), [
                 {k: "" if v is None else str(v) for k, v in row.items()} for row in table.to_pylist()
             ]
@@ -169,11 +175,18 @@ def _read(path: Path, option: str) -> tuple[list[str], list[dict[str, str]]]:
             file.seek(0)
             comma = max((",", "\t", ";"), key=first.count)  # a spreadsheet may write any of them
             reader = csv.DictReader(file, delimiter=comma if comma in first else ",", restval="")
-            return list(reader.fieldnames or []), [
-                # Fields beyond the header have the name None; a column without a name is that of row numbers.
-                {k: (v or "").strip() for k, v in row.items() if k is not None}
-                for row in reader
-            ]
+            names = list(reader.fieldnames or [])
+            _refuse_twice(names, path, option)
+            rows = []
+            for row in reader:
+                if None in row:
+                    count = len(names) + len(row[None])
+                    raise UserError(
+                        f"{option} {path}: line {reader.line_num} has {count} fields, the header {len(names)}; write"
+                        " numbers with a point, or put semicolons between the columns"
+                    )
+                rows.append({name: (value or "").strip() for name, value in row.items()})
+            return names, rows
     except UserError:
         raise
     except FileNotFoundError:

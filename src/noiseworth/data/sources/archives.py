@@ -51,6 +51,8 @@ def _zip(archive: zipfile.ZipFile, path: Path, reading: Reading) -> Iterator[Fil
     infos = sorted(archive.infolist(), key=lambda i: i.filename)
     _check_total(sum(info.file_size for info in infos), path, reading)
     for info in infos:
+        if not info.filename:
+            raise UserError(f"{path}: damaged archive (it has a file without a name)")
         if info.is_dir():
             continue
         name, where = info.filename, f"{path}/{info.filename}"

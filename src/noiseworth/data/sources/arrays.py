@@ -16,6 +16,7 @@ from noiseworth.data.sources.source import Reading, Source, check_unpacked, of_i
 from noiseworth.errors import UserError
 
 _IMAGES = ("images", "data")  # names that need no --key
+COLUMNS = ("sigma", "labels", "label")  # names of what is known of each image
 
 
 def npy_source(path: Path | bytes, where: str, reading: Reading, alone: bool = True) -> Source:
@@ -80,8 +81,10 @@ def choose(shapes: Mapping[str, tuple[Sequence[int], Any]], where: str, reading:
             raise UserError(
                 f"{where}: has no array named {reading.key!r} (it has {_listed(shapes)}); name one with --key"
             )
-        return [reading.key]
-    columns = {"sigma", "labels", "label", reading.label_key}
+        chosen = [reading.key]
+        _count_others(shapes, chosen, reading)
+        return chosen
+    columns = {*COLUMNS, reading.label_key}
     numbers = {
         n: v
         for n, v in shapes.items()
@@ -101,9 +104,22 @@ def choose(shapes: Mapping[str, tuple[Sequence[int], Any]], where: str, reading:
             else "no array named 'images', and none of pictures"
         )
         raise UserError(f"{where}: has {what} (it has {_listed(shapes)}); name one with --key")
-    if len(numbers) > len(chosen):
-        reading.left_out["arrays of other names"] += len(numbers) - len(chosen)
+    if len(chosen) > 1 and (beside := [n for n in shapes if n in columns]):
+        raise UserError(
+            f"{where}: has several arrays of images ({', '.join(chosen)}), and {beside[0]!r} for which of them? pack each"
+            " by its --key"
+        )
+    _count_others(shapes, chosen, reading)
     return chosen
+
+
+def _count_others(
+    shapes: Mapping[str, tuple[Sequence[int], Any]], chosen: Sequence[str], reading: Reading
+) -> None:
+    """Count what is neither read as images nor as their labels or noise levels."""
+    others = set(shapes) - set(chosen) - {*COLUMNS, reading.label_key}
+    if others:
+        reading.left_out["arrays of other names"] += len(others)
 
 
 def _listed(shapes: Mapping[str, tuple[Sequence[int], Any]]) -> str:

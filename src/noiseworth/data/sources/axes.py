@@ -80,6 +80,8 @@ def _guesses(shape: tuple[int, ...]) -> list[str]:
             return ["YXC", "NYX"]
         if first == second != third and first >= _SMALLEST:
             return ["NYX", "YXN"]
+        if first == 3 and min(second, third) >= _SMALLEST:  # the colours of one picture, or three pictures
+            return ["CYX", "NYX"]
         return ["NYX"]
     if len(shape) == 4:
         _, second, third, fourth = shape

@@ -113,7 +113,7 @@ def _of_files(
         try:
             for entry in _of_file(file, path, reading, wanted):
                 any_image = True
-                label = entry.label if labels is None else labels.get(file.name)
+                label = labels.get(file.name) if labels else entry.label
                 yield Entry(entry.name, entry.load, label, entry.sigma)
         except _NotRead as error:
             others.append(file.name)
@@ -129,7 +129,9 @@ def _of_files(
         )
     if not any_image:
         has = f"; it has {len(others):,} other files, such as {others[0]}" if others else ""
-        raise UserError(f"{path}: no images in it (PNG, JPEG, TIFF, .npy, .npz, ...){has}")
+        raise NoPicture(
+            f"{path}: no images in it (PNG, JPEG, TIFF, .npy, .npz, ...){has}", "archives without images"
+        )
 
 
 class _NotRead(Exception):  # noqa: N818 - not an error: it is counted
@@ -158,8 +160,11 @@ def _of_file(file: files.File, path: Path, reading: Reading, wanted: dict[str, s
         if file.path is None:
             raise _NotRead("archives inside an archive")
         with archives.open_files(file.path, reading) as listed:
-            for entry in _of_files(listed, file.path, reading, None):
-                yield Entry(f"{file.name}/{entry.name}", entry.load, entry.label, entry.sigma)
+            try:
+                for entry in _of_files(listed, file.path, reading, _edm_labels(file.path)):
+                    yield Entry(f"{file.name}/{entry.name}", entry.load, entry.label, entry.sigma)
+            except NoPicture as error:
+                raise _NotRead(error.kind) from None
         return
     if kind is None or (kind == "idx" and idx_cifar.is_labels(file.name)):
         raise _NotRead(kinds.describe(file.name))

@@ -64,7 +64,10 @@ def _check_parquet(source: str, where: str, reading: Reading) -> None:
 
 def _source(datasets: Any, rows: Any, where: str, reading: Reading) -> Source:
     features = rows.features
-    column = reading.key or next((n for n in features if _is_image(datasets, features[n])), "")
+    images = [n for n in features if _is_image(datasets, features[n])]
+    if reading.key is None and len(images) > 1:
+        raise UserError(f"{where}: has the columns of images {', '.join(images)}; name one with --key")
+    column = reading.key or next(iter(images), "")
     if column not in features:
         raise UserError(
             f"{where}: name the column of the images with --key (there are {', '.join(features)})"
@@ -75,17 +78,19 @@ def _source(datasets: Any, rows: Any, where: str, reading: Reading) -> Source:
     if isinstance(features[column], datasets.Image):
         # Decoded by `decode`: the library would turn 16 bits into 8.
         rows = rows.cast_column(column, datasets.Image(decode=False))
+    has_sigma = getattr(features.get("sigma"), "dtype", "") in ("float32", "float64", "int32", "int64")
+    others = len(set(features) - {column, label, "sigma"})
+    if others:
+        reading.left_out["columns of other names"] += others
     classes = getattr(features[label], "names", None) or () if label else ()
 
     def entries() -> Iterator[Entry]:
         for i, row in enumerate(rows):
             label_value = row[label] if label else None
             if label and not (isinstance(label_value, int) and label_value >= 0):
-                raise UserError(
-                    f"{where}: row {i} has the label {label_value!r}; labels are whole numbers from 0 up:"
-                    " give a table with --labels"
-                )
+                label_value = None  # -1, as test sets have it; whoever wants labels is told
             name, of_row = f"row {i}", f"{where}: row {i}"
+            sigma = float(row["sigma"]) if has_sigma and row["sigma"] is not None else None
             try:
                 pictures = _pictures(row[column], of_row, reading)
             except UserError as error:  # of this row; it may be left out
@@ -93,7 +98,7 @@ def _source(datasets: Any, rows: Any, where: str, reading: Reading) -> Source:
                 continue
             for number, picture in enumerate(pictures):
                 full = name if len(pictures) == 1 else f"{name}: page {number}"
-                yield Entry(full, lambda picture=picture: picture, label_value)  # type: ignore[misc]
+                yield Entry(full, lambda picture=picture: picture, label_value, sigma)  # type: ignore[misc]
 
     return Source(entries(), where, len(rows), classes)
 

@@ -40,7 +40,7 @@ def cifar_source(content: bytes, where: str, reading: Reading) -> Source:
 
 def is_labels(name: str) -> bool:
     """Whether an IDX file is that of the labels, by its name."""
-    return "labels-idx1" in name
+    return "labels-idx1" in name or "labels.idx1" in name
 
 
 def idx_source(path: Path, reading: Reading) -> Source:
@@ -51,7 +51,8 @@ def idx_source(path: Path, reading: Reading) -> Source:
     """
     array = _idx(path)
     stack = Stack(array, layout(array.shape, str(path), reading.axes, own="NYX"))
-    beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
+    name = path.name.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
+    beside = path.with_name(name)
     labels = _idx(beside) if beside != path and beside.is_file() else None
     if labels is not None and labels.shape != (len(stack),):
         raise UserError(f"{beside}: has labels of shape {labels.shape} for {len(stack)} images")

@@ -1,8 +1,8 @@
 """HDF5 and Zarr (extra `formats`): arrays by name, read image by image, with the axes, scale and units that they state."""
 
-import json
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.data.sources.arrays import check_columns, choose, joined
+from noiseworth.data.sources.attributes import attribute, letters, number, own_axes
 from noiseworth.data.sources.axes import Stack, layout
 from noiseworth.data.sources.scientific import guarded, library
 from noiseworth.data.sources.source import Reading, Source, check_size, check_unpacked, of_images
 from noiseworth.errors import UserError
 
+_log = logging.getLogger("noiseworth")
 _DEPTH = 8  # of groups in groups: links can lead round in circles
-# The first letter of these names of dimensions is the letter of `--axes`.
-_NAMES = {
-    "t": "T", "time": "T", "z": "Z", "depth": "Z", "y": "Y", "row": "Y", "rows": "Y", "height": "Y", "h": "Y", "lat": "Y",
-    "latitude": "Y", "x": "X", "col": "X", "column": "X", "columns": "X", "width": "X", "w": "X", "lon": "X", "longitude": "X",
-    "c": "C", "channel": "C", "channels": "C", "band": "C", "bands": "C", "rgb": "C", "s": "S", "sample": "S", "n": "N",
-}  # fmt: skip
 
 
 def hdf5_source(path: Path, where: str, reading: Reading) -> Source:
@@ -34,7 +30,10 @@ def hdf5_source(path: Path, where: str, reading: Reading) -> Source:
     root = guarded(where, lambda: h5py.File(path, "r"))
     try:
         arrays: dict[str, Any] = guarded(where, lambda: _arrays(root, reading))
-        return _source(arrays, {}, None, where, reading, path.stat().st_size, root.close)
+        made: Source = guarded(
+            where, lambda: _source(arrays, {}, None, where, reading, path.stat().st_size, root.close)
+        )
+        return made
     except BaseException:
         root.close()
         raise
@@ -57,7 +56,10 @@ def zarr_source(path: Path, where: str, reading: Reading) -> Source:
     else:
         arrays = guarded(where, lambda: _arrays(root, reading))
         axes, largest = _multiscales(root)
-    return _source(arrays, axes, largest, where, reading, _size_of(path), lambda: None)
+    made: Source = guarded(
+        where, lambda: _source(arrays, axes, largest, where, reading, _size_of(path), lambda: None)
+    )
+    return made
 
 
 def _source(
@@ -81,29 +83,78 @@ def _source(
     if chosen is None:
         chosen = choose(shapes, where, reading)
     elif largest is not None and len(arrays) > 1:
-        reading.left_out["smaller copies of an image pyramid"] += sum(name in axes for name in arrays) - 1
-    labels = None
-    if reading.label_key:
-        if reading.label_key not in arrays or "" in arrays:
-            raise UserError(f"{where}: has no array named {reading.label_key!r}")
-        _check_numbers(arrays[reading.label_key], where, reading.label_key, reading, size)
-        labels = guarded(where, lambda: np.asarray(arrays[reading.label_key or ""][...]))
+        copies = sum(name in axes for name in arrays) - 1
+        others = len(arrays) - 1 - copies
+        for kind, count in (
+            ("smaller copies of an image pyramid", copies),
+            ("arrays of other names", others),
+        ):
+            if count:
+                reading.left_out[kind] += count
+    columns = _columns(arrays, where, reading, size)
     made = []
     for name in chosen:
         full = f"{where}: {name}" if len(chosen) > 1 else where
         _check_numbers(arrays[name], full, name, reading, size)
-        own = axes.get(name) or _own_axes(arrays[name])
+        _tell_gaps(arrays[name], full)
         stack = Stack(
-            _Scaled(arrays[name], full, reading), layout(arrays[name].shape, full, reading.axes, own)
+            _Scaled(arrays[name], full, reading), _layout(arrays[name], axes.get(name), full, reading)
         )
         check_size(stack.shape[1:], full, reading)
-        check_columns(full, len(stack), labels, None)
-        units = "" if reading.stored_values else str(_attribute(arrays[name], "units") or "")
-        made.append((name, of_images(stack, full, reading, labels=labels, units=units, close=close)))
+        check_columns(full, len(stack), columns["labels"], columns["sigma"])
+        units = "" if reading.stored_values else str(attribute(arrays[name], "units") or "")
+        made.append((name, of_images(stack, full, reading, units=units, close=close, **columns)))
     if len(made) == 1:
         return made[0][1]
     several = joined(made, where)
     return Source(several.entries, where, several.count, close=close)
+
+
+def _columns(arrays: dict[str, Any], where: str, reading: Reading, size: int) -> dict[str, Any]:
+    """Labels and noise levels, by `--label-key`, or in arrays of these names."""
+    if reading.label_key and (reading.label_key not in arrays or "" in arrays):
+        raise UserError(f"{where}: has no array named {reading.label_key!r}")
+    names = {"labels": reading.label_key or next((n for n in ("labels", "label") if n in arrays), None)}
+    names["sigma"] = "sigma" if "sigma" in arrays else None
+    columns: dict[str, Any] = {}
+    for column, name in names.items():
+        columns[column] = None
+        if name is not None:
+            _check_numbers(arrays[name], where, name, reading, size)
+            columns[column] = _whole(arrays[name], where)
+    return columns
+
+
+def _whole(array: Any, where: str) -> NDArray[Any]:
+    values: NDArray[Any] = guarded(where, lambda: np.asarray(array[...]))
+    return values
+
+
+def _layout(array: Any, outside: str | None, where: str, reading: Reading) -> str:
+    """The letter of each dimension; MATLAB's, in the order in which MATLAB shows them."""
+    is_matlab = attribute(array, "MATLAB_class") is not None
+    shape = tuple(array.shape)[::-1] if is_matlab else tuple(array.shape)
+    letters_ = layout(shape, where, reading.axes, None if is_matlab else outside or own_axes(array))
+    return letters_[::-1] if is_matlab else letters_
+
+
+def _tell_gaps(array: Any, where: str) -> None:
+    """Warn of pieces of an array that were never written: a library fills them with one value."""
+    try:
+        if hasattr(array, "nchunks_initialized"):
+            there, all_of = int(array.nchunks_initialized), int(array.nchunks)
+        elif getattr(array, "chunks", None):
+            there = int(array.id.get_num_chunks())
+            all_of = math.prod(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
+        else:
+            return
+    except Exception:  # an old library cannot tell
+        return
+    if there < all_of:
+        fill = getattr(array, "fill_value", getattr(array, "fillvalue", 0))
+        _log.warning(
+            "%s: %d of its %d pieces were never written, and come as %s", where, all_of - there, all_of, fill
+        )
 
 
 class _Scaled:
@@ -113,14 +164,20 @@ class _Scaled:
     def __init__(self, array: Any, where: str, reading: Reading) -> None:
         self.shape = tuple(array.shape)
         self._array, self._where = array, where
-        scale, offset = _attribute(array, "scale_factor"), _attribute(array, "add_offset")
+        scale, offset = (number(array, name, where) for name in ("scale_factor", "add_offset"))
+        self._fill = number(array, "_FillValue", where)
         self._is_scaled = (scale is not None or offset is not None) and not reading.stored_values
-        self._scale = float(np.ravel(1.0 if scale is None else scale)[0])
-        self._offset = float(np.ravel(0.0 if offset is None else offset)[0])
+        self._scale = 1.0 if scale is None else scale
+        self._offset = 0.0 if offset is None else offset
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         pixels: NDArray[Any] = guarded(self._where, lambda: np.asarray(self._array[index]))
-        return pixels.astype(np.float64) * self._scale + self._offset if self._is_scaled else pixels
+        missing = None if self._fill is None else pixels == self._fill  # what was not measured
+        if self._is_scaled:
+            pixels = pixels.astype(np.float64) * self._scale + self._offset
+        if missing is not None and missing.any():
+            pixels = np.where(missing, np.nan, pixels.astype(np.float64))
+        return pixels
 
 
 def _check_numbers(array: Any, where: str, name: str, reading: Reading, size: int) -> None:
@@ -135,8 +192,24 @@ def _check_numbers(array: Any, where: str, name: str, reading: Reading, size: in
     check_unpacked(math.prod(array.shape) * dtype.itemsize, size, where, reading)
 
 
-def _arrays(group: Any, reading: Reading, prefix: str = "", depth: int = 0) -> dict[str, Any]:
+def _is_known(array: Any, seen: set[Any]) -> bool:
+    """Whether an array of an HDF5 file came up under another name before."""
+    if not hasattr(array, "shape") or not hasattr(array, "file"):
+        return False
+    import h5py
+
+    info = h5py.h5o.get_info(array.id)
+    place = (info.fileno, info.addr)
+    is_known = place in seen
+    seen.add(place)
+    return is_known
+
+
+def _arrays(
+    group: Any, reading: Reading, prefix: str = "", depth: int = 0, seen: set[Any] | None = None
+) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
+    seen = set() if seen is None else seen
     for name in group:
         if depth > _DEPTH:
             continue
@@ -144,53 +217,15 @@ def _arrays(group: Any, reading: Reading, prefix: str = "", depth: int = 0) -> d
             reading.left_out["links to other HDF5 files"] += 1
             continue
         inside = group.get(name) if hasattr(group, "get") else group[name]
-        if inside is None:  # a link that leads nowhere
+        if inside is None or _is_known(
+            inside, seen
+        ):  # a link that leads nowhere, or to what was seen already
             continue
         if hasattr(inside, "shape"):
             arrays |= {prefix + name: inside} if inside.shape is not None else {}
         elif hasattr(inside, "keys"):
-            arrays |= _arrays(inside, reading, f"{prefix}{name}/", depth + 1)
+            arrays |= _arrays(inside, reading, f"{prefix}{name}/", depth + 1, seen)
     return arrays
-
-
-def _attribute(array: Any, name: str) -> Any:
-    try:
-        return array.attrs.get(name)
-    except Exception:  # an attribute of a type that the library cannot read
-        return None
-
-
-def _own_axes(array: Any) -> str | None:
-    """The letters of an array's dimensions, where its own metadata name them."""
-    names: Any = _attribute(array, "_ARRAY_DIMENSIONS")  # xarray
-    names = (
-        names if names is not None else getattr(getattr(array, "metadata", None), "dimension_names", None)
-    )  # Zarr 3
-    if names is None and hasattr(array, "dims"):  # HDF5's dimension scales
-        labels = [dimension.label for dimension in array.dims]
-        names = labels if all(labels) else None
-    if names is None:
-        names = _attribute(array, "axes")
-        names = names.decode() if isinstance(names, bytes) else names
-    if names is None:
-        tags = _attribute(array, "axistags")  # ilastik
-        try:
-            names = [axis["key"] for axis in json.loads(tags)["axes"]] if tags else None
-        except (ValueError, TypeError, KeyError):
-            names = None
-    return letters(list(names)) if names is not None else None
-
-
-def letters(names: Sequence[Any]) -> str | None:
-    """The letters of `--axes` for names of dimensions; None if the height or the width is not among them."""
-    axes = ""
-    for name in names:
-        text = (name.decode() if isinstance(name, bytes) else str(name)).strip().lower()
-        letter = _NAMES.get(text, "")
-        axes += (
-            letter if letter and letter not in axes else next(k for k in "NTZQPRUVABDEFG" if k not in axes)
-        )
-    return axes if {"Y", "X"} <= set(axes) else None
 
 
 def _multiscales(root: Any) -> tuple[dict[str, str], str | None]:
