@@ -1,17 +1,17 @@
-"""One picture file (PNG, JPEG, WebP, GIF, BMP, JPEG 2000, AVIF, PNM, TGA; TIFF by `tiff.py`), never converted from one type to another.
+"""One picture file (PNG, JPEG, WebP, GIF, BMP, JPEG 2000, AVIF, PNM, TGA), never converted from one type to another.
 
 Pillow reads 16-bit colour as 8-bit colour without a word, and its `convert` destroys 16-bit and float images:
-such files go to imagecodecs and tifffile (extra `formats`), or are refused.
+such files are read by `deep_pictures.py`, `netpbm.py` and `tiff.py`, or are refused.
 """
 
 import io
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
-from noiseworth.data.sources import tiff
+from noiseworth.data.sources import deep_pictures, netpbm, tiff
+from noiseworth.data.sources.finishing import oriented, without_alpha
 from noiseworth.data.sources.messages import library_messages
 from noiseworth.data.sources.source import MOST_PIXELS, Picture, Reading, check_size, check_unpacked
 from noiseworth.errors import UserError, first_line
@@ -30,8 +30,7 @@ _MODES = {
 }
 _ALPHA = ("LA", "RGBA")
 _ORIENTATION = 274
-_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_DEEP = ((16, 2), (16, 4), (16, 6))  # bits and type of colour, of a PNG that Pillow would halve
+_PNG_END = b"IEND\xaeB`\x82"
 
 
 def decode(content: bytes, where: str, reading: Reading) -> list[Picture]:
@@ -47,13 +46,15 @@ def decode(content: bytes, where: str, reading: Reading) -> list[Picture]:
             pictures = tiff.decode(content, where, reading)
             if pictures is not None:
                 return pictures
-        if content[:8] == _PNG:
-            if (
-                _PNG_END not in content[-64:] and _PNG_END not in content
-            ):  # Pillow forgives missing last bytes
-                raise UserError(f"{where}: damaged or unreadable image (it is cut short)")
-            if tuple(content[24:26]) in _DEEP:
-                return [_deep_png(content, where, reading)]
+        if content[:8] == deep_pictures.PNG and _PNG_END not in content[-64:] and _PNG_END not in content:
+            # Pillow forgives missing last bytes.
+            raise UserError(f"{where}: damaged or unreadable image (it is cut short)")
+        plain = netpbm.decode(content, where, reading)
+        if plain is not None:
+            return [plain]
+        deep = deep_pictures.decode(content, where, reading)
+        if deep is not None:
+            return deep
         return _by_pillow(content, where, reading)
 
 
@@ -74,7 +75,7 @@ def _by_pillow(content: bytes, where: str, reading: Reading) -> list[Picture]:
                     f"{where}: a TIFF of {frames} pages, which needs tifffile: pip install 'noiseworth[formats]'"
                 )
             check_unpacked(frames * opened.size[0] * opened.size[1] * 4, len(content), where, reading)
-            bits = _significant_bits(content)
+            bits = deep_pictures.significant_bits(content)
             if frames == 1:
                 return [_picture(opened, where, reading, bits)]
             pictures, unpacked = [], 0
@@ -123,43 +124,6 @@ def _picture(image: Image.Image, where: str, reading: Reading, bits: int, colour
     return Picture(oriented(pixels, orientation), (0.0, float(2**bits - 1)) if bits else None)
 
 
-def without_alpha(pixels: NDArray[Any], where: str, reading: Reading) -> NDArray[Any]:
-    """Pixels (C, H, W) without their last channel, which says how opaque each pixel is.
-
-    Raises:
-        UserError: some are not opaque.
-    """
-    limit = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "iu" else 1.0
-    if not reading.drop_alpha and (pixels[-1] != limit).any():
-        share = float(np.mean(pixels[-1] != limit))
-        raise UserError(
-            f"{where}: {share:.0%} of its pixels are transparent, and what is behind them is not known; put it on a"
-            " background first, or give --drop-alpha to take the colours as they are stored"
-        )
-    reading.left_out["alpha channels"] += 1
-    return pixels[:-1]
-
-
-def oriented(pixels: NDArray[Any], orientation: Any) -> NDArray[Any]:
-    """Pixels (..., H, W) turned upright, from the orientation that EXIF and TIFF give in tag 274 (1 to 8)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(-1, -2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[..., ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[..., ::-1, :]
-    return np.ascontiguousarray(pixels)
-
-
-def _significant_bits(content: bytes) -> int:
-    """Of each sample, as the chunk sBIT of a PNG of 16 bits says; 0 if it says nothing."""
-    if content[:8] != _PNG or content[24:25] != b"\x10":
-        return 0
-    at = content.find(b"sBIT", 8, 4096)
-    bits = content[at + 4] if at > 0 else 0
-    return bits if 1 <= bits < 16 else 0
-
-
 def _wide_tiff(image: Image.Image) -> str:
     """Why Pillow cannot read a TIFF without loss; empty if it can."""
     tags: Any = getattr(image, "tag_v2", {})
@@ -170,25 +134,3 @@ def _wide_tiff(image: Image.Image) -> str:
     return (
         f"whole numbers of {max(bits)} bits" if image.mode == "I" or max(bits) not in (1, 8, 16, 32) else ""
     )
-
-
-def _deep_png(content: bytes, where: str, reading: Reading) -> Picture:
-    """16-bit colour."""
-    try:
-        import imagecodecs
-    except ImportError:
-        raise UserError(
-            f"{where}: a PNG of 16-bit colour, which needs imagecodecs: pip install 'noiseworth[formats]'"
-        ) from None
-    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
-    check_size((width, height), where, reading)
-    try:
-        pixels = np.asarray(imagecodecs.png_decode(content)).transpose(2, 0, 1)
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
-            orientation = opened.getexif().get(_ORIENTATION, 1)
-    except Exception as error:
-        raise UserError(f"{where}: damaged or unreadable PNG ({first_line(error)})") from None
-    if len(pixels) in (2, 4):
-        pixels = without_alpha(pixels, where, reading)
-    bits = _significant_bits(content)
-    return Picture(oriented(pixels, orientation), (0.0, float(2**bits - 1)) if bits else None)

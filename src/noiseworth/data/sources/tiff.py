@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.data.sources.axes import Stack, layout
+from noiseworth.data.sources.finishing import oriented, without_alpha
 from noiseworth.data.sources.source import Picture, Reading, check_size, check_unpacked, stored
 from noiseworth.errors import UserError, first_line
 
@@ -114,8 +115,6 @@ def _picture(
     where: str,
     reading: Reading,
 ) -> Picture:
-    from noiseworth.data.sources.pictures import oriented, without_alpha
-
     if alpha:
         pixels = without_alpha(pixels, where, reading)
     kept, rounding = stored(oriented(pixels, orientation), where, reading)
