@@ -362,3 +362,129 @@ def test_deep_pictures_name_the_extra(tmp_path: Path, suffix: str, monkeypatch: 
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     with pytest.raises(UserError, match=r"12 bits, which needs imagecodecs.*noiseworth\[formats\]"):
         pack(tmp_path / f"x.{suffix}", tmp_path / "out", sigma=0.0)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_grey_that_means_transparent_is_alpha(tmp_path: Path, depth: int) -> None:
+    white = 2**depth - 1
+    values = RNG.integers(1, white + 1, (16, 16))
+
+    def write(path: Path, grey: np.ndarray) -> None:
+        def chunk(name: bytes, body: bytes) -> bytes:
+            return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+        bits = (grey[..., None] >> np.arange(depth - 1, -1, -1) & 1).reshape(16, -1).astype(np.uint8)
+        rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in bits)
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, depth, 0, 0, 0, 0))
+        body = header + chunk(b"tRNS", b"\0\0") + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+    scale = 1 if depth == 16 else 255 // white
+    write(tmp_path / "opaque.png", values)
+    np.testing.assert_array_equal(_packed(tmp_path / "opaque.png", tmp_path / "a")[0, 0], values * scale)
+    values[3, 4] = 0
+    write(tmp_path / "clear.png", values)
+    with pytest.raises(UserError, match="--drop-alpha"):
+        pack(tmp_path / "clear.png", tmp_path / "b", sigma=0.0)
+    seen = _packed(tmp_path / "clear.png", tmp_path / "c", drop_alpha=True)
+    np.testing.assert_array_equal(seen[0, 0], values * scale)
+
+
+@pytest.mark.parametrize("library", [True, False])
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("white8", "uint8", "pixels of the kind MINISWHITE"),
+        ("white16", "uint16", "pixels of the kind MINISWHITE"),
+        ("grey", "int8", "signed numbers of 8 bits"),
+        ("grey", "int16", "signed numbers of 16 bits"),
+        ("grey", "float16", "floating-point numbers of 16 bits|kind that needs tifffile"),
+        ("grey", "float64", "floating-point numbers of 64 bits|kind that needs tifffile"),
+        ("rgb", "float32", "3 channels of 32 bits|kind that needs tifffile"),
+        ("rgb", "uint16", "3 channels of 16 bits|kind that needs tifffile"),
+        ("nodata", "uint8", "which pixels were not measured"),
+    ],
+)
+def test_tiff_without_tifffile_is_refused_where_pillow_would_be_wrong(
+    tmp_path: Path, name: str, kind: str, words: str, library: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = RNG.integers(0, 100, (20, 24, 3) if name == "rgb" else (20, 24)).astype(kind)
+    kinds = {"white8": "miniswhite", "white16": "miniswhite", "rgb": "rgb"}
+    tags = [(42113, "s", 0, "-9999", True)] if name == "nodata" else []
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, values, photometric=kinds.get(name, "minisblack"), metadata=None, extratags=tags)
+    if not library:
+        monkeypatch.setitem(sys.modules, "tifffile", None)
+    if library and "white" not in name:
+        picture = _packed(path, tmp_path / "out", measured_range=True)[0]
+        np.testing.assert_array_equal(picture, values.transpose(2, 0, 1) if name == "rgb" else values[None])
+        return
+    with pytest.raises(UserError, match=words) as error:
+        pack(path, tmp_path / "out", sigma=0.0, measured_range=True)
+    assert "white" in name or "noiseworth[formats]" in str(error.value)
+
+
+def test_every_page_of_a_tiff_is_turned_as_it_says(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pages = RNG.integers(0, 256, (8, 20, 20), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        for i, page in enumerate(pages):
+            tags = [(274, "H", 1, i + 1, True)]
+            writer.write(page, photometric="minisblack", metadata=None, contiguous=False, extratags=tags)
+    upright = np.stack([oriented(page, i + 1) for i, page in enumerate(pages)])
+    np.testing.assert_array_equal(_packed(tmp_path / "x.tif", tmp_path / "out")[:, 0], upright)
+    with pytest.raises(UserError, match="channels of one image are turned"):
+        pack(tmp_path / "x.tif", tmp_path / "no", sigma=0.0, axes="CYX")
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_values_that_imagej_calibrates_are_physical(tmp_path: Path, pages: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = RNG.integers(-3000, 3000, (pages, 20, 24)).astype(np.int32)
+    signed = {"cf": 0, "c0": -32768, "c1": 1, "vunit": "gray value"}
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, (values + 32768).astype(np.uint16), imagej=True, metadata={"axes": "ZYX"} | signed)
+    np.testing.assert_array_equal(_packed(path, tmp_path / "a")[:, 0], values)
+    record = open_dataset(tmp_path / "a").record
+    assert (record.offset, record.scale) == (-0.5, 32767.5)
+    seen = _packed(path, tmp_path / "b", stored_values=True)
+    np.testing.assert_array_equal(seen[:, 0], values + 32768)
+    flat = np.full((20, 24), 7, np.uint16)
+    tifffile.imwrite(path, flat, imagej=True, metadata={"cf": 3, "c0": 1})
+    with pytest.raises(UserError, match=r"along a curve.*--stored-values"):
+        pack(path, tmp_path / "c", sigma=0.0)
+    np.testing.assert_array_equal(_packed(path, tmp_path / "d", stored_values=True)[0, 0], flat)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("uint8", "255"), ("int16", "-9999.0"), ("float32", "-3.4028234663852886e+38")]
+)
+def test_pixels_that_gdal_calls_missing_are_no_values(tmp_path: Path, kind: str, text: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = RNG.integers(0, 200, (20, 24)).astype(kind)
+    tags = [(42113, "s", 0, text, True)]
+    tifffile.imwrite(tmp_path / "whole.tif", values, extratags=tags, metadata=None)
+    seen = _packed(tmp_path / "whole.tif", tmp_path / "a", measured_range=True)
+    np.testing.assert_array_equal(seen[0, 0], values)
+    values[3, 4] = float(text)
+    tifffile.imwrite(tmp_path / "x.tif", values, extratags=tags, metadata=None)
+    with pytest.raises(UserError, match="NaN"):
+        pack(tmp_path / "x.tif", tmp_path / "b", sigma=0.0, measured_range=True)
+
+
+@pytest.mark.parametrize("form", ["subifds", "pages", "odd"])
+def test_smaller_copies_of_a_pyramid_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    whole = RNG.integers(0, 256, (64, 64), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        options = {"photometric": "minisblack", "metadata": None}
+        writer.write(whole, subifds=2 if form == "subifds" else None, **options)
+        for small in (whole[::2, ::2], whole[::4, ::4] if form != "odd" else whole[:10, :9]):
+            writer.write(np.ascontiguousarray(small), subfiletype=1, **options)
+    assert main(["pack", str(tmp_path / "x.tif"), str(tmp_path / "out"), "--sigma", "0"]) == 0
+    assert "2 smaller copies of an image pyramid" in capsys.readouterr().err
+    data = open_dataset(tmp_path / "out")
+    np.testing.assert_array_equal(data.read_raw(np.arange(len(data)))[:, 0], whole[None])

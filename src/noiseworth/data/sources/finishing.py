@@ -49,3 +49,21 @@ def range_of_bits(bits: int, signed: bool = False) -> tuple[float, float] | None
     if signed:
         return -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
     return None if bits in (8, 16) else (0.0, 2.0**bits - 1)
+
+
+def without_missing(values: NDArray[Any], stored_values: NDArray[Any], missing: str) -> NDArray[Any]:
+    """Values with NaN for those pixels that were not measured, by the number that the file states for them.
+
+    Args:
+        stored_values: of the same shape; what `missing` is compared with, in their type.
+        missing: as a file writes it; what is no number, or none of their type, says nothing.
+    """
+    try:
+        number = float(missing)
+    except ValueError:
+        return values
+    with np.errstate(over="ignore"):
+        gone = stored_values == (
+            stored_values.dtype.type(number) if stored_values.dtype.kind == "f" else number
+        )
+    return np.where(gone, np.nan, values.astype(np.float64)) if gone.any() else values

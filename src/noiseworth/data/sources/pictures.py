@@ -64,7 +64,14 @@ def _by_pillow(content: bytes, where: str, reading: Reading) -> list[Picture]:
     try:
         with Image.open(io.BytesIO(content), formats=_formats(where)) as opened:
             check_size(opened.size, where, reading)
-            if opened.format == "TIFF" and (wide := _wide_tiff(opened)):
+            if opened.format == "TIFF":
+                tags: Any = getattr(opened, "tag_v2", {})
+                compression = "JPEG" if tags.get(259) in (6, 7) else ""
+                tiff.refuse_kind(tiff.KINDS.get(tags.get(262, 1), "?"), compression, where)
+                copies = np.size(tags.get(330, ()))
+                if copies:
+                    reading.left_out[tiff.COPIES] += copies
+            if opened.format == "TIFF" and (wide := _wide_tiff(opened, where, reading)):
                 raise UserError(f"{where}: {wide}, which needs tifffile: pip install 'noiseworth[formats]'")
             frames = int(getattr(opened, "n_frames", 1))
             if opened.format == "MPO" and frames > 1:  # a photo, then views for stereo, or previews
@@ -77,7 +84,8 @@ def _by_pillow(content: bytes, where: str, reading: Reading) -> list[Picture]:
             check_unpacked(frames * opened.size[0] * opened.size[1] * 4, len(content), where, reading)
             bits = deep_pictures.significant_bits(content)
             if frames == 1:
-                return [_picture(opened, where, reading, bits)]
+                depth = content[24] if opened.format == "PNG" else 8
+                return [_picture(opened, where, reading, bits, depth)]
             pictures, unpacked = [], 0
             for frame in ImageSequence.Iterator(opened):  # a frame may be larger than the first
                 check_size(frame.size, where, reading)
@@ -88,6 +96,10 @@ def _by_pillow(content: bytes, where: str, reading: Reading) -> list[Picture]:
     except UserError:
         raise
     except UnidentifiedImageError:
+        if tiff.is_tiff(content):
+            raise UserError(
+                f"{where}: a TIFF of a kind that needs tifffile: pip install 'noiseworth[formats]'"
+            ) from None
         raise UserError(f"{where}: not an image that can be read, whatever its name says") from None
     except Image.DecompressionBombError:
         raise UserError(
@@ -105,11 +117,33 @@ def _formats(where: str) -> list[str]:
     return [name for name in names if name in Image.OPEN]
 
 
-def _picture(image: Image.Image, where: str, reading: Reading, bits: int, colour: bool = False) -> Picture:
-    """One frame; those of an animation in colour, since each frame has a palette of its own."""
+def _picture(
+    image: Image.Image, where: str, reading: Reading, bits: int, depth: int = 8, colour: bool = False
+) -> Picture:
+    """One frame; those of an animation in colour, since each frame has a palette of its own.
+
+    Args:
+        bits: that are significant; 0 if the file says nothing.
+        depth: bits per sample of a PNG, whose transparent grey is in units of its own.
+    """
     image.load()
+    value_range = (0.0, float(2**bits - 1)) if bits else None
     orientation = image.getexif().get(_ORIENTATION, 1)  # after loading: Pillow turns a TIFF by itself
-    if "transparency" in image.info or image.mode == "PA":
+    clear = image.info.get("transparency")
+    if (
+        not colour
+        and image.format == "PNG"
+        and image.mode in ("1", "L", "I;16", "I;16B")
+        and isinstance(clear, int)
+    ):
+        grey = np.asarray(image.convert("L") if image.mode == "1" else image).astype(
+            np.uint16 if image.mode[0] == "I" else np.uint8
+        )
+        white = 65535 if image.mode[0] == "I" else 255
+        alpha = np.where(grey == clear * (white // (2**depth - 1)), 0, white).astype(grey.dtype)
+        pixels = without_alpha(np.stack([grey, alpha]), where, reading)
+        return Picture(oriented(pixels, orientation), value_range)
+    if clear is not None or image.mode == "PA":
         image = image.convert("LA" if image.mode == "L" else "RGBA")
     elif image.mode == "P" or (colour and image.mode not in _ALPHA):
         image = image.convert("RGB")  # a palette holds 8-bit colours: nothing is lost
@@ -121,16 +155,23 @@ def _picture(image: Image.Image, where: str, reading: Reading, bits: int, colour
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     if image.mode in _ALPHA:
         pixels = without_alpha(pixels, where, reading)
-    return Picture(oriented(pixels, orientation), (0.0, float(2**bits - 1)) if bits else None)
+    return Picture(oriented(pixels, orientation), value_range)
 
 
-def _wide_tiff(image: Image.Image) -> str:
+def _wide_tiff(image: Image.Image, where: str, reading: Reading) -> str:
     """Why Pillow cannot read a TIFF without loss; empty if it can."""
     tags: Any = getattr(image, "tag_v2", {})
-    bits, samples = tags.get(258, (8,)), tags.get(277, 1)
-    bits = bits if isinstance(bits, tuple) else (bits,)
-    if samples > 1 and max(bits) > 8:
-        return f"{samples} channels of {max(bits)} bits"
-    return (
-        f"whole numbers of {max(bits)} bits" if image.mode == "I" or max(bits) not in (1, 8, 16, 32) else ""
-    )
+    bits, samples, kinds = tags.get(258, (1,)), tags.get(277, 1), tags.get(339, (1,))
+    bits = max(bits if isinstance(bits, tuple) else (bits,))
+    kinds = set(kinds if isinstance(kinds, tuple) else (kinds,))
+    if samples > 1 and bits > 8:
+        return f"{samples} channels of {bits} bits"
+    if not kinds <= {1, 4} and not (kinds == {3} and bits == 32):
+        return f"{'floating-point' if kinds == {3} else 'signed'} numbers of {bits} bits"
+    if image.mode == "I" or bits not in (1, 8, 16, 32):
+        return f"whole numbers of {bits} bits"
+    if tiff.NODATA in tags:
+        return "a TIFF that says which pixels were not measured"
+    if not reading.stored_values and tiff.calibration(str(tags.get(270, "")), where) is not None:
+        return "a calibrated TIFF of ImageJ"
+    return ""

@@ -5,7 +5,9 @@ there, segments beyond the end of the file. All of these are looked for, and ref
 """
 
 import io
+import math
 import re
+from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,13 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.data.sources.axes import Stack, layout
-from noiseworth.data.sources.finishing import oriented, without_alpha
+from noiseworth.data.sources.finishing import oriented, without_alpha, without_missing
 from noiseworth.data.sources.source import Picture, Reading, check_size, check_unpacked, stored
 from noiseworth.errors import UserError, first_line
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_KINDS = ("MINISBLACK", "RGB")
+_READ = ("MINISBLACK", "RGB")
+KINDS = {
+    0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 4: "MASK", 5: "SEPARATED", 6: "YCBCR", 8: "CIELAB",
+}  # fmt: skip
 _LARGEST_VALUE, _ORIENTATION, _EXTRA_SAMPLES = 281, 274, 338
+NODATA = 42113  # of GDAL: the value of pixels that were not measured
+COPIES = "smaller copies of an image pyramid"
 
 
 def is_tiff(content: bytes) -> bool:
@@ -50,6 +57,41 @@ def decode(content: bytes, where: str, reading: Reading) -> list[Picture] | None
         raise UserError(f"{where}: damaged or unreadable TIFF ({first_line(error)})") from None
 
 
+def refuse_kind(kind: str, compression: str, where: str) -> None:
+    """Raises UserError: the samples of a TIFF are no grey that grows with the light, and no RGB."""
+    if kind not in _READ and not (kind == "YCBCR" and compression in ("JPEG", "OJPEG")):
+        raise UserError(
+            f"{where}: a TIFF with pixels of the kind {kind}; convert it to grey (MINISBLACK) or RGB first"
+        )
+
+
+def calibration(description: str, where: str) -> tuple[float, float, str] | None:
+    """Offset, factor and unit by which ImageJ turns stored into physical values; None if it states none.
+
+    It writes the number of a function and its coefficients: `cf=0`, `c0`, `c1` for a straight line (and 16 bits
+    with a sign, as an offset of -32768).
+
+    Raises:
+        UserError: another function than a straight line.
+    """
+    if not description.startswith("ImageJ="):
+        return None
+    stated = dict(line.split("=", 1) for line in description.splitlines() if "=" in line)
+    if "cf" not in stated or stated["cf"].strip() in (
+        "20",
+        "21",
+    ):  # no function; no function and optical density
+        return None
+    if stated["cf"].strip() != "0":
+        raise UserError(
+            f"{where}: calibrated by ImageJ along a curve (cf={stated['cf'].strip()}); give --stored-values to take"
+            " the values as they are stored, or convert it"
+        )
+    offset, factor = float(stated.get("c0", 0)), float(stated.get("c1", 1))
+    unit = stated.get("vunit", "").strip()
+    return offset, factor, "" if unit.lower() == "gray value" else unit
+
+
 def siblings(content: bytes) -> list[str]:
     """The names of the files that OME metadata tie together with this one, in their order; empty if it is by itself."""
     start = content.find(b"<OME")
@@ -75,6 +117,10 @@ def _chosen(file: Any, where: str, reading: Reading) -> list[Any]:
         if not named:
             raise UserError(f"--key {reading.key}: {where} has the series {_names(series)}")
         return named
+    whole = [s for s in series if not s.keyframe.is_reduced] or series
+    if len(whole) < len(series):
+        reading.left_out[COPIES] += sum(len(s.pages) for s in series) - sum(len(s.pages) for s in whole)
+        series = whole
     if len({(s.shape[-3:], str(s.dtype), s.axes) for s in series}) > 1:
         raise UserError(
             f"{where}: holds pictures of different kinds or sizes; name one with --key: {_names(series)}"
@@ -88,37 +134,89 @@ def _names(series: list[Any]) -> str:
 
 def _pictures(series: Any, content: bytes, where: str, reading: Reading) -> list[Picture]:
     page = series.keyframe
-    kind = str(getattr(page.photometric, "name", "?"))
-    if kind not in _KINDS and not (
-        kind == "YCBCR" and getattr(page.compression, "name", "") in ("JPEG", "OJPEG")
-    ):
-        raise UserError(
-            f"{where}: a TIFF with pixels of the kind {kind}; convert it to grey (MINISBLACK) or RGB first"
-        )
+    compression = str(getattr(page.compression, "name", ""))
+    refuse_kind(str(getattr(page.photometric, "name", "?")), compression, where)
     _refuse_gaps(series, len(content), where)
+    copies = len(series.levels) - 1 or sum(len(getattr(one, "subifds", None) or ()) for one in series.pages)
+    if copies:
+        reading.left_out[COPIES] += copies
     check_unpacked(series.nbytes, len(content), where, reading)
     own = series.axes if "Y" in series.axes and "X" in series.axes else None
     axes = layout(series.shape, where, reading.axes, own)
     check_size(Stack(np.broadcast_to(np.uint8(0), series.shape), axes).shape[1:], where, reading)
+    orientations = _orientations(series, axes, where)
+    physical = None if reading.stored_values else calibration(str(page.description or ""), where)
+    as_stored = _Stored(
+        _has_alpha(page), _value_range(page), str(_tag(page, NODATA, "")).strip("\0 "), physical
+    )
     stack = Stack(series.asarray(), axes)
-    alpha = _has_alpha(page) and stack.shape[1] in (2, 4)
-    orientation = _tag(page, _ORIENTATION, 1)
-    value_range = _value_range(page)
-    return [_picture(stack[i], alpha, orientation, value_range, where, reading) for i in range(len(stack))]
+    return [_picture(stack[i], as_stored, orientations[i], where, reading) for i in range(len(stack))]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the pages of a series say of their values.
+
+    Attributes:
+        alpha: whether the last of 2 or 4 channels says how opaque a pixel is.
+        missing: the value of pixels that were not measured, as text; empty if none is stated.
+        physical: offset, factor and unit.
+    """
+
+    alpha: bool
+    value_range: tuple[float, float] | None
+    missing: str
+    physical: tuple[float, float, str] | None
 
 
 def _picture(
-    pixels: NDArray[Any],
-    alpha: bool,
-    orientation: int,
-    value_range: tuple[float, float] | None,
-    where: str,
-    reading: Reading,
+    pixels: NDArray[Any], as_stored: _Stored, orientation: int, where: str, reading: Reading
 ) -> Picture:
-    if alpha:
+    if as_stored.alpha and len(pixels) in (2, 4):
         pixels = without_alpha(pixels, where, reading)
-    kept, rounding = stored(oriented(pixels, orientation), where, reading)
-    return Picture(kept, value_range, "", rounding)
+    values, value_range, unit = pixels, as_stored.value_range, ""
+    if as_stored.physical is not None and pixels.dtype.kind == "u":
+        offset, factor, unit = as_stored.physical
+        low, high = value_range or (0.0, float(np.iinfo(pixels.dtype).max))
+        value_range = (low + offset, high + offset) if factor == 1 else None
+        values = pixels * np.float64(factor) + offset
+    if as_stored.missing:
+        values = without_missing(values, pixels, as_stored.missing)
+    kept, rounding = stored(oriented(values, orientation), where, reading)
+    return Picture(kept, value_range, unit, rounding)
+
+
+def _orientations(series: Any, axes: str, where: str) -> list[int]:
+    """Of each image.
+
+    Raises:
+        UserError: the pages of one image are turned in different ways, or it cannot be said which page is whose.
+    """
+    of_pages = []
+    for page in series.pages:
+        virtual = getattr(page, "is_virtual", False)  # pages of ImageJ, of which only the first has tags
+        of_pages.append(int(_tag(series.keyframe if virtual else page.aspage(), _ORIENTATION, 1)))
+    shape = series.shape
+    if len(set(of_pages)) == 1:
+        turned: NDArray[Any] = np.broadcast_to(of_pages[0], shape)
+    else:
+        leading = next((n for n in range(len(shape) + 1) if math.prod(shape[:n]) == len(of_pages)), None)
+        if leading is None:
+            raise UserError(
+                f"{where}: its pages are turned in different ways; save them upright, or one by one"
+            )
+        single = (1,) * (len(shape) - leading)
+        turned = np.broadcast_to(np.reshape(of_pages, (*shape[:leading], *single)), shape)
+    stack = Stack(turned, axes)
+    found = []
+    for i in range(len(stack)):
+        ways = np.unique(stack[i][:, 0, 0])
+        if len(ways) > 1:
+            raise UserError(
+                f"{where}: the channels of one image are turned in different ways; save them upright"
+            )
+        found.append(int(ways[0]))
+    return found
 
 
 def _refuse_gaps(series: Any, size: int, where: str) -> None:
