@@ -1,6 +1,9 @@
 """FITS, MRC, NIfTI, DICOM, HDF5 and Zarr: values against the formats' own libraries, units, several pictures, and plain words."""
 
+import bz2
+import gzip
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +202,92 @@ def test_pixels_that_fits_calls_blank_are_no_values(tmp_path: Path) -> None:
     unit.writeto(tmp_path / "x.fits")
     with pytest.raises(UserError, match="NaN"):
         pack(tmp_path / "x.fits", tmp_path / "out", sigma=0.0, measured_range=True)
+
+
+@pytest.mark.parametrize("scale", [None, (1, 32768), (0.5, 7)])
+@pytest.mark.parametrize("blank", [-32768, -999, 0])
+def test_what_fits_calls_blank_is_in_stored_units(
+    tmp_path: Path, blank: int, scale: tuple[float, float] | None
+) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    array = np.arange(1, 441, dtype=np.int16).reshape(20, 22)
+    for name, value in (("whole", 5), ("x", blank)):
+        array[3, 4] = value
+        fits.PrimaryHDU(array).writeto(tmp_path / f"{name}.fits")
+        with fits.open(tmp_path / f"{name}.fits", mode="update", do_not_scale_image_data=True) as file:
+            file[0].header["BLANK"] = blank
+            if scale:
+                file[0].header["BSCALE"], file[0].header["BZERO"] = scale
+    with fits.open(tmp_path / "whole.fits") as file:
+        exact = np.asarray(file[0].data)
+    np.testing.assert_array_equal(_packed(tmp_path / "whole.fits", tmp_path / "out")[0, 0], exact)
+    for stored_values in (False, True):
+        with pytest.raises(UserError, match="NaN"):
+            _packed(tmp_path / "x.fits", tmp_path / "no", stored_values=stored_values)
+
+
+@pytest.mark.parametrize("suffix", ["mrc", "mrc.gz", "mrc.bz2"])
+@pytest.mark.parametrize(
+    ("order", "stamp", "flags", "unsigned"),
+    [("<", 1146047817, 0, True), (">", 1146047817, 0, True), ("<", 1146047817, 1, False), ("<", 0, 0, False)],
+)
+def test_bytes_of_imod_are_unsigned_where_it_says_so(
+    tmp_path: Path, suffix: str, order: str, stamp: int, flags: int, unsigned: bool
+) -> None:
+    mrcfile = pytest.importorskip("mrcfile")
+    values = RNG.integers(-128, 128, (4, 20, 22)).astype(np.int8)
+    with mrcfile.new(tmp_path / "y.mrc", values) as file:
+        if order == ">":
+            file.header.byteswap(inplace=True)
+            file._header = file.header.view(file.header.dtype.newbyteorder())
+            file.header.machst[:2] = 0x11
+    content = bytearray((tmp_path / "y.mrc").read_bytes())
+    content[152:160] = struct.pack(f"{order}2i", stamp, flags)
+    packed = gzip.compress(content) if suffix == "mrc.gz" else bytes(content)
+    packed = bz2.compress(content) if suffix == "mrc.bz2" else packed
+    (tmp_path / f"x.{suffix}").write_bytes(packed)
+    seen = _packed(tmp_path / f"x.{suffix}", tmp_path / "out")[:, 0]
+    np.testing.assert_array_equal(seen, values.view(np.uint8) if unsigned else values)
+
+
+@pytest.mark.parametrize(
+    ("tags", "missing"),
+    [
+        ({"PixelPaddingValue": 9}, [9]),
+        ({"PixelPaddingValue": 9, "PixelPaddingRangeLimit": 11}, [9, 10, 11]),
+        ({"PixelPaddingValue": 11, "PixelPaddingRangeLimit": 9}, [9, 10, 11]),
+        ({"PixelPaddingValue": -3, "PixelRepresentation": 1}, [-3]),
+        ({"PixelPaddingValue": 4000}, []),
+    ],
+)
+def test_padding_of_dicom_is_no_value(tmp_path: Path, tags: dict[str, int], missing: list[int]) -> None:
+    values = RNG.integers(12, 4000, (1, 20, 22)).astype(np.int16)
+    path = _dicom(tmp_path / "whole.dcm", values, RescaleSlope=2, RescaleIntercept=-5, **tags)
+    np.testing.assert_array_equal(_packed(path, tmp_path / "whole")[0, 0], values[0] * 2 - 5)
+    for value in missing:
+        values[0, 3, 4] = value
+        path = _dicom(tmp_path / "x.dcm", values, RescaleSlope=2, RescaleIntercept=-5, **tags)
+        with pytest.raises(UserError, match="NaN"):
+            _packed(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("high", [11, 13, 15])
+@pytest.mark.parametrize("signed", [0, 1])
+def test_dicom_bits_may_lie_anywhere_in_a_word(tmp_path: Path, high: int, signed: int) -> None:
+    values = RNG.integers(0, 4096, (1, 20, 22)) - 2048 * signed
+    words = (values << (high - 11)).astype(np.int16 if signed else np.uint16)
+    if high == 13 and not signed:
+        words |= 1 << 14  # an overlay of old
+    options = {"BitsStored": 12, "HighBit": high, "PixelRepresentation": signed}
+    path = _dicom(tmp_path / "x.dcm", words, **options)
+    pack(path, tmp_path / "out", sigma=0.0)
+    data = open_dataset(tmp_path / "out")
+    np.testing.assert_array_equal(data.read_raw(np.arange(1))[0], values)
+    assert (data.record.offset, data.record.scale) == (2047.5 - 2048 * signed, 2047.5)
+    for wrong in (10, 16):
+        _dicom(path, words, **(options | {"HighBit": wrong}))
+        with pytest.raises(UserError, match=f"highest is bit {wrong}"):
+            pack(path, tmp_path / "no", sigma=0.0)
 
 
 @pytest.mark.parametrize("suffix", ["mrc", "mrc.gz", "MRCS"])

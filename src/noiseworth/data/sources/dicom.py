@@ -62,7 +62,7 @@ def _source(pydicom: Any, header: Any, path: Path, where: str, reading: Reading)
             f"{where}: DICOM with pixels of the kind {kind}; convert it to RGB or MONOCHROME2 first"
         )
     frames = _frames(pydicom, header, kind, path, where, reading)
-    pictures = [_rescaled(header, frames[i], i, reading) for i in range(len(frames))]
+    pictures = [_measured(header, kind, frames[i], i, reading) for i in range(len(frames))]
     units = "" if reading.stored_values or kind not in _GREY else _units(header)
     value_range = _value_range(header, kind, reading)
 
@@ -106,14 +106,57 @@ def _frames(pydicom: Any, header: Any, kind: str, path: Path, where: str, readin
     check_unpacked(
         math.prod((count, samples, rows, columns)) * bits // 8, path.stat().st_size, where, reading
     )
-    try:
-        pixels = np.asarray(pydicom.pixels.pixel_array(header))  # YBR becomes RGB
+    shift = _left_shift(header, kind, where)
+    try:  # YBR becomes RGB; unless it is told not to, pydicom keeps the lowest bits alone
+        options = {"correct_unused_bits": False} if shift else {}
+        pixels = np.asarray(pydicom.pixels.pixel_array(header, **options))
     except RuntimeError as error:
         raise UserError(f"{where}: cannot be decoded ({first_line(error)})") from None
+    if shift:
+        above = 8 * pixels.dtype.itemsize - shift - int(header.BitsStored)
+        pixels = (pixels << above) >> (above + shift)  # the sign is the highest of the bits
     if kind == "PALETTE COLOR":
         pixels = np.asarray(pydicom.pixels.apply_color_lut(pixels, header))
         samples = pixels.shape[-1]
     return pixels.reshape(count, rows, columns, samples).transpose(0, 3, 1, 2)
+
+
+def _left_shift(header: Any, kind: str, where: str) -> int:
+    """How many bits of a word lie below the values: by HighBit and BitsStored (DICOM PS3.5, section 8.1.1).
+
+    Raises:
+        UserError: no such bits are there, or they are those of a compressed or coloured picture.
+    """
+    high, bits = header.get("HighBit"), int(header.get("BitsStored", 0) or 0)
+    if high is None or not bits or int(high) + 1 == bits or "PixelData" not in header:
+        return 0
+    shift = int(high) + 1 - bits
+    syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
+    is_packed = syntax is not None and syntax.is_compressed
+    beyond = int(high) >= int(header.get("BitsAllocated", 8))
+    if shift < 0 or beyond or is_packed or kind not in (*_GREY, "PALETTE COLOR"):
+        raise UserError(
+            f"{where}: DICOM with values of {bits} bits whose highest is bit {int(high)}, which cannot be read;"
+            f" store them from bit {bits - 1} down"
+        )
+    return shift
+
+
+def _measured(header: Any, kind: str, pixels: NDArray[Any], frame: int, reading: Reading) -> NDArray[Any]:
+    """Physical values of a frame, NaN where the scanner saw nothing: PixelPaddingValue, or all up to PixelPaddingRangeLimit."""
+    values = _rescaled(header, pixels, frame, reading)
+    prefix = {"FloatPixelData": "Float", "DoubleFloatPixelData": "DoubleFloat"}
+    name = next((word for tag, word in prefix.items() if tag in header), "")
+    ends = [header.get(f"{name}PixelPadding{end}") for end in ("Value", "RangeLimit")]
+    if ends[0] is None or kind not in _GREY:
+        return values
+    stated = np.array([end for end in ends if end is not None], np.float64)
+    if pixels.dtype.kind == "i":  # some write a negative value as if it had no sign
+        stated[stated > np.iinfo(pixels.dtype).max] -= 2.0 ** (8 * pixels.dtype.itemsize)
+    if pixels.dtype.kind == "u":
+        stated[stated < 0] += 2.0 ** (8 * pixels.dtype.itemsize)
+    gone = (pixels >= stated.min()) & (pixels <= stated.max())
+    return np.where(gone, np.nan, values.astype(np.float64)) if gone.any() else values
 
 
 def _rescaled(header: Any, pixels: NDArray[Any], frame: int, reading: Reading) -> NDArray[Any]:

@@ -3,8 +3,11 @@
 Values are physical ones: the scale and offset that a file states are applied, unless `--stored-values`.
 """
 
+import bz2
+import gzip
 import importlib
 import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from noiseworth.data.sources.messages import library_messages
 from noiseworth.data.sources.source import Reading, Source, check_size, check_unpacked, of_images
 from noiseworth.errors import UserError, first_line
 
+_IMOD = 1146047817
 _COUNTING = "NTZQPRUV"  # letters for dimensions that count images
 
 
@@ -106,17 +110,22 @@ def _fits_pictures(fits: Any, path: Path, where: str, reading: Reading) -> list[
         size = path.stat().st_size
         promised = sum(math.prod(_fits_shape(u)) * abs(int(u.header["BITPIX"])) // 8 for _, u in images)
         check_unpacked(promised, size, where, reading)
-        return [
-            (f"{unit.name or 'extension'} {i}", _fits_picture(unit, where, reading)) for i, unit in images
-        ]
+        with fits.open(path, memmap=False, do_not_scale_image_data=True) as as_stored:
+            return [
+                (f"{unit.name or 'extension'} {i}", _fits_picture(unit, as_stored[i], where, reading))
+                for i, unit in images
+            ]
 
 
-def _fits_picture(unit: Any, where: str, reading: Reading) -> Source:
+def _fits_picture(unit: Any, as_stored: Any, where: str, reading: Reading) -> Source:
+    """The images of an extension; `as_stored` is the same one, without scale and offset, as BLANK is (FITS standard 4.0, 4.4.2.5)."""
     header = unit.header
-    blank = header.get("BLANK")
+    blank, is_whole = header.get("BLANK"), int(header["BITPIX"]) > 0
     array = np.asarray(unit.data)
-    if blank is not None and array.dtype.kind in "iu" and (array == blank).any():
-        array = np.where(array == blank, np.nan, array.astype(np.float64))  # pixels that were not measured
+    if blank is not None and is_whole:
+        gone = np.asarray(as_stored.data) == int(blank)
+        if gone.any():
+            array = np.where(gone, np.nan, array.astype(np.float64))  # pixels that were not measured
     kind = str(header.get("CTYPE3", "")).strip().upper()
     own: str | None = _COUNTING[: array.ndim - 2] + "YX"
     if array.ndim == 3 and array.shape[0] in (3, 4):
@@ -145,10 +154,30 @@ def mrc_source(path: Path, where: str, reading: Reading) -> Source:
             shape = [int(file.header[name]) for name in ("nz", "ny", "nx")]
         check_unpacked(math.prod(shape) * 8, path.stat().st_size, where, reading)
         with mrcfile.open(path, permissive=False) as file:
-            return np.array(file.data)
+            array = np.array(file.data)
+        return array.view(np.uint8) if array.dtype == np.int8 and _has_unsigned_bytes(path) else array
 
     array = guarded(where, read)
     return volume_source(array, {2: "YX", 3: "ZYX", 4: "NZYX"}.get(array.ndim), where, reading)
+
+
+def _has_unsigned_bytes(path: Path) -> bool:
+    """Whether IMOD wrote an MRC file of bytes without a sign: its stamp in the header, and a flag beside it.
+
+    Source: the MRC format of IMOD, https://bio3d.colorado.edu/imod/doc/mrc_format.txt (imodStamp, imodFlags).
+    """
+    with path.open("rb") as file:
+        start = file.read(2)
+        file.seek(0)
+        unpacked: Any = file
+        if start in (b"\x1f\x8b", b"BZ"):
+            unpacked = gzip.GzipFile(fileobj=file) if start != b"BZ" else bz2.BZ2File(file)
+        header = unpacked.read(160)
+    for order in ("<", ">"):
+        stamp, flags = struct.unpack(f"{order}2i", header[152:160])
+        if stamp == _IMOD:
+            return not flags & 1
+    return False
 
 
 def nifti_source(path: Path, where: str, reading: Reading) -> Source:
