@@ -4,6 +4,7 @@ import bz2
 import gzip
 import shutil
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from noiseworth.cli import main
 from noiseworth.data.dataset import open_dataset
 from noiseworth.data.pack import pack
+from noiseworth.data.sources.source import Reading, stored
 from noiseworth.errors import UserError
 
 RNG = np.random.default_rng(17)
@@ -447,3 +449,37 @@ def test_strange_attributes_are_no_traceback(tmp_path: Path, attributes: dict[st
     assert main(["pack", str(tmp_path / "x.h5"), str(tmp_path / "out"), "--sigma", "0"]) == 2 * (
         "scale_factor" in attributes
     )
+
+
+@pytest.mark.parametrize("kind", ["int16", "int32", "uint32", "int64", "uint64", "float64", "longdouble"])
+def test_rounding_is_told_exactly_whatever_the_type(kind: str) -> None:
+    at_edge = 2 if kind == "int16" else 2**24
+    values = np.arange(at_edge - 700_000, at_edge + 700_000, dtype=np.int64).reshape(1, 1000, 1400)
+    if kind == "int16":
+        values = values % 60_000 - 30_000
+    values = values.astype(kind) if kind not in ("uint64", "float64") else values.astype(kind) * 4099
+    kept, share = stored(values, "x", Reading(allow_rounding=True))
+    whole = values.astype(np.longdouble)
+    np.testing.assert_array_equal(kept, values.astype(np.float32))
+    assert kept.dtype == np.float32
+    exact = np.abs(values.astype(np.float32).astype(np.longdouble) - whole).max() / np.ptp(whole)
+    assert share == pytest.approx(float(exact), rel=1e-12)
+    assert (share > 0) == (kind != "int16")
+
+
+def test_rounding_takes_little_more_memory_than_what_is_stored() -> None:
+    values = RNG.normal(size=(1, 2000, 2000))
+    values[0, 1, 1] = np.nan
+    tracemalloc.start()
+    stored(values, "x", Reading())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.9 * values.nbytes  # half of it is the result
+
+
+def test_values_beyond_float32_are_refused_and_none_at_all_are_kept() -> None:
+    values = np.full((1, 600, 600), np.nan)
+    assert stored(values, "x", Reading())[1] == 0
+    values[0, -1, -1] = 1e39
+    with pytest.raises(UserError, match="beyond the range of float32"):
+        stored(values, "x", Reading())

@@ -14,6 +14,7 @@ from noiseworth.errors import UserError
 MOST_PIXELS = 100_000_000  # of one picture
 MOST_BYTES = 1 << 28  # of what one file unpacks to; more must not come from a small file
 _RATIO = 50
+_BLOCK = 1 << 18  # values that are rounded at a time
 STORED = ("uint8", "uint16", "float16", "float32")
 _ROUNDING = 1e-6  # of the range of the values; what float32 may change without being asked
 
@@ -106,21 +107,11 @@ def stored(pixels: NDArray[Any], where: str, reading: Reading) -> tuple[NDArray[
         return pixels.astype(np.uint8) * np.uint8(255), 0.0
     if pixels.dtype.kind not in "iuf":
         raise UserError(f"{where}: pixels of type {pixels.dtype} cannot be packed; store real numbers")
-    with np.errstate(over="ignore", invalid="ignore"):
-        rounded = pixels.astype(np.float32)
-        exact = pixels.astype(np.longdouble)
-        error = np.abs(rounded.astype(np.longdouble) - exact)
-    finite = np.isfinite(exact)
-    if (finite & ~np.isfinite(rounded)).any():
-        raise UserError(
-            f"{where}: has {pixels.dtype} values beyond the range of float32 (3.4e38); rescale them first"
-        )
-    if not finite.any():
-        return rounded, 0.0
-    largest = float(error[finite].max())
+    rounded = np.empty(pixels.shape, np.float32)
+    largest, low, high = _round_into(rounded.reshape(-1), pixels.reshape(-1), where)
     if largest == 0:
         return rounded, 0.0
-    span = float(np.ptp(exact[finite])) or float(np.abs(exact[finite]).max())
+    span = float(high - low) or abs(float(high))
     share = largest / span
     if not reading.allow_rounding and (pixels.dtype.kind != "f" or share > _ROUNDING):
         raise UserError(
@@ -128,6 +119,30 @@ def stored(pixels: NDArray[Any], where: str, reading: Reading) -> tuple[NDArray[
             f" {share:.1e} of their range; give --allow-rounding if that is good enough"
         )
     return rounded, share
+
+
+def _round_into(rounded: NDArray[Any], values: NDArray[Any], where: str) -> tuple[float, Any, Any]:
+    """Writes values, as float32, into `rounded`; returns the largest difference, and the smallest and largest finite value.
+
+    In blocks, since exact differences of whole numbers of 64 bits take four times the memory of what is stored.
+    """
+    wide: Any = np.longdouble if values.dtype.kind in "iu" or values.dtype.itemsize > 8 else np.float64
+    largest, low, high = 0.0, wide(np.inf), wide(-np.inf)
+    for start in range(0, len(values), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded[block] = values[block]
+            exact = values[block].astype(wide)
+            error: NDArray[Any] = np.abs(rounded[block].astype(wide) - exact)
+        finite = np.isfinite(exact)
+        if (finite & ~np.isfinite(rounded[block])).any():
+            raise UserError(
+                f"{where}: has {values.dtype} values beyond the range of float32 (3.4e38); rescale them first"
+            )
+        if finite.any():
+            largest = max(largest, float(error[finite].max()))
+            low, high = min(low, exact[finite].min()), max(high, exact[finite].max())
+    return largest, low, high
 
 
 def check_size(shape: Sequence[int], where: str, reading: Reading) -> None:
