@@ -483,3 +483,15 @@ def test_values_beyond_float32_are_refused_and_none_at_all_are_kept() -> None:
     values[0, -1, -1] = 1e39
     with pytest.raises(UserError, match="beyond the range of float32"):
         stored(values, "x", Reading())
+
+
+def test_a_value_may_be_given_to_what_was_not_measured(tmp_path: Path) -> None:
+    """A CT has padding around its round field of view."""
+    pixels = WHOLE[:1].copy()
+    pixels[0, 0] = 2000
+    path = _dicom(tmp_path / "x.dcm", pixels, RescaleSlope=1, RescaleIntercept=-1024, PixelPaddingValue=2000)
+    with pytest.raises(UserError, match="--missing"):
+        pack(path, tmp_path / "no", sigma=0.0)
+    values = _packed(path, tmp_path / "out", missing=-1000.0)
+    expected = np.where(pixels[0] == 2000, -1000, pixels[0].astype(float) - 1024)
+    np.testing.assert_array_equal(values[0, 0], expected)

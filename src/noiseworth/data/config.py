@@ -74,6 +74,9 @@ class PackConfig:
     drop_alpha: bool = False
     """Take the colours of transparent pixels as they are stored. By default only an alpha channel that is opaque
     everywhere is left out."""
+    missing: float | None = None
+    """Value for pixels that were not measured (NaN, FITS BLANK, DICOM padding, _FillValue, GDAL's no data), in the
+    units of the values. By default images that have such pixels are refused."""
     trust_sizes: bool = False
     """Read files that unpack to far more than they hold, which are refused as decompression bombs by default."""
     on_error: Literal["stop", "skip"] = "stop"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -100,6 +100,7 @@ class _Pass:
         )
         self.kinds: dict[tuple[tuple[int, ...], str], Ingested] = {}
         self._skip = config.on_error == "skip"
+        self._missing = config.missing
         self._rule, self._folder, self._several = rule, folder, several
         self._skipped: list[str] = []
         self._classes: list[str] | None = None
@@ -125,7 +126,7 @@ class _Pass:
     def _add(self, entry: Entry, source: Source, prefix: str) -> None:
         """Write one image, and record what is known about it."""
         where = f"{source.where}/{entry.name}" if source.folders else f"{source.where}: {entry.name}"
-        picture = _load(entry, where)
+        picture = _load(entry, where, self._missing)
         pixels, dtype, share = picture.pixels, str(picture.pixels.dtype), _saturated_share(picture)
         if self._rule is not None:
             pixels = self._rule(pixels, where)
@@ -190,12 +191,17 @@ def _differs(where: str, shape: tuple[int, ...], dtype: str, other: Ingested) ->
     )
 
 
-def _load(entry: Entry, where: str) -> Picture:
+def _load(entry: Entry, where: str, missing: float | None) -> Picture:
     picture = entry.load()
+    if missing is not None and picture.pixels.dtype.kind == "f":
+        pixels = picture.pixels
+        picture = replace(
+            picture, pixels=np.where(np.isnan(pixels), np.asarray(missing, pixels.dtype), pixels)
+        )
     if picture.pixels.dtype.kind == "f" and not np.isfinite(picture.pixels).all():
         raise UserError(
-            f"{where}: has NaN or infinite pixels; remove or repair it first, or skip such images with"
-            " --on-error skip"
+            f"{where}: has NaN or infinite pixels, or pixels that were not measured; give their value with --missing,"
+            " or skip such images with --on-error skip"
         )
     return picture
 
