@@ -45,7 +45,6 @@ def test_shapes_that_can_be_read_in_one_way(shape: tuple[int, ...], axes: str) -
         (64, 64, 1),
         (64, 48, 3),
         (32, 32, 40),
-        (3, 64, 64),
         (5, 20, 30, 40),
         (2, 3, 4, 12, 14),
         (7,),
@@ -159,3 +158,12 @@ def test_the_command_line_names_the_ways(tmp_path: Path, capsys: pytest.CaptureF
     assert "NHW (32 images of 32x40)" in error
     assert "HWN (40 images of 32x32)" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_three_planes_are_images_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    np.save(tmp_path / "x.npy", _numbers(3, 16, 18))
+    assert _packed(tmp_path / "x.npy", tmp_path / "a").shape == (3, 1, 16, 18)
+    assert "if it is one picture of 3 colours, give --axes CHW" in caplog.text
+    caplog.clear()
+    assert _packed(tmp_path / "x.npy", tmp_path / "b", axes="CHW").shape == (1, 3, 16, 18)
+    assert not caplog.text

@@ -5,6 +5,7 @@ other (N, T, Z, ...) for one that counts images. `--axes` decides; else what the
 shape, where it can be read in one way alone.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 
+_log = logging.getLogger("noiseworth")
 _CHANNELS = (1, 2, 3, 4)
 _SMALLEST = 8  # sides; smaller arrays are not asked about
 
@@ -67,6 +69,12 @@ def layout(shape: Sequence[int], where: str, axes: str | None = None, own: str |
             )
         ways = ", or ".join(f"{g.replace('Y', 'H').replace('X', 'W')} ({_words(shape, g)})" for g in guesses)
         raise UserError(f"{where}: shape {shape} can be read in several ways; say which with --axes: {ways}")
+    if len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= _SMALLEST:
+        _log.warning(
+            "%s: shape %s is read as 3 images; if it is one picture of 3 colours, give --axes CHW",
+            where,
+            shape,
+        )
     return guesses[0]
 
 
@@ -80,8 +88,6 @@ def _guesses(shape: tuple[int, ...]) -> list[str]:
             return ["YXC", "NYX"]
         if first == second != third and first >= _SMALLEST:
             return ["NYX", "YXN"]
-        if first == 3 and min(second, third) >= _SMALLEST:  # the colours of one picture, or three pictures
-            return ["CYX", "NYX"]
         return ["NYX"]
     if len(shape) == 4:
         _, second, third, fourth = shape
