@@ -84,10 +84,6 @@ class ImageWriter:
         os.fsync(self._file.fileno())
         self._file.close()
 
-    def abandon(self) -> None:
-        """Close the file, with whatever was written to it."""
-        self._file.close()
-
 
 @dataclass(frozen=True)
 class Part:

@@ -73,9 +73,7 @@ def _single(path: Path, reading: Reading) -> Source:
     """One file."""
     if not path.is_file() and not path.is_dir():
         raise UserError(f"{path}: is a device or a pipe; packed can be {KINDS}")
-    file = files.File(
-        path.name, str(path), lambda: path.open("rb"), path, 0 if path.is_dir() else path.stat().st_size
-    )
+    file = _file_at(path)
     kind = _kind(file)
     if kind in ("picture", "tiff"):
         return Source(_of_set(file, path, reading), str(path.parent), folders=True)
@@ -83,6 +81,11 @@ def _single(path: Path, reading: Reading) -> Source:
     if opened is None:
         raise UserError(f"{path}: not of a kind that can be packed ({KINDS})")
     return opened
+
+
+def _file_at(path: Path) -> files.File:
+    size = 0 if path.is_dir() else path.stat().st_size
+    return files.File(path.name, str(path), lambda: path.open("rb"), path, size)
 
 
 def _of_set(file: files.File, path: Path, reading: Reading) -> Iterator[Entry]:
@@ -95,7 +98,8 @@ def _of_set(file: files.File, path: Path, reading: Reading) -> Iterator[Entry]:
             raise UserError(
                 f"{path}: is one of a set of {len(names)} files, of which {name} is not there; copy it there"
             )
-        yield from _pages(name, pictures.decode(beside.read_bytes(), str(beside), reading))
+        of_one = content if name == path.name else _file_at(beside).read(reading)
+        yield from _pages(name, pictures.decode(of_one, str(beside), reading))
 
 
 def _of_files(
