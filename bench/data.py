@@ -219,9 +219,14 @@ def check_cases(checklist: Checklist) -> None:
     """Every kind of file or option that was read wrongly, or not at all, once: values against the formats' own libraries."""
     kinds = {
         "tables and rules": "tests/test_tables.py",
-        "orientation, gaps, bits, alpha, pages": "tests/test_pictures.py",
+        "orientation, alpha, frames": "tests/test_pictures.py",
+        "bits of pictures": "tests/test_deep_pictures.py",
+        "TIFF: pages, sets, gaps, tags": "tests/test_tiff.py",
         "axes": "tests/test_axes.py",
-        "scientific files": "tests/test_scientific.py",
+        "FITS, MRC, NIfTI": "tests/test_scientific.py",
+        "DICOM": "tests/test_dicom.py",
+        "HDF5 and Zarr": "tests/test_hdf5_zarr.py",
+        "64-bit values": "tests/test_rounding.py",
         "archives, what is left out, labels": "tests/test_archives.py",
         "options": "tests/test_options.py",
         "out again, groups": "tests/test_unpack.py",
