@@ -161,9 +161,10 @@ def _range(config: PackConfig, ingested: Ingested, source: str) -> tuple[float, 
         if not ingested.low < ingested.high:
             raise UserError(f"{source}: all pixels are {ingested.low:g}; there is no range to measure")
         return ingested.low, ingested.high
-    of_type = _RANGES.get(ingested.dtype) or config.float_range
-    value_range = config.range or (ingested.dtype in _RANGES and ingested.value_range) or of_type
-    value_range = value_range or ingested.value_range
+    natural = config.float_range or ingested.value_range
+    if ingested.dtype in _RANGES:
+        natural = ingested.value_range or _RANGES[ingested.dtype]
+    value_range = config.range or natural
     if config.range is None and value_range is not None:
         _warn_of_narrow_values(ingested, value_range, source)
     if value_range is None:

@@ -8,6 +8,7 @@ import io
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from noiseworth.data.sources import deep_pictures, netpbm, tiff
@@ -64,23 +65,12 @@ def _by_pillow(content: bytes, where: str, reading: Reading) -> list[Picture]:
     try:
         with Image.open(io.BytesIO(content), formats=_formats(where)) as opened:
             check_size(opened.size, where, reading)
-            if opened.format == "TIFF":
-                tags: Any = getattr(opened, "tag_v2", {})
-                compression = "JPEG" if tags.get(259) in (6, 7) else ""
-                tiff.refuse_kind(tiff.KINDS.get(tags.get(262, 1), "?"), compression, where)
-                copies = np.size(tags.get(330, ()))
-                if copies:
-                    reading.left_out[tiff.COPIES] += copies
-            if opened.format == "TIFF" and (wide := _wide_tiff(opened, where, reading)):
-                raise UserError(f"{where}: {wide}, which needs tifffile: pip install 'noiseworth[formats]'")
             frames = int(getattr(opened, "n_frames", 1))
+            if opened.format == "TIFF":
+                _check_tiff(opened, frames, where, reading)
             if opened.format == "MPO" and frames > 1:  # a photo, then views for stereo, or previews
                 reading.left_out["further pictures of MPO photos"] += frames - 1
                 frames = 1
-            if opened.format == "TIFF" and frames > 1:
-                raise UserError(
-                    f"{where}: a TIFF of {frames} pages, which needs tifffile: pip install 'noiseworth[formats]'"
-                )
             check_unpacked(frames * opened.size[0] * opened.size[1] * 4, len(content), where, reading)
             bits = deep_pictures.significant_bits(content)
             if frames == 1:
@@ -130,18 +120,9 @@ def _picture(
     value_range = (0.0, float(2**bits - 1)) if bits else None
     orientation = image.getexif().get(_ORIENTATION, 1)  # after loading: Pillow turns a TIFF by itself
     clear = image.info.get("transparency")
-    if (
-        not colour
-        and image.format == "PNG"
-        and image.mode in ("1", "L", "I;16", "I;16B")
-        and isinstance(clear, int)
-    ):
-        grey = np.asarray(image.convert("L") if image.mode == "1" else image).astype(
-            np.uint16 if image.mode[0] == "I" else np.uint8
-        )
-        white = 65535 if image.mode[0] == "I" else 255
-        alpha = np.where(grey == clear * (white // (2**depth - 1)), 0, white).astype(grey.dtype)
-        pixels = without_alpha(np.stack([grey, alpha]), where, reading)
+    is_grey = not colour and image.format == "PNG" and image.mode in ("1", "L", "I;16", "I;16B")
+    if is_grey and isinstance(clear, int):
+        pixels = without_alpha(_with_clear_grey(image, clear, depth), where, reading)
         return Picture(oriented(pixels, orientation), value_range)
     if clear is not None or image.mode == "PA":
         image = image.convert("LA" if image.mode == "L" else "RGBA")
@@ -156,6 +137,30 @@ def _picture(
     if image.mode in _ALPHA:
         pixels = without_alpha(pixels, where, reading)
     return Picture(oriented(pixels, orientation), value_range)
+
+
+def _with_clear_grey(image: Image.Image, clear: int, depth: int) -> NDArray[Any]:
+    """Grey and alpha (2, H, W) of a PNG, one grey value of which means transparent."""
+    kind, white = (np.uint16, 65535) if image.mode[0] == "I" else (np.uint8, 255)
+    grey = np.asarray(image.convert("L") if image.mode == "1" else image).astype(kind)
+    alpha = np.where(grey == clear * (white // (2**depth - 1)), 0, white).astype(kind)
+    return np.stack([grey, alpha])
+
+
+def _check_tiff(image: Image.Image, frames: int, where: str, reading: Reading) -> None:
+    """Refuse a TIFF that Pillow would read with loss, or in part.
+
+    Raises:
+        UserError: it is of such a kind, or of one that nothing here reads.
+    """
+    tags: Any = getattr(image, "tag_v2", {})
+    compression = "JPEG" if tags.get(259) in (6, 7) else ""
+    tiff.refuse_kind(tiff.KINDS.get(tags.get(262, 1), "?"), compression, where)
+    if copies := np.size(tags.get(330, ())):
+        reading.left_out[tiff.COPIES] += copies
+    wide = _wide_tiff(image, where, reading) or (f"a TIFF of {frames} pages" if frames > 1 else "")
+    if wide:
+        raise UserError(f"{where}: {wide}, which needs tifffile: pip install 'noiseworth[formats]'")
 
 
 def _wide_tiff(image: Image.Image, where: str, reading: Reading) -> str:
