@@ -95,7 +95,15 @@ def make_large(directory: Path) -> None:
         writer.add(block[: count - writer.count])
     writer.close()
     part = Part(Columns(np.zeros(count, np.float32), np.arange(count)))
-    write_dataset(directory, [part], name="large", offset=0.0, scale=1.0, units="raw", provenance=[])
+    write_dataset(
+        directory,
+        [part],
+        name="large",
+        offset=0.0,
+        scale=1.0,
+        units="raw",
+        provenance=[{"command": "bench/data.py"}],
+    )
 
 
 def read_at_random(directory: Path) -> None:

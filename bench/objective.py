@@ -165,8 +165,11 @@ def write_first(out: Path, name: str, images: np.ndarray, labels: np.ndarray, co
     rows = permutation(0, Stream.HELD_OUT, len(images)).numpy()[:count]
     columns = Columns(np.zeros(count, np.float32), rows, labels[rows].astype(np.int64))
     part = Part(columns, images[rows])
+    made_by = {"command": "bench/objective.py"}
     with new_directory(out) as folder:
-        write_dataset(folder, [part], name=name, offset=127.5, scale=127.5, units="8-bit", provenance=[])
+        write_dataset(
+            folder, [part], name=name, offset=127.5, scale=127.5, units="8-bit", provenance=[made_by]
+        )
 
 
 def dataset_of(work: Path, cell: Cell) -> Path:
@@ -241,6 +244,7 @@ def keep_best(trainer: "Trainer", run: Path) -> None:
         "trained_from": trainer.pair_sampler.trained_from,
         "sigma_data": trainer.sigma_data,
         "preset": trainer.config.preset,
+        "v": trainer.v.state(),
     }
     (run / "best.json").write_text(json.dumps(facts))
 

@@ -1,16 +1,20 @@
 """The command line: quick, one clear line and exit code 2 for bad input, JSON for programs."""
 
 import json
+import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from noiseworth.cli import main
-from noiseworth.records import DatasetRecord, Inspection, from_json
+from noiseworth.cli.runs import print_training
+from noiseworth.records import DatasetRecord, DoneRecord, Inspection, from_json, load_record
+from noiseworth.train.run_directory import load_config
 
 COMMANDS = ("demo", "pack", "corrupt", "inspect", "train", "sample", "evaluate", "report")
 
@@ -136,3 +140,27 @@ def test_train_and_report_print_the_price_and_its_assumption(
         "It assumes that a level matters as often as it is trained, and that an imputed image is worth"
         " what it is trusted" in (tmp_path / "report.html").read_text(encoding="utf-8")
     )
+
+
+def test_a_price_says_what_it_rests_on(
+    tmp_path: Path, mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without imputation nothing is assumed below the noise; of few images there is no price."""
+    train = ["train", "--n_images=640", "--batch=64"]
+    assert main([*train, f"--data={mixed}", f"--out={tmp_path / 'run'}", "--below-noise=none"]) == 0
+    assert re.search(r"price: [\d.]+ noisy per clean\)", capsys.readouterr().out)
+    config, done = load_config(tmp_path / "run"), load_record(DoneRecord, tmp_path / "run" / "DONE.json")
+    for ends, words in (((1.2, 14.3), "14.3 if nothing)"), ((1.2, None), "never if nothing)")):
+        low, high = ([None, end] for end in ends)
+        worth = replace(done.worth, price=[1.0, 4.1], price_low=low, price_high=high)
+        print_training(config, replace(done, worth=worth))
+        assert (
+            "4.1 noisy per clean; 1.2 if imputed images are worth clean ones, " + words
+            in capsys.readouterr().out
+        )
+    assert main(["subset", str(mixed), str(tmp_path / "few"), "--take=32", "--use=noisy"]) == 0
+    capsys.readouterr()
+    assert main([*train, f"--data={tmp_path / 'few'}", f"--out={tmp_path / 'small'}"]) == 0
+    assert "no price: 32 images are too few to tell, at least 100 are needed" in capsys.readouterr().out
+    worth = load_record(DoneRecord, tmp_path / "small" / "DONE.json").worth
+    assert worth.price == worth.price_low == [None]

@@ -18,6 +18,7 @@ from noiseworth.errors import UserError
 from noiseworth.evaluate.distances import distances
 from noiseworth.evaluate.features import train_classifier
 from noiseworth.evaluate.frechet import Moments, MomentSums, frechet_distance, frechet_estimate, moments
+from noiseworth.evaluate.intervals import half_width, jackknife_variance, share_interval
 from noiseworth.evaluate.kernel import kernel_distance
 from noiseworth.evaluate.likelihood import LIKELIHOOD_LEVELS, bits_by_flow, bits_from_risk, bits_in_raw_units
 from noiseworth.evaluate.neighbours import NeighbourScores, memorisation, neighbour_scores
@@ -333,23 +334,56 @@ def test_the_likelihood_of_a_mixture_is_that_of_its_density(mixture: GaussianMix
 
 
 def test_too_few_images_tell_no_limit() -> None:
-    """With 5 images a feature the limit is right within a tenth; with 2 it is not, and is not told."""
-    reference, true = Moments(np.zeros(30), np.eye(30), 10**9), 30 * 0.2**2 + 30 * 0.1**2
+    """With 5 images a feature the limit is right within a tenth; with 2 it is not, and is not told.
+
+    Scores of neighbours are told from 10 a feature on, and no interval with fewer than 200 images.
+    """
+    reference, true = Moments(np.zeros(50), np.eye(50), 10**9), 50 * 0.2**2 + 50 * 0.1**2
     means = {}
-    for count in (60, 150):
+    for count in (100, 250):
         limits = []
         for seed in range(40):
-            x = 1.2 * np.random.default_rng(seed).normal(size=(count, 30)) + 0.1
+            x = 1.2 * np.random.default_rng(seed).normal(size=(count, 50)) + 0.1
             limits.append(frechet_estimate(x, reference).limit)
         means[count] = np.mean(limits)
-    assert means[150] == pytest.approx(true, rel=0.1)
-    assert means[60] < 0.7 * true
+    assert means[250] == pytest.approx(true, rel=0.1)
+    assert means[100] < 0.7 * true
     rng = np.random.default_rng(0)
-    few, enough = (distances(rng.normal(size=(n, 30)), rng.normal(size=(900, 30))) for n in (149, 150))
+    few, more, enough = (
+        distances(rng.normal(size=(n, 50)), rng.normal(size=(900, 50))) for n in (249, 250, 500)
+    )
     assert (few.frechet_limit, few.frechet_low, few.frechet_high) == (None, None, None)
-    assert "149 images are too few to tell the limit" in few.warnings[0]
-    assert "at least 150 are needed" in few.warnings[0]
-    assert enough.frechet_limit is not None
+    assert "249 images are too few to tell the limit" in few.warnings[0]
+    assert "at least 250 are needed" in few.warnings[0]
+    assert few.kernel_low is not None
+    assert more.frechet_limit is not None
+    assert more.precision is None
+    assert any(
+        w.startswith("250 generated images are too few to tell precision, recall, density and coverage")
+        for w in more.warnings
+    )
+    assert enough.precision is not None
+    assert enough.warnings == []
+    small = distances(rng.normal(size=(199, 3)), rng.normal(size=(900, 3)))
+    assert (small.kernel_low, small.kernel_high, small.frechet_low) == (None, None, None)
+    assert small.precision is not None
+
+
+def test_intervals_are_those_of_closed_forms() -> None:
+    """The jackknife of a mean is its usual variance; Student's quantile; Wilson's interval solves its equation."""
+    x = RNG.normal(size=15)
+    without = np.array([np.delete(x, k).mean() for k in range(len(x))])
+    assert jackknife_variance(without) == pytest.approx(x.var(ddof=1) / len(x))
+    assert half_width(4.0, 10) == pytest.approx(2 * 2.228139, rel=1e-6)
+    assert half_width(4.0, np.inf) == pytest.approx(2 * 1.959964, rel=1e-6)
+    for hits, count in ((3, 20), (0, 50), (50, 50)):
+        for p in share_interval(hits, count):
+            if 0 < p < 1:  # |share - p| = z sqrt(p (1 - p) / n)
+                assert abs(hits / count - p) == pytest.approx(
+                    1.959964 * (p * (1 - p) / count) ** 0.5, rel=1e-6
+                )
+    assert share_interval(0, 50)[0] == 0.0
+    assert share_interval(50, 50)[1] == 1.0
 
 
 def test_a_noisy_reference_is_compared_with_noised_images(digits: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_bad_input_is_one_line(
     held = open_dataset(digits / "held-out").read_raw(np.arange(50))
     messages = {
         "constant": "all 50 generated images are the same",
-        "one": "at least 2 images of each kind",
+        "one": "a distance needs at least 6 feature vectors of each kind, got 1",
         "shape": "cannot be compared",
         "nan": "image 3: has NaN or infinite pixels",
         "weights": "nothing is downloaded automatically",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noiseworth.diffusion.imputation import consistent_pair, impute
+from noiseworth.diffusion.imputation import STEPS, consistent_pair, impute
 from noiseworth.rng import Stream, normal
 from noiseworth.theory.mixtures import GaussianMixture
 
@@ -16,7 +16,7 @@ def _exact(mixture: GaussianMixture, x: Tensor, sigma: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("s", [0.3, 0.8])
-def test_imputed_images_follow_the_posterior(mixture: GaussianMixture, s: float) -> None:
+def test_images_imputed_in_many_steps_follow_the_posterior(mixture: GaussianMixture, s: float) -> None:
     """Many draws for one noisy image, with the exact denoiser: their mean and their spread are the posterior's."""
     y = torch.tensor([0.1, 0.2, -0.1, 0.3]).double()
     many, sigma = y.expand(N, 4).reshape(N, 1, 2, 2), torch.full((N,), s).double()
@@ -32,6 +32,41 @@ def test_imputed_images_follow_the_posterior(mixture: GaussianMixture, s: float)
     # variance.
     assert ((made.mean(0) - mean).abs() < 4.5 * deviation / N**0.5 + 0.06 * deviation).all()
     assert abs(float(made.var(0).mean() / variance) - 1) < 4.5 * (2 / N) ** 0.5 + 0.12
+
+
+@pytest.mark.parametrize(
+    ("steps", "ratio", "expected"),
+    [(STEPS, 0.01, 1.45), (STEPS, 0.1, 0.97), (STEPS, 1.0, 0.58), (STEPS, 100.0, 0.42), (192, 1.0, 0.98)],
+)
+def test_the_spread_given_one_image_is_biased_as_the_docstring_says(
+    steps: int, ratio: float, expected: float
+) -> None:
+    """Variance of draws over that of the posterior, for a Gaussian coefficient of variance `ratio` at noise 1."""
+    y, s = torch.full((N, 1, 1, 1), 0.7).double(), torch.ones(N).double()
+    made = impute(
+        lambda x, level: x * (ratio / (ratio + level.double() ** 2))[:, None, None, None],
+        y,
+        s,
+        torch.arange(N),
+        seed=0,
+        steps=steps,
+    )
+    error = (2 / N) ** 0.5 * expected
+    assert abs(float(made.var()) / (ratio / (ratio + 1)) - expected) < 4.5 * error + 0.005
+
+
+def test_the_likeliest_component_is_drawn_too_often_as_the_docstring_says() -> None:
+    """Three components whose posterior probabilities are known; with the steps of training, and with many."""
+    means = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]).double()
+    mixture = GaussianMixture(torch.full((3,), 1 / 3).double(), means, 0.1)
+    y, s = torch.zeros(N, 1, 1, 2).double(), torch.full((N,), 0.642).double()
+    exact = mixture.responsibilities(y[:1].flatten(1), s[:1])[0]
+    assert exact.tolist() == pytest.approx([0.62, 0.19, 0.19], abs=0.002)
+    for steps, expected, most in ((STEPS, [0.847, 0.0765, 0.0765], 0.002), (192, exact.tolist(), 0.012)):
+        made = impute(lambda x, level: _exact(mixture, x, level), y, s, torch.arange(N), seed=0, steps=steps)
+        nearest = torch.cdist(made.flatten(1), means).argmin(1)
+        shares = [float((nearest == k).double().mean()) for k in range(3)]
+        assert shares == pytest.approx(expected, abs=4.5 * (0.25 / N) ** 0.5 + most)
 
 
 def test_few_steps_keep_the_law_of_images(mixture: GaussianMixture) -> None:

@@ -11,12 +11,21 @@ import pytest
 from noiseworth.cli import main
 from noiseworth.errors import UserError
 from noiseworth.laws.budget import Market, plan_purchase
+from noiseworth.laws.describe import describe
 from noiseworth.laws.design import next_runs
 from noiseworth.laws.fit import Law, fit_law, prediction_interval
 from noiseworth.laws.inequalities import price_intervals
 from noiseworth.laws.marginal import average_price, marginal_worth
-from noiseworth.laws.observations import Observations, RunWorth, from_rows, predicted_worth, read_observations
+from noiseworth.laws.observations import (
+    Observations,
+    RunWorth,
+    from_rows,
+    predicted_worth,
+    published,
+    read_observations,
+)
 from noiseworth.laws.price import quote
+from noiseworth.laws.remarks import floor_remark, inequality_remark
 
 RATES = {0.2: 0.5, 0.5: 0.2}
 DESIGN = [
@@ -77,11 +86,68 @@ def test_quotes_have_intervals_and_name_the_run_that_predicts() -> None:
     assert record.average_low < 2.0 < record.average_high
     assert record.predicted == pytest.approx(1 / 0.4)
     assert record.predicted_by == "near"
+    assert record.remarks == []
     assert quote(law, o, 0.2, 900, 3000).predicted is None
     with pytest.raises(UserError, match=r"--sigma 0\.3: the law was fitted to noise 0\.2, 0\.5"):
         quote(law, o, 0.3)
     with pytest.raises(UserError, match="has no price"):
         quote(law, o, 0.2, 0, 100)
+
+
+def test_ways_of_pricing_that_disagree_are_said_with_the_reason() -> None:
+    """Published CIFAR-10 at noise 0.2: pairs that differ by less than the residuals decide the inequalities."""
+    o = published("cifar10")
+    law = fit_law(o)
+    (remark,) = quote(law, o, 0.2).remarks
+    assert "the law (2.18 to 2.89) and the inequalities disagree" in remark
+    assert "without these the inequalities say 2.25 to 4.5" in remark
+    assert [r.partition(":")[0] for r in describe(o, "published").remarks] == ["noise 0.2"]
+    bounds = price_intervals(o)[0]
+    assert inequality_remark(law, o, bounds, bounds.low, bounds.low) is None
+    contradiction = replace(bounds, low=3.0, high=2.0)
+    remark = str(inequality_remark(law, o, contradiction, 1.0, 1.5))
+    assert "the inequalities contradict each other: pairs" in remark
+    far = str(inequality_remark(law, o, replace(bounds, low=90.0, high=99.0), 50.0, 60.0))
+    assert "also without pairs" in far
+
+
+def test_a_single_training_and_a_law_that_exclude_each_other_are_said() -> None:
+    o = synthetic(0.01, 1)
+    law = fit_law(o)
+
+    def remarks(low: float, high: float | None) -> list[str]:
+        run = RunWorth("r", 200.0, 4000.0, 0.2, 0.4, low, high)
+        return quote(law, o, 0.2, predicted=[run]).remarks
+
+    assert remarks(1.5, 4.0) == remarks(1.5, None) == []
+    for low, high in ((4.0, 6.0), (4.0, None), (1.0, 1.2)):
+        (remark,) = remarks(low, high)
+        assert "disagree, whatever imputed images are worth" in remark
+
+
+def test_quality_at_its_floor_is_said() -> None:
+    """Large models are within the residuals of the floor: by floor alone, and by the prediction's reason."""
+    rows = [(c, 0.0, 0.0) for c in (20, 50, 100, 20_000, 50_000)] + [(c, 200.0, 0.2) for c in (20, 50, 100)]
+    rng = np.random.default_rng(0)
+    o = from_rows(
+        [
+            (
+                c,
+                n,
+                s,
+                (1.5 + 0.6 * ((c + 0.5 * n) / 100) ** -1.0) * float(np.exp(0.01 * rng.standard_normal())),
+            )
+            for c, n, s in rows
+        ]
+    )
+    law = fit_law(o)
+    floor = str(floor_remark(law, o))
+    assert floor.startswith("2 of 8 models are at the floor of the quality, 1.5")
+    run = RunWorth("r", 100.0, 200.0, 0.2, 0.02, 40.0, 60.0)
+    remarks = quote(law, o, 0.2, predicted=[run]).remarks
+    assert remarks[0] == floor
+    assert "at its floor the quality says little" in remarks[-1]
+    assert floor_remark(law, o.take(o.quality > 1.6)) is None
 
 
 def test_the_next_images_are_those_of_more_worth_per_price() -> None:
@@ -200,7 +266,7 @@ def test_tables_of_sweeps_are_read(tmp_path: Path) -> None:
     o = read_observations(str(tmp_path))
     np.testing.assert_array_equal(o.n_noisy, [[0, 0], [30, 20], [0, 7]])
     np.testing.assert_array_equal(o.quality, [0.5, 0.4, 0.6])
-    assert predicted_worth(str(tmp_path)) == [("c", 5.0, 7.0, 0.5, 0.25)]
+    assert predicted_worth(str(tmp_path)) == [RunWorth("c", 5.0, 7.0, 0.5, 0.25)]
     assert read_observations(str(tmp_path), quality="frechet_distance", where="trial=c").quality[0] == 9
     write(tmp_path / "all-noisy.csv", ["a,10,0,,0.5,,", "b,0,30,0.2,0.4,,", "short"])
     with pytest.raises(UserError, match="n_clean is '', not a number"):

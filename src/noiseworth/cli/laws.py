@@ -66,8 +66,14 @@ def print_fit(config: FitConfig, law: LawRecord) -> None:
             errors = f"held-out error {law.held_out_median[name]:.1%} (median), {law.held_out_p90[name]:.1%} (90th percentile)"
             better = ", the better" if name == law.better and len(law.aicc) > 1 else ""
             print(f"{words}: AICc {law.aicc[name]:.1f}, {errors}{better}")
+    _print_remarks(law.remarks)
     if config.page:
         print(f"{config.page}: open it in a browser")
+
+
+def _print_remarks(remarks: list[str]) -> None:
+    for remark in remarks:
+        print(f"beware: {remark}")
 
 
 def _bounds(least: float, most: float | None) -> str:
@@ -138,7 +144,12 @@ def print_price(config: PriceConfig, q: QuoteRecord) -> None:
         assumed = (
             "as if levels mattered as often as trained, and imputed images were worth what they are trusted"
         )
-        print(f"  predicted by one training, {q.predicted_by}: {q.predicted:.3g} ({assumed})")
+        ends = ""
+        if q.predicted_low is not None:
+            most = "any" if q.predicted_high is None else f"{q.predicted_high:.3g}"
+            ends = f"; {q.predicted_low:.3g} to {most}, whatever they are worth"
+        print(f"  predicted by one training, {q.predicted_by}: {q.predicted:.3g} ({assumed}{ends})")
+    _print_remarks(q.remarks)
 
 
 @dataclass(frozen=True)

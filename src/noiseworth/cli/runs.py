@@ -13,6 +13,7 @@ from noiseworth.records import (
     FeatureRecord,
     ReportRecord,
     SpeedRecord,
+    WorthRecord,
 )
 from noiseworth.runs.config import DemoConfig, EvaluationConfig, RecipeConfig, ReportConfig, SampleConfig
 from noiseworth.train.config import BenchmarkConfig, EmaConfig, TrainConfig
@@ -42,14 +43,25 @@ def _print_done(run: str, done: DoneRecord) -> None:
     if done.trained_from:
         print(f"no clean images: trained from sigma {done.trained_from:.3g} up, and sampling will stop there")
     w = done.worth
-    for sigma, count, worth, price in zip(w.sigmas, w.counts, w.mean_worth, w.price, strict=True):
+    for group, (sigma, count, worth) in enumerate(zip(w.sigmas, w.counts, w.mean_worth, strict=True)):
         if sigma > 0:
-            in_price = f"price: {price:.1f} noisy per clean" if price else "no price: worth nothing"
             average = "of a clean one on average over the training levels"
-            print(f"{count:,} images of sigma {sigma:.3g}: worth {worth:.3f} {average} ({in_price})")
+            print(f"{count:,} images of sigma {sigma:.3g}: worth {worth:.3f} {average} ({_price(w, group)})")
     if any(w.sigmas):
         assumed = "assuming that a level matters as often as it is trained, and that an imputed image is worth what it is trusted"
         print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
+
+
+def _price(w: WorthRecord, group: int) -> str:
+    price, ends = w.price[group], w.price_ends(group)
+    if price is None:
+        few = f"{sum(w.counts):,} images are too few to tell, at least {w.FEWEST} are needed"
+        return "no price: " + (few if sum(w.counts) < w.FEWEST else "worth nothing")
+    words = f"price: {price:.1f} noisy per clean"
+    if ends is not None:
+        most = "never" if ends[1] is None else f"{ends[1]:.1f}"
+        words += f"; {ends[0]:.1f} if imputed images are worth clean ones, {most} if nothing"
+    return words
 
 
 def print_average(config: EmaConfig, record: AverageRecord) -> None:

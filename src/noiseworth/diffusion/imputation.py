@@ -17,6 +17,7 @@ from torch import Tensor
 from noiseworth.diffusion.precondition import Denoiser, per_image
 from noiseworth.rng import Stream, normal
 
+STEPS = 6  # of imputation in training
 _CONSISTENCY_STEPS = 3
 _CONSISTENCY_RATIO = 0.7  # sigma' / sigma
 
@@ -29,10 +30,18 @@ def impute(
     ids: Tensor,
     *,
     seed: int,
-    steps: int = 6,
+    steps: int = STEPS,
     trained_from: float = 0.0,
 ) -> Tensor:
-    """Clean images drawn from the denoiser's posterior, given noisy ones.
+    """Clean images drawn roughly from the denoiser's posterior, given noisy ones.
+
+    With as few steps as in training the draw is biased, even with the exact denoiser: given one noisy image,
+    the variance of a Gaussian coefficient is 1.45 times the posterior's where the coefficient's own is a
+    hundredth of the noise's, right at a tenth, 0.58 of it where they are equal, 0.42 where it is far larger;
+    and the likeliest of several explanations is drawn too often (components of posterior probability
+    0.62, 0.19, 0.19 at 0.85, 0.08, 0.08). Over many noisy images the two make up for each other: those imputed
+    have the mean and, within 4% of the largest, the covariance of clean ones, which is what training needs.
+    The bias falls in proportion to the steps: with 192 variances are within 3% (tests/test_imputation.py).
 
     Args:
         denoiser: maps (x, sigma) to an estimate of the clean image.
@@ -88,8 +97,8 @@ def _reverse(denoiser: Denoiser, x: Tensor, sigma: Tensor, lower: Tensor, ids: T
 
     It is Heun's step to `lower^2 / sigma`, and then back up to `lower` with fresh noise. With that amount of
     noise, many short steps follow the reverse process, and the result is drawn from the posterior given `x`;
-    with more noise, it would forget `x`. A few steps by DDPM's rule lose variance; a few of these keep it
-    (tests/test_imputation.py).
+    with more noise, it would forget `x`. A few steps by DDPM's rule lose variance over many images; a few of
+    these keep it, though not given one image (see `impute`; tests/test_imputation.py).
     """
     target = lower**2 / sigma
     slope = (x - denoiser(x, sigma)) / per_image(sigma, x)

@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
+from noiseworth.evaluate.intervals import half_width, jackknife_variance
 from noiseworth.evaluate.validation import check_finite
 
 Array = NDArray[np.float64]
 
-_BLOCKS = 50
+_BLOCKS = 20
+_HALVINGS = 2  # ways to cut the images into halves; one alone scatters more than the interval says near 0
 _BYTES = 1e9  # for the blocks' sums of squares
-_RESAMPLES = {128: 200, 512: 60}  # up to this dimension; 20 above
+FEWEST = 4  # images
 
 
 @dataclass(frozen=True)
@@ -133,32 +135,33 @@ def frechet_estimate(x: NDArray[np.floating], reference: Moments, seed: int = 0)
     """Distance of generated images' features (N, F) from a reference, with its limit and interval.
 
     All images have a bias of `b / n`, each half of them `2 b / n`; the difference gives `b / n`, and so the
-    limit. The interval is that of a normal distribution, with the standard deviation of a bootstrap over
-    blocks of images; near 0 it is too wide.
+    limit. The interval is by the jackknife over 20 blocks of images. From 5 images a feature on it covers the
+    true limit in 90% to 98% of repeats (results/small.json); with fewer images the limit is too low.
 
     Raises:
         UserError: fewer than 4 images, another dimension, values that are not finite, or so many features
             that their covariance does not fit into memory.
     """
     check_finite(x)
-    if len(x) < 4:
-        raise UserError(f"an interval needs at least 4 feature vectors, got {len(x)}")
+    if len(x) < FEWEST:
+        raise UserError(f"an interval needs at least {FEWEST} feature vectors, got {len(x)}")
     size = 8 * x.shape[1] ** 2
     if 4 * size > 2 * _BYTES:
         raise UserError(
             f"{x.shape[1]:,} features: their covariances do not fit into memory; use fewer (--features pca)"
         )
     rng = np.random.default_rng(seed)
-    count = int(max(4, min(_BLOCKS, _BYTES // size, len(x)))) // 2 * 2
+    count = int(max(FEWEST, min(_BLOCKS, _BYTES // size, len(x)))) // 2 * 2
     blocks = [MomentSums().add(x[rows]) for rows in np.array_split(rng.permutation(len(x)), count)]
 
     def distance(rows: "range | NDArray[np.int64]") -> float:
         return frechet_distance(_total(blocks, rows), reference)
 
     whole = distance(range(count))
-    limit = 2 * whole - (distance(range(0, count, 2)) + distance(range(1, count, 2))) / 2
-    repeats = next((number for most, number in _RESAMPLES.items() if x.shape[1] <= most), 20)
-    half = 1.96 * float(np.std([distance(rng.integers(count, size=count)) for _ in range(repeats)], ddof=1))
+    orders = [rng.permutation(count) for _ in range(_HALVINGS)]
+    limit = 2 * whole - float(np.mean([distance(order[i::2]) for order in orders for i in range(2)]))
+    without = np.array([distance(np.delete(np.arange(count), block)) for block in range(count)])
+    half = half_width(jackknife_variance(without), count - 1)
     return FrechetEstimate(whole, limit, limit - half, limit + half)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseworth.evaluate.intervals import half_width, jackknife_variance
 from noiseworth.evaluate.validation import check_features
 
 Array = NDArray[np.float64]
@@ -37,9 +38,8 @@ def kernel_distance(
         seed: of the random order in which the sets are cut.
 
     Returns:
-        The estimate, and the interval of a normal distribution with the standard deviation of the jackknife
-        over 20 blocks. If one set has fewer pieces than the other, they are used repeatedly, and the number
-        of independent estimates is theirs.
+        The estimate, and its interval by the jackknife over 20 blocks. If one set has fewer pieces than the
+        other, they are used repeatedly, and the number of independent estimates is theirs.
 
     Raises:
         UserError: fewer than 4 samples, different dimensions, or values that are not finite.
@@ -50,7 +50,9 @@ def kernel_distance(
     rounds = max(len(a), len(b))
     estimates = [_with_variance(x[a[r % len(a)]], y[b[r % len(b)]]) for r in range(rounds)]
     distance = float(np.mean([value for value, _ in estimates]))
-    half = 1.96 * float(np.mean([variance for _, variance in estimates]) / min(len(a), len(b))) ** 0.5
+    blocks = min(_BLOCKS, len(x) // 2, len(y) // 2)
+    variance = float(np.mean([variance for _, variance in estimates])) / min(len(a), len(b))
+    half = half_width(variance, blocks - 1)
     return KernelEstimate(distance, distance - half, distance + half)
 
 
@@ -74,8 +76,7 @@ def _with_variance(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[fl
         return float(own - 2 * between[np.ix_(kept, kept)].sum() / (n[kept].sum() * m[kept].sum()))
 
     without = np.array([distance(np.arange(count) != block) for block in range(count)])
-    variance = float((count - 1) / count * ((without - without.mean()) ** 2).sum())
-    return distance(np.ones(count, dtype=bool)), variance
+    return distance(np.ones(count, dtype=bool)), jackknife_variance(without)
 
 
 def _block_sums(x: Array, y: Array, of_x: NDArray[np.int64], of_y: NDArray[np.int64]) -> Array:

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
+from noiseworth.evaluate.intervals import half_width
+
+FEWEST = 30  # images of each kind: the detail of images varies too much for fewer
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,20 @@ def learned_noise(generated: NDArray[np.float32], real: NDArray[np.float32]) -> 
     """Compare generated images (N, C, H, W) with real ones (M, C, H, W).
 
     Raises:
-        UserError: fewer than 2 images, or images smaller than 3x3, which the mask does not fit.
+        UserError: fewer than 30 images of a kind, or images smaller than 3x3, which the mask does not fit.
     """
-    if min(len(generated), len(real)) < 2:
+    if min(len(generated), len(real)) < FEWEST:
         raise UserError(
-            f"measuring noise needs at least 2 images of each kind, got {len(generated)} and {len(real)}"
+            f"measuring noise needs at least {FEWEST} images of each kind, got {len(generated)} and {len(real)}"
         )
     x, y = _fine_variance(generated), _fine_variance(real)
     excess = float(x.mean() - y.mean())
-    error = float(np.sqrt(x.var(ddof=1) / len(x) + y.var(ddof=1) / len(y)))
-    value, low, high = (
-        float(np.sign(v) * np.sqrt(abs(v))) for v in (excess, excess - 1.96 * error, excess + 1.96 * error)
-    )
+    of_x, of_y = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+    # Welch's degrees of freedom (Biometrika 34, 1947).
+    spread = of_x**2 / (len(x) - 1) + of_y**2 / (len(y) - 1)
+    degrees = (of_x + of_y) ** 2 / spread if spread > 0 else np.inf
+    half = half_width(of_x + of_y, degrees)
+    value, low, high = (float(np.sign(v) * np.sqrt(abs(v))) for v in (excess, excess - half, excess + half))
     return LearnedNoise(value, low, high)
 
 

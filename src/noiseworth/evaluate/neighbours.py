@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseworth.errors import UserError
+from noiseworth.evaluate.intervals import share_interval
 from noiseworth.evaluate.validation import check_features
 
 _ROWS = 1000
@@ -74,13 +75,18 @@ def neighbour_scores(
 
 @dataclass(frozen=True)
 class Memorisation:
-    """`share` of generated images that count as copies; `by_chance` is the same share of held-out images.
+    """`share` of generated images that count as copies, of `count`; `by_chance` is the same share of held-out images.
 
-    `pairs` are (generated image, training image), the nearest first.
+    Each has a 95% interval, that of a share of independent images. `pairs` are (generated image, training
+    image), the nearest first.
     """
 
     share: float
+    interval: tuple[float, float]
+    count: int
     by_chance: float
+    by_chance_interval: tuple[float, float]
+    by_chance_count: int
     pairs: list[tuple[int, int]]
 
 
@@ -104,14 +110,23 @@ def memorisation(
     t = torch.from_numpy(np.ascontiguousarray(train)).double()
     # The second copy of an image does not count as its neighbour.
     own = _radii(t, 1, _SAME * float((t * t).sum(1).mean()))
-    shares, ratios, nearest = [], torch.zeros(0), torch.zeros(0, dtype=torch.int64)
+    hits, ratios, nearest = [], torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     for features in (held_out, generated):
         x = torch.from_numpy(np.ascontiguousarray(features)).double()
         nearest = _nearest(x, t)
         ratios = (x - t[nearest]).square().sum(1) / own[nearest]
-        shares.append(float((ratios < 1).double().mean()))
+        hits.append(int((ratios < 1).sum()))
     worst = torch.argsort(ratios)[:most]
-    return Memorisation(shares[1], shares[0], [(int(i), int(nearest[i])) for i in worst])
+    n, m = len(generated), len(held_out)
+    return Memorisation(
+        hits[1] / n,
+        share_interval(hits[1], n),
+        n,
+        hits[0] / m,
+        share_interval(hits[0], m),
+        m,
+        [(int(i), int(nearest[i])) for i in worst],
+    )
 
 
 def _squared(a: Tensor, b: Tensor, of_b: Tensor | None = None) -> Tensor:

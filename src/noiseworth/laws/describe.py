@@ -8,6 +8,7 @@ from noiseworth.errors import UserError
 from noiseworth.laws.fit import LAWS, Law, fit_law, held_out_errors
 from noiseworth.laws.inequalities import price_intervals
 from noiseworth.laws.observations import Observations
+from noiseworth.laws.remarks import floor_remark, inequality_remark
 from noiseworth.records import LawRecord, PriceRecord
 
 
@@ -33,10 +34,12 @@ def describe(observations: Observations, source: str) -> LawRecord:
     one, two = laws["one"], laws.get("two")
     errors = {name: held_out_errors(observations, name) for name in laws}
     exponent, low, high = one.exponent()
-    prices = []
+    prices, remarks = [], [floor_remark(one, observations)]
     for s, bounds in enumerate(price_intervals(observations)):
         rate = float(one.rates()[s])
         rate_low, rate_high = one.rate_intervals()[s]
+        if remark := inequality_remark(one, observations, bounds, 1 / float(rate_high), 1 / float(rate_low)):
+            remarks.append(f"noise {bounds.sigma:g}: {remark}")
         both = sorted((float(r) for r in two.rates()[:, s]), reverse=True) if two else [None, None]
         prices.append(
             PriceRecord(
@@ -64,4 +67,5 @@ def describe(observations: Observations, source: str) -> LawRecord:
         aicc={name: law.aicc for name, law in laws.items()},
         held_out_median={name: float(np.median(e)) for name, e in errors.items()},
         held_out_p90={name: float(np.quantile(e, 0.9)) for name, e in errors.items()},
+        remarks=[remark for remark in remarks if remark],
     )

@@ -7,6 +7,7 @@ row is one model:
     quality                     lower is better; or another column, such as "risk" or "frechet_distance"
     train.*                     settings of the training; a law holds for one value of each
     predicted_worth             worth of one noisy image of each level, as the run predicts it
+    predicted_price_low, _high  prices if imputed images are worth clean ones, or nothing (empty: unknown, or never)
 """
 
 import json
@@ -165,6 +166,8 @@ class RunWorth(NamedTuple):
     n_noisy: float
     sigma: float
     worth: float
+    price_low: float | None = None
+    price_high: float | None = None
 
 
 def predicted_worth(source: str, *, where: str = "") -> list[RunWorth]:
@@ -187,5 +190,9 @@ def predicted_worth(source: str, *, where: str = "") -> list[RunWorth]:
             clean, noisy, sigma, worth = (
                 number_of(line, c, position) for c in ("n_clean", "n_noisy", "sigma", "predicted_worth")
             )
-            candidates.append(RunWorth(line.get("trial") or position, clean, noisy, sigma, worth))
+            ends = (
+                number_of(line, c, position) if line.get(c) else None
+                for c in ("predicted_price_low", "predicted_price_high")
+            )
+            candidates.append(RunWorth(line.get("trial") or position, clean, noisy, sigma, worth, *ends))
     return candidates

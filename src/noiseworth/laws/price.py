@@ -10,6 +10,7 @@ from noiseworth.laws.fit import Law, refits
 from noiseworth.laws.inequalities import price_intervals
 from noiseworth.laws.marginal import average_price, marginal_worth
 from noiseworth.laws.observations import Observations, RunWorth
+from noiseworth.laws.remarks import floor_remark, inequality_remark, prediction_remark
 from noiseworth.records import QuoteRecord
 
 Array = NDArray[np.float64]
@@ -53,6 +54,11 @@ def quote(
         default=None,
     )
     a, m = (np.quantile(values, [0.025, 0.975]) for values in (average, marginal))
+    at_floor = floor_remark(law, observations)
+    remarks = [at_floor, inequality_remark(law, observations, bounds, float(a[0]), float(a[1]))]
+    if near is not None and near.price_low is not None:
+        ends = (near.price_low, near.price_high)
+        remarks.append(prediction_remark(ends, float(a[0]), float(a[1]), at_floor is not None))
     return QuoteRecord(
         law=law.name,
         sigma=sigma,
@@ -68,6 +74,9 @@ def quote(
         most=bounds.high,
         predicted=1 / near.worth if near else None,
         predicted_by=near.trial if near else None,
+        predicted_low=near.price_low if near else None,
+        predicted_high=near.price_high if near else None,
+        remarks=[remark for remark in remarks if remark],
     )
 
 

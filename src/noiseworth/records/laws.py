@@ -1,6 +1,6 @@
 """What a fit of a law, and a plan by it, say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -41,6 +41,7 @@ class LawRecord:
     aicc: dict[str, float]
     held_out_median: dict[str, float]
     held_out_p90: dict[str, float]
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class QuoteRecord:
 
     `average` is over all noisy images of the mix, `marginal` of the next one. `least` and `most` bound it by
     inequalities between models (null: no bound). `predicted` is what one training on such a mix says of
-    itself, without a sweep.
+    itself, without a sweep, from `predicted_low` if imputed images are worth clean ones to `predicted_high` if
+    they are worth nothing (null: unknown, or never). `remarks` say where these disagree, and why.
     """
 
     law: str
@@ -100,6 +102,9 @@ class QuoteRecord:
     most: float | None
     predicted: float | None
     predicted_by: str | None
+    predicted_low: float | None = None
+    predicted_high: float | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a run, an evaluation and the demo say of themselves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from noiseworth.records.checks import require, require_as_many
@@ -49,8 +49,12 @@ class WorthRecord:
     of them. Below its noise an image counts as it is trusted there once imputed, if the run imputed; else for
     nothing. `n_effective[j]` sums the worth of all images. Of more than 20 distinct noise levels, groups are
     listed by their median. `mean_worth[k]` averages over the training levels p(sigma);
-    `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never).
+    `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never, or too few images to tell).
+    What imputed images are worth is assumed: `price_low[k]` is the price if as much as clean ones,
+    `price_high[k]` if nothing (null: never).
     """
+
+    FEWEST: ClassVar[int] = 100  # images: fewer do not show the posterior variance that a price rests on
 
     levels: list[float]
     posterior_variance: list[float]
@@ -60,6 +64,8 @@ class WorthRecord:
     n_effective: list[float]
     mean_worth: list[float]
     price: list[float | None]
+    price_low: list[float | None] = field(default_factory=list)
+    price_high: list[float | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         require_as_many(self, "levels", "posterior_variance", "n_effective")
@@ -67,6 +73,11 @@ class WorthRecord:
         require(
             all(len(row) == len(self.levels) for row in self.worth), "worth must hold a value for each level"
         )
+
+    def price_ends(self, group: int) -> tuple[float, float | None] | None:
+        """Least and greatest price of a noise level, whatever imputed images are worth (null: never); None where that does not matter."""
+        low = self.price_low[group] if self.price_low else None
+        return None if low is None or low == self.price_high[group] else (low, self.price_high[group])
 
 
 @dataclass(frozen=True)
@@ -159,11 +170,11 @@ class DistanceRecord:
     that of infinitely many, from the same reference, with its 95% interval (null: too few images to tell, as
     `warnings` says). `kernel` is unbiased; both reach
     below 0 where nothing can be told apart. `sliced`, `precision`, `recall`, `density` and `coverage` compare
-    `compared` images of either kind, the last four by `neighbours` nearest neighbours. `copied` is the share
-    of generated images nearer to a clean training image than that one's own neighbour, `copied_by_chance`
-    that of held-out real images (null: not measured). `learned_noise` is the noise in generated images beyond
-    that of real ones, in model units, negative where they have less fine detail. `inception_score` is there
-    with Inception's features.
+    `compared` images of either kind, the last four by `neighbours` nearest neighbours (null: too few). `copied`
+    is the share of generated images nearer to a clean training image than that one's own neighbour,
+    `copied_by_chance` that of held-out real images, each with a 95% interval (null: not measured).
+    `learned_noise` is the noise in generated images beyond that of real ones, in model units, negative where
+    they have less fine detail. `inception_score` is there with Inception's features.
     """
 
     RENAMED: ClassVar[dict[str, str]] = {
@@ -177,15 +188,15 @@ class DistanceRecord:
     frechet_low: float | None
     frechet_high: float | None
     kernel: float
-    kernel_low: float
-    kernel_high: float
+    kernel_low: float | None
+    kernel_high: float | None
     sliced: float
     neighbours: int
     compared: int
-    precision: float
-    recall: float
-    density: float
-    coverage: float
+    precision: float | None
+    recall: float | None
+    density: float | None
+    coverage: float | None
     copied: float | None
     copied_by_chance: float | None
     learned_noise: float | None
@@ -194,6 +205,10 @@ class DistanceRecord:
     warnings: list[str]
     inception_score: float | None = None
     inception_score_sd: float | None = None
+    copied_low: float | None = None
+    copied_high: float | None = None
+    copied_by_chance_low: float | None = None
+    copied_by_chance_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +242,7 @@ class Evaluation:
     seed: int
     distances: DistanceRecord | None = None
     held_out_limit: float | None = None  # of infinitely many held-out images
+    n_held_out: int | None = None
     risk_on_noisy: bool = False  # estimated from held-out noisy images
     bits: float | None = None  # per dimension in raw units, at most, by the risk
     bits_by_flow: float | None = (

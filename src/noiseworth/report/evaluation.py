@@ -17,11 +17,7 @@ def evaluation_table(result: Evaluation) -> str:
         f"{counts}, in {kind.dimension} features ({kind.name}{accuracy}); {which}",
         f"images: {kind.images}",
     ]
-    rows = (
-        []
-        if result.distances is None
-        else _distances(result.distances, result.held_out_distance, result.held_out_limit)
-    )
+    rows = [] if result.distances is None else _distances(result.distances, result)
     if result.risk is not None:
         on = "noisy" if result.risk_on_noisy else "clean"
         levels = f"levels {result.risk.levels[0]:.3g} to {result.risk.levels[-1]:.3g}"
@@ -46,26 +42,30 @@ def evaluation_table(result: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _distances(
-    d: DistanceRecord, held_out: float | None, held_out_limit: float | None
-) -> list[tuple[str, float, str]]:
+def _distances(d: DistanceRecord, result: Evaluation) -> list[tuple[str, float, str]]:
     best = 1 - 0.5**d.neighbours  # expected coverage for equal numbers of images of one distribution
     limit = "of infinitely many images: too few to tell"
     if d.frechet_limit is not None:
         interval = f"({d.frechet_low:.4f} to {d.frechet_high:.4f})"
         limit = f"of infinitely many images {d.frechet_limit:.4f} {interval}"
     rows = [("Frechet distance", d.frechet, limit)]
-    if held_out is not None:
-        many = "" if held_out_limit is None else f", of infinitely many {held_out_limit:.4f}"
-        rows += [("  of held-out", held_out, f"real images{many}")]
+    if result.held_out_distance is not None:
+        count = "" if result.n_held_out is None else f"{result.n_held_out:,} "
+        many = "" if result.held_out_limit is None else f", of infinitely many {result.held_out_limit:.4f}"
+        if result.n_held_out is not None and result.n_held_out < result.n_generated:
+            many += "; fewer images have more bias"
+        rows += [("  of held-out", result.held_out_distance, f"{count}real images{many}")]
     rows += [
-        ("kernel distance", d.kernel, f"unbiased ({d.kernel_low:.4f} to {d.kernel_high:.4f})"),
+        ("kernel distance", d.kernel, f"unbiased{_interval(d.kernel_low, d.kernel_high)}"),
         ("sliced Wasserstein", d.sliced, ""),
+    ]
+    neighbours = [
         ("precision", d.precision, f"share of generated images near real ones ({d.compared:,} of each)"),
         ("recall", d.recall, "share of real images near generated ones"),
         ("density", d.density, "of generated images among real ones; 1: as dense as real images"),
         ("coverage", d.coverage, f"share of real images near a generated one; {best:.2f} expected at best"),
     ]
+    rows += [(name, value, words) for name, value, words in neighbours if value is not None]
     if d.inception_score is not None:
         rows += [
             (
@@ -75,9 +75,15 @@ def _distances(
             )
         ]
     if d.copied is not None:
-        chance = f"of held-out images {d.copied_by_chance:.4f}"
+        chance = f"of held-out images {d.copied_by_chance:.4f}{_interval(d.copied_by_chance_low, d.copied_by_chance_high)}"
         meaning = "share of generated images nearer to a training image than that one's nearest neighbour"
-        rows += [("copies", d.copied, f"{meaning}; {chance}")]
+        rows += [
+            (
+                "copies",
+                d.copied,
+                f"{_interval(d.copied_low, d.copied_high).strip()} {meaning}; {chance}".strip(),
+            )
+        ]
     if d.learned_noise is not None and d.learned_noise_low is not None and d.learned_noise_high is not None:
         interval = f"({d.learned_noise_low:.4f} to {d.learned_noise_high:.4f})"
         meaning = "a negative value means less fine detail than in real images"
@@ -85,6 +91,11 @@ def _distances(
             meaning = "no significant difference from 0"
         rows += [("noise", d.learned_noise, f"learned, beyond that of real images {interval}; {meaning}")]
     return rows
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    """An interval in brackets; nothing in records of older versions, which had none."""
+    return "" if low is None or high is None else f" ({low:.4f} to {high:.4f})"
 
 
 def write_evaluation_page(

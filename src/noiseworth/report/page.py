@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noiseworth.errors import UserError
-from noiseworth.records import DoneRecord, Evaluation, StepRecord, load_lines, load_record
+from noiseworth.records import DoneRecord, Evaluation, StepRecord, WorthRecord, load_lines, load_record
 from noiseworth.report.figures import loss_figure, risk_figure, risk_ratio_figure, worth_figure
 from noiseworth.report.html import data_uri, write_page
 
@@ -25,15 +25,26 @@ class Row:
         return sum(c for s, c in zip(self.done.worth.sigmas, self.done.worth.counts, strict=True) if s == 0)
 
     @property
-    def noisy(self) -> list[tuple[float, int, float, float | None]]:
-        """(sigma, number of images, mean worth, price) of each noise level of its training data."""
+    def noisy(self) -> list[tuple[float, int, float, str]]:
+        """(sigma, number of images, mean worth, price in words) of each noise level of its training data."""
         w = self.done.worth
-        return [row for row in zip(w.sigmas, w.counts, w.mean_worth, w.price, strict=True) if row[0] > 0]
+        prices = [_price(w, group) for group in range(len(w.sigmas))]
+        return [row for row in zip(w.sigmas, w.counts, w.mean_worth, prices, strict=True) if row[0] > 0]
 
     @property
     def n_noisy(self) -> int:
         """Number of noisy images in its training data."""
         return sum(count for _, count, _, _ in self.noisy)
+
+
+def _price(w: WorthRecord, group: int) -> str:
+    """A price, and between which prices the unknown worth of imputed images lets it lie."""
+    price, ends = w.price[group], w.price_ends(group)
+    if price is None:
+        return "too few images" if sum(w.counts) < w.FEWEST else "never"
+    if ends is None:
+        return f"{price:.1f}"
+    return f"{price:.1f} ({ends[0]:.1f} to {'never' if ends[1] is None else f'{ends[1]:.1f}'})"
 
 
 def read_row(run: Path) -> Row:

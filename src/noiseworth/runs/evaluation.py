@@ -15,12 +15,12 @@ from noiseworth.data.image_grid import grid_png
 from noiseworth.data.pack import pack
 from noiseworth.data.storage import is_address
 from noiseworth.errors import UserError
-from noiseworth.evaluate.distances import distances, enough_for_limit
+from noiseworth.evaluate.distances import distances, fewest_for_limit
 from noiseworth.evaluate.feature_registry import features_of, make_features
 from noiseworth.evaluate.features import Features
 from noiseworth.evaluate.fidelity import FidelityFeatures, inception_score
 from noiseworth.evaluate.frechet import frechet_distance, frechet_estimate, moments
-from noiseworth.evaluate.learned_noise import learned_noise
+from noiseworth.evaluate.learned_noise import FEWEST, LearnedNoise, learned_noise
 from noiseworth.evaluate.likelihood import LIKELIHOOD_LEVELS, bits_by_flow, bits_from_risk, bits_in_raw_units
 from noiseworth.evaluate.neighbours import Memorisation, memorisation
 from noiseworth.evaluate.risk import denoising_risk, noisy_risk
@@ -97,7 +97,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
     held_out_distance = held_out_limit = None
     if of_held_out is not None:
         held_out_distance = frechet_distance(moments(of_held_out), moments_of_reference)
-        if enough_for_limit(of_held_out):
+        if len(of_held_out) >= fewest_for_limit(of_held_out.shape[1]):
             held_out_limit = frechet_estimate(of_held_out, moments_of_reference, config.seed).limit
     risk = None if model is None or held_out is None else _risk(model, held_out, config.seed)
     convergence = None
@@ -111,6 +111,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
         frechet_distance=measured.frechet,
         held_out_distance=held_out_distance,
         held_out_limit=held_out_limit,
+        n_held_out=None if of_held_out is None else len(of_held_out),
         features=extract.describe(),
         n_generated=len(generated),
         n_reference=len(reference),
@@ -218,15 +219,27 @@ def _distances(
         if of_held_out is None or model is None
         else _copies(model.config, extract, of_generated, of_held_out)
     )
-    noise = learned_noise(generated, read_all(reference)) if min(generated.shape[2:]) >= 3 else None
+    noise, few = _learned_noise(generated, reference)
     record = distances(of_generated, of_reference, copies=copies, noise=noise, seed=seed)
     record = replace(
         record,
         inception_score=score[0],
         inception_score_sd=score[1],
-        warnings=record.warnings + _of_reference(reference),
+        warnings=record.warnings + few + _of_reference(reference),
     )
     return record, of_reference, of_held_out
+
+
+def _learned_noise(
+    generated: NDArray[np.float32], reference: Dataset
+) -> tuple[LearnedNoise | None, list[str]]:
+    """Learned noise, where images are large and many enough; and what to say if they are too few."""
+    if min(generated.shape[2:]) < 3:
+        return None, []
+    fewest = min(len(generated), len(reference))
+    if fewest < FEWEST:
+        return None, [f"{fewest:,} images are too few to tell learned noise (at least {FEWEST} are needed)"]
+    return learned_noise(generated, read_all(reference)), []
 
 
 def _copies(

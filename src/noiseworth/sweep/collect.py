@@ -46,7 +46,12 @@ def write_table(out: Path, plan: SweepPlan) -> CollectRecord:
 
 def _row(record: TrialRecord, settings: list[str]) -> dict[str, Any]:
     noisy = record.trial.noisy
-    worth = dict(zip(record.worth.sigmas, record.worth.mean_worth, strict=True))
+    of = record.worth
+    worth = dict(zip(of.sigmas, of.mean_worth, strict=True))
+    # Of records of older versions the ends are unknown.
+    low, high = (
+        dict(zip(of.sigmas, ends, strict=True)) if ends else {} for ends in (of.price_low, of.price_high)
+    )
     # The record's noise levels were stored in float32: take the nearest to each level of the plan.
     own = [min(worth, key=lambda s, p=part: abs(s - p.sigma)) for part in noisy]  # type: ignore[misc]
     return {
@@ -58,6 +63,12 @@ def _row(record: TrialRecord, settings: list[str]) -> dict[str, Any]:
         "frechet_distance": "" if record.frechet_distance is None else record.frechet_distance,
         "seed": record.trial.seed,
         "predicted_worth": ";".join(f"{worth[s]:.6g}" for s in own),
+        "predicted_price_low": ";".join(_text(low.get(s)) for s in own),
+        "predicted_price_high": ";".join(_text(high.get(s)) for s in own),
         "seconds": round(record.seconds, 1),
         **{f"train.{key}": record.train.get(key, "") for key in settings},
     }
+
+
+def _text(number: float | None) -> str:
+    return "" if number is None else f"{number:.6g}"

@@ -95,7 +95,15 @@ def _make_images(directory: Path, shape: tuple[int, int, int]) -> None:
     sigma = np.where(np.arange(_IMAGES) < _IMAGES // 10, 0, 0.2).astype(np.float32)
     with new_directory(directory) as folder:
         part = Part(Columns(sigma, np.arange(_IMAGES)), images)
-        write_dataset(folder, [part], name="made-up", offset=0.0, scale=1.0, units="raw", provenance=[])
+        write_dataset(
+            folder,
+            [part],
+            name="made-up",
+            offset=0.0,
+            scale=1.0,
+            units="raw",
+            provenance=[{"command": "bench train"}],
+        )
 
 
 def _bare(other: Trainer) -> Callable[[], None]:

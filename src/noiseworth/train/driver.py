@@ -203,27 +203,39 @@ def _finish(trainer: Trainer, run: Path) -> DoneRecord:
     return done
 
 
+def _prices(mean_worth: torch.Tensor, is_told: bool) -> list[float | None]:
+    return [1 / m if is_told and m > 0 else None for m in mean_worth.tolist()]
+
+
 def measure_worth(trainer: Trainer) -> WorthRecord:
     """What each noise level of the run's data is worth, by level and averaged over the training levels p(sigma).
 
     Where the run imputed its noisy images (or made them consistent), they count below their noise, with the
-    trust they are drawn by.
+    trust they are drawn by. That trust is assumed, not measured: the prices at its two ends, nothing and that of a
+    clean image, say how far the price rests on it.
     """
     grid = torch.tensor(np.geomspace(*_WORTH_RANGE, _WORTH_LEVELS))
     groups, counts = group_sigmas(trainer.data.sigma)
     s = torch.from_numpy(groups)
 
-    def worth_with_imputation(levels: torch.Tensor) -> torch.Tensor:  # (groups, levels)
-        direct = worth(levels[None], s[:, None], trainer.v(levels)[None])
+    def worth_of(levels: torch.Tensor) -> torch.Tensor:  # (groups, levels)
+        return worth(levels[None], s[:, None], trainer.v(levels)[None])
+
+    def worth_with_imputation(levels: torch.Tensor) -> torch.Tensor:
         if not len(trainer.imputation.rows):
-            return direct
+            return worth_of(levels)
         imputed = imputed_worth(levels[None], s[:, None].clamp(min=torch.finfo(s.dtype).tiny))
-        return torch.where(s[:, None] > 0, torch.maximum(direct, imputed), direct)
+        return torch.where(s[:, None] > 0, torch.maximum(worth_of(levels), imputed), worth_of(levels))
 
     table = worth_with_imputation(grid)
     # Average over p(sigma) by its quantiles: the midpoint rule in probability.
     typical = trainer.pair_sampler.levels.quantile((torch.arange(4096, dtype=torch.float64) + 0.5) / 4096)
     mean = worth_with_imputation(typical).mean(1)
+    least = most = mean
+    if len(trainer.imputation.rows):
+        direct = worth_of(typical)
+        least, most = direct.mean(1), torch.where(direct > 0, direct, torch.ones_like(direct)).mean(1)
+    is_told = len(trainer.data) >= WorthRecord.FEWEST
     return WorthRecord(
         levels=grid.tolist(),
         posterior_variance=trainer.v(grid).tolist(),
@@ -232,5 +244,7 @@ def measure_worth(trainer: Trainer) -> WorthRecord:
         worth=table.tolist(),
         n_effective=(torch.from_numpy(counts)[:, None] * table).sum(0).tolist(),
         mean_worth=mean.tolist(),
-        price=[1 / m if m > 0 else None for m in mean.tolist()],
+        price=_prices(mean, is_told),
+        price_low=_prices(most, is_told),
+        price_high=_prices(least, is_told),
     )

@@ -9,8 +9,7 @@ estimated by the birthday problem. Of the pairs among `G` generated images a sha
 Below 30 a person sees the repetition on one sample sheet.
 
 *Learned noise*, where noisy images dominate: the noise in generated images beyond that in clean ones
-(`evaluate/learned_noise.py`), divided by the noise of the training images. A half is visible at a glance; a
-good model of small images, sampled in ten steps, shows up to a quarter.
+(`evaluate/learned_noise.py`), divided by the noise of the training images. A half is visible at a glance.
 
 *Wrong noise levels*: for an image `y` of noise `s` and the best denoiser, `E |y - D(y, s)|^2 = s^2 - v(s)`,
 since what `D` removes and what it keeps are orthogonal. With `v(s)` from clean images this gives the measured
@@ -40,7 +39,7 @@ from noiseworth.data.inspect import group_sigmas
 from noiseworth.diffusion.objective import ambient_pair, regression_loss
 from noiseworth.diffusion.published import published_loss
 from noiseworth.diffusion.sampler import SamplerConfig, sample
-from noiseworth.evaluate.learned_noise import learned_noise
+from noiseworth.evaluate.learned_noise import FEWEST, learned_noise
 from noiseworth.evaluate.risk import denoising_risk, noisy_risk
 from noiseworth.records import MonitorRecord, write_atomically
 from noiseworth.rng import Stream, normal
@@ -129,7 +128,7 @@ def _learned_noise(
 ) -> tuple[float | None, bool]:
     """Learned noise divided by the median noise of the training images, and whether its interval lies above 0."""
     noisy = trainer.data.sigma[trainer.data.sigma > 0]
-    if clean is None or not len(noisy) or min(trainer.data.shape[1:]) < 3:
+    if clean is None or len(clean) < FEWEST or not len(noisy) or min(trainer.data.shape[1:]) < 3:
         return None, False
     noise = learned_noise(generated, clean)
     return noise.value / float(np.median(noisy)), noise.low > 0
