@@ -426,8 +426,7 @@ def speed_rows(records: list[SpeedRecord]) -> list[str]:
             f"{r.device}, {r.precision}",
         )
         rows.append(f"| {' | '.join(cells)} |")
-    missing = [name for name in PRESETS if name not in {r.preset for r in records}]
-    return [*rows, *(f"| {name} | | | | | | | | not timed here |" for name in missing)]
+    return rows
 
 
 def write_page(results: Results) -> None:

@@ -363,7 +363,7 @@ def test_too_few_images_tell_no_limit() -> None:
         for w in more.warnings
     )
     assert enough.precision is not None
-    assert enough.warnings == []
+    assert not any("too few" in warning for warning in enough.warnings)
     small = distances(rng.normal(size=(199, 3)), rng.normal(size=(900, 3)))
     assert (small.kernel_low, small.kernel_high, small.frechet_low) == (None, None, None)
     assert small.precision is not None
