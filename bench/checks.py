@@ -118,7 +118,7 @@ class Checklist:
 def line_of(check: Check) -> str:
     """A check in a line of text."""
     verdict = "holds" if check.holds else "FELL SHORT"
-    return f"{verdict}: {check.claim}: {check.what}: {_measured(check, 4)} (wanted: {_bound_of(check)})"
+    return f"{verdict}: {check.claim}: {check.what}: {_measured(check, 4)} (wanted: {bound_of(check)})"
 
 
 def table_rows(checks: list[Check]) -> list[str]:
@@ -129,7 +129,7 @@ def table_rows(checks: list[Check]) -> list[str]:
         name = "" if check.claim == claim else check.claim.partition("/")[2].replace("-", " ")
         claim = check.claim
         verdict = "holds" if check.holds else "**fell short**"
-        rows.append(f"| {name} | {check.what}: {_measured(check, 3)} | {_bound_of(check)} | {verdict} |")
+        rows.append(f"| {name} | {check.what}: {_measured(check, 3)} | {bound_of(check)} | {verdict} |")
     return rows
 
 
@@ -140,7 +140,8 @@ def _measured(check: Check, digits: int) -> str:
     return f"{check.value:.{digits}g}{unit}"
 
 
-def _bound_of(check: Check) -> str:
+def bound_of(check: Check) -> str:
+    """What a check was to be, in words."""
     if check.unit == "yes":
         return "yes"
     return f"{'at most' if check.direction == 'max' else 'at least'} {check.bound:g}"

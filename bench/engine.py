@@ -30,7 +30,6 @@ import pages
 from checks import RESULTS, Checklist, Results, table_rows
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
-from noiseworth.networks import PRESETS
 from noiseworth.process import holder
 from noiseworth.records import (
     SpeedRecord,

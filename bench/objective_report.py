@@ -29,8 +29,12 @@ LABELS = {
     "worth-none": "ours, nothing below the noise",
     "worth-consistency": "ours, consistency",
     "published-our-levels": "published, our levels",
+    "published-lr-2e-3": "published, learning rate 2e-3",
+    "published-lr-8e-3": "published, learning rate 8e-3",
 }
 ABLATIONS = [  # an arm, the one that it is compared with, and what is changed
+    ("published-lr-2e-3", "published", "a learning rate of 2e-3, not 4e-3, for the published objective"),
+    ("published-lr-8e-3", "published", "a learning rate of 8e-3, not 4e-3, for the published objective"),
     ("published-our-levels", "published", "levels of mean -1.6, not -1.2, for the published objective"),
     ("worth", "published-our-levels", "our pairs in place of the published ones, on the same levels"),
     ("worth-consistency", "worth-none", "consistency below the noise, in place of nothing"),
@@ -176,15 +180,23 @@ class Trainings:
 
     @classmethod
     def read(cls, work: Path, plan: "list[Cell]") -> "Trainings":
-        """From the directories of the cells."""
-        curves, frechet, missing = {}, {}, []
+        """From the directories of the cells; of others what the results have.
+
+        A Frechet distance counts only with the convergence check of its sampler.
+        """
+        path = RESULTS / FILE
+        before = load_record(Results, path).data if path.is_file() else {}
+        curves = dict(before.get("curves", {}))
+        frechet = {k: v for k, v in before.get("frechet", {}).items() if "doubled" in v}
+        missing = []
         for cell in plan:
             directory = work / "cells" / cell.name
-            if (directory / "curve.json").is_file():
+            if (directory / "done").exists():
                 curves[cell.name] = json.loads((directory / "curve.json").read_text())
             if (directory / "frechet.json").is_file():
                 frechet[cell.name] = json.loads((directory / "frechet.json").read_text())
-            if not (directory / "done").exists():
+            curve = curves.get(cell.name)
+            if not curve or curve[-1]["n_images"] < cell.n_images:
                 missing.append(cell.name)
         return cls(plan, curves, frechet, missing)
 
@@ -209,6 +221,7 @@ def check_trainings(checklist: Checklist, trainings: Trainings) -> None:
     check_images_to_match(checklist, trainings)
     check_few_clean_images(checklist, trainings)
     check_never_worse(checklist, trainings)
+    check_converged(checklist, trainings)
     check_all_noisy(checklist, trainings)
 
 
@@ -258,6 +271,15 @@ def check_never_worse(checklist: Checklist, trainings: Trainings) -> None:
             seed = f"seed {published.seed}{suffix.replace('-', ', ')}"
             what = f"greatest ratio of risks at any budget, {kind}, {seed}"
             checklist.add("objective/never-worse", what, ratio, 1.02, "max", "ratio")
+
+
+def check_converged(checklist: Checklist, trainings: Trainings) -> None:
+    """The Frechet distances that are quoted, with twice the steps of the sampler."""
+    for name, record in trainings.frechet.items():
+        moved = abs(record["doubled"] - record["checked"])
+        values = f"{record['checked']:.3f}, {record['doubled']:.3f}"
+        what = f"twice the steps move the distance of {name} ({values}), over half its interval"
+        checklist.add("numbers/converged", what, moved / record["interval"], 1, "max", "ratio")
 
 
 def check_all_noisy(checklist: Checklist, trainings: Trainings) -> None:

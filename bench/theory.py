@@ -14,7 +14,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from checks import RESULTS, Checklist, Direction, Results
+from checks import RESULTS, Check, Checklist, Direction, Results, bound_of
 from noiseworth.records import TheoryStudy, from_json, load_record, write_atomically
 from noiseworth.report.theory import figure_file, measured
 from noiseworth.studies.config import TheoryConfig
@@ -110,36 +110,46 @@ def check_closed_forms(checklist: Checklist) -> None:
     checklist.yes("theory/closed-forms", what, tests_pass(tests), f"pytest {tests}")
 
 
-def load_studies() -> list[TheoryStudy]:
-    """The studies of the results that are there."""
+def load_studies() -> tuple[list[TheoryStudy], list[Check]]:
+    """The studies of the results that are there, and their checks."""
     path = RESULTS / FILE
-    studies = load_record(Results, path).data["studies"]
-    return [from_json(TheoryStudy, study, f"{path}: {study['name']}") for study in studies]
+    results = load_record(Results, path)
+    studies = [from_json(TheoryStudy, s, f"{path}: {s['name']}") for s in results.data["studies"]]
+    return studies, results.checks
 
 
-def block(study: TheoryStudy) -> str:
-    """The figures and numbers of one study in Markdown."""
+def block(study: TheoryStudy, checks: list[Check]) -> str:
+    """The figures and numbers of one study in Markdown; those that fell short are marked."""
+    short = {check.what.partition(":")[0]: check for check in checks if not check.holds}
+
+    def verdict(what: str) -> str:
+        check = short.get(what)
+        if check is None:
+            return ""
+        kind = "distance " if check.what.endswith("distance") else ""
+        return f", **fell short** ({kind}{bound_of(check)} was wanted)"
+
     lines = [f"![{panel.title}](figures/theory-{panel.name}.svg)\n" for panel in study.panels]
     lines += ["| measured | what |", "|---|---|"]
-    lines += [f"| {measured(number)} | {number.what} |" for number in study.numbers]
+    lines += [f"| {measured(number)}{verdict(number.what)} | {number.what} |" for number in study.numbers]
     return "\n".join(lines) + "\n"
 
 
-def updated(page: str, studies: list[TheoryStudy]) -> str:
+def updated(page: str, studies: list[TheoryStudy], checks: list[Check]) -> str:
     """The page with the figures and numbers of every study."""
-    blocks = {study.name: block(study) for study in studies}
+    blocks = {study.name: block(study, checks) for study in studies}
     pattern = r"(<!-- study (\w+): bench/theory.py writes it from results/theory.json -->\n).*?(<!-- end -->)"
     return re.sub(pattern, lambda m: m[1] + blocks[m[2]] + m[3], page, flags=re.DOTALL)
 
 
 def write_page() -> None:
     """Rewrite the page and the figures."""
-    studies = load_studies()
+    studies, checks = load_studies()
     FIGURES.mkdir(parents=True, exist_ok=True)
     for study in studies:
         for panel in study.panels:
             write_atomically(FIGURES / f"theory-{panel.name}.svg", figure_file(panel))
-    write_atomically(PAGE, updated(PAGE.read_text(encoding="utf-8"), studies))
+    write_atomically(PAGE, updated(PAGE.read_text(encoding="utf-8"), studies, checks))
 
 
 def main() -> None:

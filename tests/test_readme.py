@@ -144,8 +144,9 @@ def test_the_table_is_that_of_the_results() -> None:
 
 def test_the_theory_page_is_that_of_the_results() -> None:
     theory = _bench("theory")
-    studies = theory.load_studies()
-    assert theory.updated(THEORY, studies) == THEORY
+    studies, checks = theory.load_studies()
+    assert theory.updated(THEORY, studies, checks) == THEORY
+    assert THEORY.count("**fell short**") == sum(not check.holds for check in checks)
     assert set(re.findall(r"<!-- study (\w+):", THEORY)) == {study.name for study in studies} == set(STUDIES)
     for figure in re.findall(r"!\[[^]]+\]\((figures/[^)]+)\)", THEORY):
         assert (ROOT / "docs" / figure).is_file()
