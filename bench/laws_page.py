@@ -102,7 +102,7 @@ def main() -> None:
     checklist.yes(CLAIM, what, overlap)
     what = f"after 20,000 images ({short.average:.3g}, {short.average_low:.3g} to {short.average_high:.3g}) the floor is named"
     checklist.yes(CLAIM, what, any("at the floor" in remark for remark in short.remarks))
-    data = {"printed": shown, "printed_after_20000": shown_shorter}
+    data = {"commands": lines, "printed": shown, "printed_after_20000": shown_shorter}
     checklist.write(FILE, "the commands of docs/laws.md, run as written", 0, data)
 
 

@@ -1,6 +1,7 @@
 """The README's commands and its Python, run as they stand in an empty directory; its table is that of the results."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -142,6 +143,12 @@ def test_the_table_is_that_of_the_results() -> None:
     assert _bench("readme_table").updated(README) == README
 
 
+def test_the_prices_of_the_page_on_laws_are_those_of_its_commands() -> None:
+    results = json.loads((ROOT / "results" / "laws-page.json").read_text(encoding="utf-8"))
+    assert results["data"]["printed"] in LAWS
+    assert all(f"\n{command}\n" in LAWS for command in results["data"]["commands"])
+
+
 def test_the_theory_page_is_that_of_the_results() -> None:
     theory = _bench("theory")
     studies, checks = theory.load_studies()
@@ -170,7 +177,7 @@ def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
     for command in (*plan, *run):
         _run(
             command.replace("--total 150,400,1000 --share 1,0.3,0.1", "--total 150 --share 1,0.1").replace(
-                "20000", "1280"
+                "60000", "1280"
             ),
             tmp_path,
         )
