@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 from checks import RESULTS, Check, Checklist, Direction, Results, bound_of
 from noiseworth.records import TheoryStudy, from_json, load_record, write_atomically
@@ -169,7 +170,7 @@ def main() -> None:
         checklist = Checklist("python bench/theory.py")
         check_studies(checklist, studies)
         check_closed_forms(checklist)
-        data = {"studies": [dataclasses.asdict(study) for study in studies.values()]}
+        data: dict[str, Any] = {"studies": [dataclasses.asdict(study) for study in studies.values()]}
         if arguments.studies:  # the date of the others is in the history of the file
             data["measured_alone"] = sorted(measured_now)
         what = "the theory of Gaussian mixtures under noise of mixed variance"

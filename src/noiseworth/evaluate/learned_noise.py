@@ -7,6 +7,7 @@ noise. This assumes equal detail in both: a model that blurs or that prefers som
 result too, and clipping of values makes it smaller.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,24 @@ def learned_noise(generated: NDArray[np.float32], real: NDArray[np.float32]) -> 
     half = half_width(of_x + of_y, degrees)
     value, low, high = (float(np.sign(v) * np.sqrt(abs(v))) for v in (excess, excess - half, excess + half))
     return LearnedNoise(value, low, high)
+
+
+def learned_noise_if_told(
+    generated: NDArray[np.float32], read_real: Callable[[], NDArray[np.float32]], n_real: int
+) -> tuple[LearnedNoise | None, list[str]]:
+    """`learned_noise` where images are large and many enough; else None, and what to say if they are too few.
+
+    Args:
+        generated: (N, C, H, W).
+        read_real: reads the real images; called only if they are needed.
+        n_real: their number.
+    """
+    if min(generated.shape[2:]) < 3:
+        return None, []
+    fewest = min(len(generated), n_real)
+    if fewest < FEWEST:
+        return None, [f"{fewest:,} images are too few to tell learned noise (at least {FEWEST} are needed)"]
+    return learned_noise(generated, read_real()), []
 
 
 def _fine_variance(images: NDArray[np.float32]) -> NDArray[np.float64]:

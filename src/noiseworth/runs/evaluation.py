@@ -20,7 +20,7 @@ from noiseworth.evaluate.feature_registry import features_of, make_features
 from noiseworth.evaluate.features import Features
 from noiseworth.evaluate.fidelity import FidelityFeatures, inception_score
 from noiseworth.evaluate.frechet import frechet_distance, frechet_estimate, moments
-from noiseworth.evaluate.learned_noise import FEWEST, LearnedNoise, learned_noise
+from noiseworth.evaluate.learned_noise import learned_noise_if_told
 from noiseworth.evaluate.likelihood import LIKELIHOOD_LEVELS, bits_by_flow, bits_from_risk, bits_in_raw_units
 from noiseworth.evaluate.neighbours import Memorisation, memorisation
 from noiseworth.evaluate.risk import denoising_risk, noisy_risk
@@ -219,7 +219,7 @@ def _distances(
         if of_held_out is None or model is None
         else _copies(model.config, extract, of_generated, of_held_out)
     )
-    noise, few = _learned_noise(generated, reference)
+    noise, few = learned_noise_if_told(generated, lambda: read_all(reference), len(reference))
     record = distances(of_generated, of_reference, copies=copies, noise=noise, seed=seed)
     record = replace(
         record,
@@ -228,18 +228,6 @@ def _distances(
         warnings=record.warnings + few + _of_reference(reference),
     )
     return record, of_reference, of_held_out
-
-
-def _learned_noise(
-    generated: NDArray[np.float32], reference: Dataset
-) -> tuple[LearnedNoise | None, list[str]]:
-    """Learned noise, where images are large and many enough; and what to say if they are too few."""
-    if min(generated.shape[2:]) < 3:
-        return None, []
-    fewest = min(len(generated), len(reference))
-    if fewest < FEWEST:
-        return None, [f"{fewest:,} images are too few to tell learned noise (at least {FEWEST} are needed)"]
-    return learned_noise(generated, read_all(reference)), []
 
 
 def _copies(

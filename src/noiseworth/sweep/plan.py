@@ -17,6 +17,7 @@ from noiseworth.records.yaml_files import parse_yaml
 from noiseworth.sweep.config import SweepConfig
 from noiseworth.sweep.images import Images
 from noiseworth.train.config import TrainConfig
+from noiseworth.train.run_directory import BEFORE_MUON
 
 FILE = "sweep.yaml"
 _REMEDY = "correct it, or remove it and plan the sweep again (trainings that are done stay done)"
@@ -72,6 +73,7 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
         held_out=config.held_out,
         trials=trials,
         train={name: values[0] for name, values in config.settings.items() if len(values) == 1}
+        | {"optimizer": TrainConfig.optimizer}
         | config.train,
         n_generated=config.n_generated,
         steps=config.steps,
@@ -229,6 +231,11 @@ def train_config(plan: SweepPlan, trial: Trial, directory: Path) -> TrainConfig:
     given: dict[str, Any] = plan.train | trial.train
     if own := [key for key in given if key in _OWN]:
         raise UserError(f"sweep.yaml: train: {own[0]!r} is set by the sweep itself; remove it")
-    values = {"device": "auto" if plan.gpus else "cpu", "monitor_every": 0} | _with_new_names(given)
+    values: dict[str, Any] = {
+        "device": "auto" if plan.gpus else "cpu",
+        "monitor_every": 0,
+        "optimizer": BEFORE_MUON,
+    }
+    values |= _with_new_names(given)
     values |= {"data": str(directory / "data"), "out": str(directory / "run"), "seed": trial.seed}
     return from_json(TrainConfig, values, f"sweep.yaml: train of {trial.name}")

@@ -46,7 +46,7 @@ def run_training(config: TrainConfig, *, label: str | None = None) -> DoneRecord
         UserError: settings, data or run directory do not fit.
         Stopped: SIGINT or SIGTERM came; the state is saved.
     """
-    run = Path(config.out)
+    config, run = run_directory.as_begun(config), Path(config.out)
     run_directory.check(config)
     done = run_directory.load_done(run)
     if done is not None and done.n_images >= config.steps * config.batch:

@@ -13,6 +13,7 @@ import yaml
 from noiseworth.data.dataset import open_dataset
 from noiseworth.errors import UserError, first_line
 from noiseworth.process import holder, lock
+from noiseworth.progress import notice
 from noiseworth.records import (
     DoneRecord,
     StepRecord,
@@ -31,6 +32,9 @@ from noiseworth.train.config import TrainConfig
 _FREE = ("out", "data", "resume", "device", "held_out", "monitor_every", "tensorboard", "keep", "keep_every")
 
 
+BEFORE_MUON = "adam"  # of runs and sweeps that were begun before there was a choice
+
+
 @contextmanager
 def hold(run: Path) -> Iterator[None]:
     """Hold the run's directory, so that no other process trains there.
@@ -45,6 +49,22 @@ def hold(run: Path) -> Iterator[None]:
             who = "unknown" if by is None else f"{by[0]}, process {by[1]}"
             raise UserError(f"{run}: is being trained by another process ({who}); stop it first")
         yield
+
+
+def as_begun(config: TrainConfig) -> TrainConfig:
+    """The settings, but with Adam and its rate where the run was begun before there was a choice, and the command makes none."""
+    path = Path(config.out) / "config.yaml"
+    if (
+        not path.is_file()
+        or config.optimizer == BEFORE_MUON
+        or "optimizer:" in path.read_text(encoding="utf-8")
+    ):
+        return config
+    begun = load_config(Path(config.out))
+    notice(f"{config.out}: begun before there was a choice of optimizer: it goes on by Adam")
+    return dataclasses.replace(
+        config, optimizer=begun.optimizer, lr=begun.lr if config.lr is None else config.lr
+    )
 
 
 def check(config: TrainConfig) -> None:
@@ -128,7 +148,10 @@ def load_config(run: Path) -> TrainConfig:
     """
     path = run / "config.yaml"
     try:
-        return from_json(TrainConfig, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(settings, dict):
+            settings = {"optimizer": BEFORE_MUON} | settings
+        return from_json(TrainConfig, settings, str(path))
     except FileNotFoundError:
         raise UserError(f"{run}: not a run (no config.yaml); make one with `noiseworth train`") from None
     except yaml.YAMLError as error:

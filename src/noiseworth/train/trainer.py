@@ -35,6 +35,7 @@ from noiseworth.train.ema import SNAPSHOTS, Ema, further_averages
 from noiseworth.train.guards import SpikeDetector, be_deterministic, memory_advice
 from noiseworth.train.imputation import Imputation
 from noiseworth.train.model import load_weights, make_denoiser
+from noiseworth.train.muon import Muon
 from noiseworth.train.prefetch import Prefetcher
 from noiseworth.train.run_directory import check_data
 from noiseworth.train.saving import save_trainer
@@ -123,7 +124,12 @@ class Trainer:
         for average in self.averages.values():
             average.module.to(device)
         self.denoiser.to(device)
-        optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
+        optimizer: torch.optim.Optimizer
+        if config.optimizer == "muon":
+            optimizer = Muon(self.denoiser, lr=config.learning_rate(0))
+        else:
+            parameters, rate = self.denoiser.parameters(), config.learning_rate(0)
+            optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), fused=True)
         model: nn.Module = self.denoiser
         if config.compile:
             model = torch.compile(self.denoiser)  # type: ignore[assignment]
