@@ -39,7 +39,13 @@ POINTS = (16, 24, 32, 40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200, 250,
 HELD_OUT = 1000
 # The learning rate is the best of 2e-3, 4e-3 and 8e-3 for the published objective (Fashion-MNIST, N = 50,000,
 # sigma 0.2).
-BASE: dict[str, Any] = {"optimizer": "adam", "lr": 4e-3, "precision": "bf16", "decay": "none", "ema": 20_000}
+BASE: dict[str, Any] = {
+    "optimizer": "adam",
+    "lr": 4e-3,
+    "precision": "bf16",
+    "decay": "none",
+    "ema": 20_000,
+}
 BY_SIZE: dict[int, dict[str, Any]] = {
     16: {"preset": "mini", "device": "cpu"},
     32: {"preset": "small", "device": "auto"},

@@ -76,7 +76,11 @@ def make_plans(work: Path) -> None:
     if not data.exists():
         pack("sklearn:digits", data, sigma=0.0, held_out=297)
     grid = yaml.safe_load(grids()["small-study"].read_text(encoding="utf-8"))
-    grid |= {"data": str(data / "train"), "held_out": str(data / "held-out"), "train": {"optimizer": "adam"}}
+    grid |= {
+        "data": str(data / "train"),
+        "held_out": str(data / "held-out"),
+        "train": {"optimizer": "adam"},
+    }
     for name, changes in (("sweep", {}), ("larger", {"total": str(LARGER)})):
         if not (work / name).exists():
             plan, _ = make_plan(SweepConfig(out=str(work / name), **(grid | changes)))

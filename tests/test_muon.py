@@ -118,13 +118,15 @@ def test_runs_that_were_begun_before_go_on_by_adam(
     assert load_config(run).optimizer == "adam"
     run_training(replace(config, n_images=128))
     assert (load_config(run).optimizer, load_config(run).lr) == ("adam", 0.002)
-    assert "begun before there was a choice of optimizer: it goes on by Adam" in capsys.readouterr().err
+    assert "was begun when Adam was the default, and goes on by it" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"lr was 0\.002, is 0\.5"):
         run_training(replace(config, n_images=192, lr=0.5, optimizer="adam"))
 
 
-@pytest.mark.parametrize(("optimizer", "peak"), [("muon", 0.01), ("adam", 0.002)])
-def test_the_rate_by_default_is_the_optimisers(optimizer: str, peak: float) -> None:
-    config = TrainConfig(data="d", out="o", optimizer=optimizer, decay="none")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("optimizer", "batch", "peak"), [("muon", 32, 0.01), ("muon", 128, 0.02), ("adam", 128, 0.002)]
+)
+def test_the_rate_by_default_is_the_optimisers(optimizer: str, batch: int, peak: float) -> None:
+    config = TrainConfig(data="d", out="o", optimizer=optimizer, batch=batch, decay="none")  # type: ignore[arg-type]
     assert config.learning_rate(50_000) == peak
     assert replace(config, lr=0.5).learning_rate(50_000) == 0.5

@@ -231,11 +231,11 @@ def train_config(plan: SweepPlan, trial: Trial, directory: Path) -> TrainConfig:
     given: dict[str, Any] = plan.train | trial.train
     if own := [key for key in given if key in _OWN]:
         raise UserError(f"sweep.yaml: train: {own[0]!r} is set by the sweep itself; remove it")
-    values: dict[str, Any] = {
-        "device": "auto" if plan.gpus else "cpu",
+    device = "auto" if plan.gpus else "cpu"
+    values = BEFORE_MUON | {
+        "device": device,
         "monitor_every": 0,
-        "optimizer": BEFORE_MUON,
-    }
+    }  # new plans name the optimizer
     values |= _with_new_names(given)
     values |= {"data": str(directory / "data"), "out": str(directory / "run"), "seed": trial.seed}
     return from_json(TrainConfig, values, f"sweep.yaml: train of {trial.name}")

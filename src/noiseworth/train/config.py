@@ -17,7 +17,7 @@ from noiseworth.options import (
 )
 from noiseworth.records import Use
 
-_PEAK_RATES = {"muon": 0.01, "adam": 2e-3}
+_MUON_RATE, _ADAM_RATE = 0.02, 2e-3  # the first at a batch of 128; it grows with the root of the batch
 _LARGEST_BATCH = 1_000_000  # images
 _LEAST_MONITOR_INTERVAL = 20_000  # images: the monitors cost as much time as some hundred images
 
@@ -50,7 +50,8 @@ class TrainConfig:
     """"muon" moves matrices of weights along their orthogonalised momentum (Jordan et al., 2024), and the rest by Adam; "adam" moves
     all of them."""
     lr: float | None = None
-    """Peak learning rate; by default 0.01 with "muon" (its part by Adam takes a fifth of it), 0.002 with "adam"."""
+    """Peak learning rate; by default 0.02 times the root of batch / 128 with "muon" (its part by Adam takes a fifth of it), and 0.002 with
+    "adam"."""
     warmup: int = 5_000
     """Images over which the learning rate rises to its peak."""
     decay: Literal["cosine", "none"] = "cosine"
@@ -153,13 +154,19 @@ class TrainConfig:
         """Optimiser steps: `n_images` rounded up to whole batches."""
         return math.ceil(self.n_images / self.batch)
 
+    @property
+    def peak_rate(self) -> float:
+        """The greatest learning rate."""
+        if self.lr is not None:
+            return self.lr
+        return _ADAM_RATE if self.optimizer == "adam" else _MUON_RATE * math.sqrt(self.batch / 128)
+
     def learning_rate(self, n_images: int) -> float:
         """The learning rate when `n_images` have been seen."""
-        peak = _PEAK_RATES[self.optimizer] if self.lr is None else self.lr
         rise = min(1.0, (n_images + self.batch) / self.warmup) if self.warmup else 1.0
         if self.decay == "none":
-            return peak * rise
-        return peak * rise * 0.5 * (1 + math.cos(math.pi * n_images / (self.steps * self.batch)))
+            return self.peak_rate * rise
+        return self.peak_rate * rise * 0.5 * (1 + math.cos(math.pi * n_images / (self.steps * self.batch)))
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,10 @@ from noiseworth.train.config import TrainConfig
 _FREE = ("out", "data", "resume", "device", "held_out", "monitor_every", "tensorboard", "keep", "keep_every")
 
 
-BEFORE_MUON = "adam"  # of runs and sweeps that were begun before there was a choice
+BEFORE_MUON: dict[str, Any] = {
+    "optimizer": "adam",
+    "batch": 128,
+}  # defaults of runs and sweeps that were begun before
 
 
 @contextmanager
@@ -52,19 +55,15 @@ def hold(run: Path) -> Iterator[None]:
 
 
 def as_begun(config: TrainConfig) -> TrainConfig:
-    """The settings, but with Adam and its rate where the run was begun before there was a choice, and the command makes none."""
+    """The settings; of a run that was begun before there was a choice, with its optimizer and rate where the command names none."""
     path = Path(config.out) / "config.yaml"
-    if (
-        not path.is_file()
-        or config.optimizer == BEFORE_MUON
-        or "optimizer:" in path.read_text(encoding="utf-8")
-    ):
+    is_named = config.optimizer != TrainConfig.optimizer
+    if is_named or not path.is_file() or "optimizer:" in path.read_text(encoding="utf-8"):
         return config
     begun = load_config(Path(config.out))
-    notice(f"{config.out}: begun before there was a choice of optimizer: it goes on by Adam")
-    return dataclasses.replace(
-        config, optimizer=begun.optimizer, lr=begun.lr if config.lr is None else config.lr
-    )
+    notice(f"{config.out}: was begun when Adam was the default, and goes on by it")
+    rate = begun.lr if config.lr is None else config.lr
+    return dataclasses.replace(config, optimizer=begun.optimizer, lr=rate)
 
 
 def check(config: TrainConfig) -> None:
@@ -150,7 +149,7 @@ def load_config(run: Path) -> TrainConfig:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(settings, dict):
-            settings = {"optimizer": BEFORE_MUON} | settings
+            settings = BEFORE_MUON | settings
         return from_json(TrainConfig, settings, str(path))
     except FileNotFoundError:
         raise UserError(f"{run}: not a run (no config.yaml); make one with `noiseworth train`") from None
