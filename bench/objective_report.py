@@ -21,7 +21,7 @@ FILE = "objective.json"
 COMMAND = "python bench/objective.py"
 N_GENERATED = 5000
 SAMPLER_STEPS = 18  # on levels chosen for the data; N_CHECKED images again with twice as many
-N_CHECKED = 2000
+N_CHECKED = 1000
 NAMES = {"fashion": "Fashion-MNIST 16x16", "cifar": "CIFAR-10-JPEG 16x16"}
 LABELS = {
     "published": "published",
@@ -80,6 +80,7 @@ def measure_distances(work: Path, cells: "list[Cell]") -> None:
                 "frechet": estimate.distance,
                 "interval": (estimate.high - estimate.low) / 2,
                 "steps": SAMPLER_STEPS,
+                "n_checked": N_CHECKED,
                 "checked": frechet_distance(moments(images[:N_CHECKED]), reference_moments),
                 "doubled": frechet_distance(moments(again), reference_moments),
                 "held_out": floor,
