@@ -27,7 +27,9 @@ class Page:
     """A page in a window of a given size, in pixels."""
 
     def __init__(self, file: Path, width: int, height: int) -> None:
-        self._profile = tempfile.TemporaryDirectory()
+        self._profile = tempfile.TemporaryDirectory(
+            ignore_cleanup_errors=True
+        )  # the browser's children end a little later
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
 

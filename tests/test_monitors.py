@@ -51,7 +51,7 @@ def test_few_clean_images_collapse_and_are_memorised(digits: Path, tmp_path: Pat
 
 
 def test_noise_declared_too_small_is_learned(mixed: Path, digits: Path, tmp_path: Path) -> None:
-    record = _train(_declared(mixed, tmp_path / "wrong", 0.05), digits, tmp_path / "run", 4000)
+    record = _train(_declared(mixed, tmp_path / "wrong", 0.05), digits, tmp_path / "run", 8000)
     assert "learned noise" in _warned(record)
 
 

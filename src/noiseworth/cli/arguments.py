@@ -38,6 +38,9 @@ _NAMES = {
 # What jsonargparse says -> what a user who knows no Python reads.
 _PLAIN_WORDS: dict[str, Callable[[re.Match[str]], str]] = {
     r'Parser key "([\w.]+)": ': lambda found: f"{flag_of(found[1])}: ",
+    r"Does not validate .* Subtypes: \[<class '(\w+)'>, <class 'NoneType'>\] .* Given value: ": lambda found: (
+        f"must be {_NAMES.get(found[1], found[1])}, not "
+    ),
     r"Does not validate against any of the Union subtypes .* Given value: ": lambda _: "cannot be ",
     r"Expected an? <class '(\w+)'>\. Got value: ": lambda found: (
         f"must be {_NAMES.get(found[1], found[1])}, not "
