@@ -103,7 +103,7 @@ def test_options_may_lie_anywhere(capsys: Captured) -> None:
         ("evaluate r --against d --n 5", "--n 5"),
         ("train --data d --out o --lr inf", "--lr: must be a number, not inf"),
         ("train --data d --out o --n-images 99999999999999 --batch 99999999999999", "--batch"),
-        ("train --data d --out o --level-mean many", "--level-mean: cannot be many"),
+        ("train --data d --out o --level-mean many", "--level-mean: must be a number, not many"),
         ("train --data d --out ..", "--out ..: must end with the name"),
         ("train --data d", "missing: out"),
         ("train --data d --out o --sead 1", "did you mean --seed?"),
