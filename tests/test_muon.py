@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from noiseworth.cli import main
 from noiseworth.errors import UserError
 from noiseworth.networks import make_backbone
 from noiseworth.train.checkpoint import pack_optimizer, unpack_optimizer
@@ -130,3 +131,8 @@ def test_the_rate_by_default_is_the_optimisers(optimizer: str, batch: int, peak:
     config = TrainConfig(data="d", out="o", optimizer=optimizer, batch=batch, decay="none")  # type: ignore[arg-type]
     assert config.learning_rate(50_000) == peak
     assert replace(config, lr=0.5).learning_rate(50_000) == 0.5
+
+
+def test_the_speed_of_training_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "train", "--preset", "digits", "--size", "8", "--steps", "2", "--batch", "8"]) == 0
+    assert "images/s; a bare loop" in capsys.readouterr().out
