@@ -73,9 +73,9 @@ def make_inputs(folder: Path, run: Run) -> None:
     run("unpack digits/held-out files")
     pictures = sorted((folder / "files").glob("*.png"))
     for number, picture in enumerate(pictures):
-        place = folder / "pictures" / ("noisy" if number % 3 else "clean") / picture.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, place)
+        target = folder / "pictures" / ("noisy" if number % 3 else "clean") / picture.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, target)
     with tarfile.open(folder / "pictures.tar", "w") as archive:
         archive.add(folder / "files", "files", filter=lambda m: m if m.isdir() or ".png" in m.name else None)
     for out, seed in (("run", "0"), ("other", "1")):

@@ -97,11 +97,11 @@ def descendants(process: int) -> list[int]:
             with suppress(OSError):
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(entry.name))
-    found, waiting = [], [process]
+    processes, waiting = [], [process]
     while waiting:
         waiting += (new := children.get(waiting.pop(), []))
-        found += new
-    return found
+        processes += new
+    return processes
 
 
 def kill(child: int, *, with_workers: bool) -> None:

@@ -79,14 +79,14 @@ def place(case: Case, inputs: Path, folder: Path) -> None:
 
 def files_of(folder: Path) -> dict[str, str]:
     """Name and SHA-256 of each file that is no input, without what differs from one time to the next."""
-    found = {}
+    digests = {}
     for directory, names, files in os.walk(folder):
         for name in files + [n for n in names if n.startswith(".")]:
             path = Path(directory) / name
             if path.is_symlink():
                 continue
-            found[str(path.relative_to(folder))] = "" if path.is_dir() else _digest(path)
-    return found
+            digests[str(path.relative_to(folder))] = "" if path.is_dir() else _digest(path)
+    return digests
 
 
 def _digest(path: Path) -> str:
@@ -166,11 +166,11 @@ def one_kill(number: int, case: Case, usual: Outcome, inputs: Path) -> Killed:
         killed.other_bytes.append(str(error))
         return killed
     wait_for_orphans(folder, PATIENCE)
-    found = files_of(folder)
-    for name in sorted({**usual.files, **found}):
+    digests = files_of(folder)
+    for name in sorted({**usual.files, **digests}):
         if name not in usual.files:
             killed.rests.append(name)
-        elif found.get(name) != usual.files[name]:
+        elif digests.get(name) != usual.files[name]:
             killed.other_bytes.append(name)
     if again.lines != usual.lines:
         killed.other_bytes.append(f"printed {again.lines}")

@@ -39,8 +39,8 @@ def commands() -> list[str]:
 def printed_price() -> tuple[float, float, float] | None:
     """The average price that the page prints, with its interval; None before it was ever written."""
     number = r"([\d.]+)"
-    found = re.search(rf"on average +{number} \({number} to {number}\)", PAGE.read_text(encoding="utf-8"))
-    return None if found is None else (float(found[1]), float(found[2]), float(found[3]))
+    match = re.search(rf"on average +{number} \({number} to {number}\)", PAGE.read_text(encoding="utf-8"))
+    return None if match is None else (float(match[1]), float(match[2]), float(match[3]))
 
 
 def run(lines: list[str], folder: Path) -> tuple[str, QuoteRecord]:

@@ -53,9 +53,9 @@ def wrong(printed: str) -> list[str]:
     """The lines of `PACK_EACH` that are not as a plain install should answer."""
     lines = []
     for line in printed.splitlines():
-        name, code, said = line.split("\t")
+        name, code, message = line.split("\t")
         needs = NEEDS.get(name)
-        if code != ("2" if needs else "0") or (needs or "") not in said:
+        if code != ("2" if needs else "0") or (needs or "") not in message:
             lines.append(line)
     return lines if printed else ["nothing was printed"]
 

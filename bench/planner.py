@@ -146,8 +146,8 @@ def by_page(file: Path, cases: Sequence[Case]) -> list[list[float] | None]:
         asked.append([law_of_page(case.law), case.column, offer])
     script = f"{json.dumps(asked)}.map((x) => bestPurchase(...x)).map((p) => p && [p.clean, p.noisy])"
     with Page(file, 1280, 900) as page:
-        found: list[list[float] | None] = page.evaluate(script)
-    return found
+        plans: list[list[float] | None] = page.evaluate(script)
+    return plans
 
 
 def kind_of(case: Case, purchase: Sequence[float] | None) -> str:

@@ -172,15 +172,15 @@ def measure_precision() -> dict[str, float]:
     extract = train_classifier(images, labels, held_out)
     real, rng = extract(images), np.random.default_rng(0)
     size = real.shape[1]
-    found = {}
+    precision = {}
     for many in (1, 2, 5, FEWEST_FOR_NEIGHBOURS, 20, 40):
         count = many * size
         scores = [
             neighbour_scores(extract(blobs(count, rng)), real[rng.permutation(len(real))[:count]], 5)
             for _ in range(10)
         ]
-        found[str(many)] = float(np.mean([score.precision for score in scores]))
-    return found
+        precision[str(many)] = float(np.mean([score.precision for score in scores]))
+    return precision
 
 
 def main() -> None:
@@ -191,12 +191,12 @@ def main() -> None:
     checklist = Checklist("python bench/small.py")
     covered = measure_coverage(repeats)
     for name, by_case in covered.items():
-        told = {where: value for where, value in by_case.items() if value is not None}
+        shares = {where: value for where, value in by_case.items() if value is not None}
         for least, extreme in ((True, min), (False, max)):
-            where = extreme(told, key=lambda case: told[case])
+            where = extreme(shares, key=lambda case: shares[case])
             kind = "least" if least else "greatest"
-            what = f"{kind} share of {repeats} repeats whose 95% interval of {name} holds the truth, {len(told)} cases ({where})"
-            checklist.add(CLAIM, what, told[where], LOW if least else HIGH, "min" if least else "max")
+            what = f"{kind} share of {repeats} repeats whose 95% interval of {name} holds the truth, {len(shares)} cases ({where})"
+            checklist.add(CLAIM, what, shares[where], LOW if least else HIGH, "min" if least else "max")
     refused = [
         value
         for where, value in covered["frechet"].items()

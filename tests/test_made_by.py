@@ -28,9 +28,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     for number in range(12):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
-        place = folder / "pictures" / f"{number % 2}"
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(place / f"{number:02}.png")
+        subfolder = folder / "pictures" / f"{number % 2}"
+        subfolder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(subfolder / f"{number:02}.png")
     names = [f"{number % 2}/{number:02}.png" for number in range(12)]
     (folder / "noise.csv").write_text("file,sigma\n" + "".join(f"{name},0\n" for name in names))
     train = "train --data data --out run --n-images 32 --batch 16 --device cpu --monitor-every 0 --power-ema [0.05,0.1]"
@@ -42,7 +42,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def inside(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the inputs that keeps their times, to work in."""
     shutil.copytree(inputs, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
@@ -68,18 +68,20 @@ def _contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_the_same_command_again_succeeds_and_says_the_same(words: str, here: Path, capsys: Captured) -> None:
+def test_the_same_command_again_succeeds_and_says_the_same(
+    words: str, inside: Path, capsys: Captured
+) -> None:
     assert _run(words) == 0
     first = capsys.readouterr()
-    before = _contents(here / "out")
-    (here / ".out.abcdefgh.partial").mkdir()  # of a process that was killed while it replaced something
+    before = _contents(inside / "out")
+    (inside / ".out.abcdefgh.partial").mkdir()  # of a process that was killed while it replaced something
     assert _run(words) == 0
     again = capsys.readouterr()
     assert again.out == first.out
     assert again.err == first.err + "noiseworth: out: is there already, made by the same command\n"
-    assert _contents(here / "out") == before
-    assert not list(here.glob(".out*"))
-    assert str(here) not in (here / "out" / NOTE).read_text()  # it tells nothing of the machine
+    assert _contents(inside / "out") == before
+    assert not list(inside.glob(".out*"))
+    assert str(inside) not in (inside / "out" / NOTE).read_text()  # it tells nothing of the machine
 
 
 def _touch(path: str) -> None:
@@ -100,17 +102,17 @@ CHANGES: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_has_changed_since_is_refused(change: str, here: Path, capsys: Captured) -> None:
+def test_what_has_changed_since_is_refused(change: str, inside: Path, capsys: Captured) -> None:
     words = "pack pictures out --sigma noise.csv"
     assert _run(words) == 0
     CHANGES[change]()
-    before = _contents(here / "out")
+    before = _contents(inside / "out")
     assert _run(words + " --name mine" * (change == "a setting")) == 2
     assert "out: exists already; choose another place or remove it first" in capsys.readouterr().err
-    assert _contents(here / "out") == before
+    assert _contents(inside / "out") == before
 
 
-def test_a_data_set_that_was_packed_again_is_another_input(here: Path, capsys: Captured) -> None:
+def test_a_data_set_that_was_packed_again_is_another_input(inside: Path, capsys: Captured) -> None:
     words = "corrupt data out --clean-fraction 0.5 --sigma 0.2"
     assert _run(words) == 0
     shutil.rmtree("data")
@@ -122,7 +124,7 @@ def test_a_data_set_that_was_packed_again_is_another_input(here: Path, capsys: C
     assert _run(words) == 0
 
 
-def test_the_note_is_no_image_and_no_part_of_the_fingerprint(here: Path) -> None:
+def test_the_note_is_no_image_and_no_part_of_the_fingerprint(inside: Path) -> None:
     assert _run("unpack data files") == 0
     assert _run("pack files again --sigma 0") == 0
     again = open_dataset("again")
@@ -131,13 +133,13 @@ def test_the_note_is_no_image_and_no_part_of_the_fingerprint(here: Path) -> None
     verify_fingerprint(open_dataset("data"))
 
 
-def test_out_inside_its_own_source(here: Path) -> None:
+def test_out_inside_its_own_source(inside: Path) -> None:
     """What a command makes is no input of it, wherever it lies; nor what a process that died left there."""
     words = "pack pictures pictures/out --sigma 0"
     assert _run(words) == 0
     assert _run(words) == 0
 
 
-def test_links_in_a_circle_and_texts_too_long_for_a_path(here: Path) -> None:
+def test_links_in_a_circle_and_texts_too_long_for_a_path(inside: Path) -> None:
     Path("pictures/loop").symlink_to(".", target_is_directory=True)
     assert _run(f"pack pictures out --sigma 0 --name {'x' * 300}") == 0

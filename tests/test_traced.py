@@ -23,8 +23,8 @@ NO_PROSE = (
 def numbers_of(page: Path) -> list[str]:
     """The numbers of a page's prose and tables, as they are written; without those of one digit."""
     text = re.sub(NO_PROSE, " ", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    found = [match.rstrip(",") for match in NUMBER.findall(text)]
-    return [number for number in found if len(re.sub(r"\D", "", number).lstrip("0")) > 1]
+    written = [match.rstrip(",") for match in NUMBER.findall(text)]
+    return [number for number in written if len(re.sub(r"\D", "", number).lstrip("0")) > 1]
 
 
 def values_of(record: Any, is_long: bool = False) -> Iterator[tuple[float, bool]]:

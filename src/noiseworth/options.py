@@ -213,8 +213,8 @@ def _type_words(hint: Any) -> str:
 def _faults(value: Any) -> Iterator[str]:
     """What is wrong with a value, whatever it is for."""
     if isinstance(value, str | os.PathLike):
-        if found := _NOT_IN_TEXT.search(str(value)):
-            yield f"must not hold the character {found[0]!a}"
+        if match := _NOT_IN_TEXT.search(str(value)):
+            yield f"must not hold the character {match[0]!a}"
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _faults(item)

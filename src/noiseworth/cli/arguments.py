@@ -37,19 +37,19 @@ _NAMES = {
 }
 # What jsonargparse says -> what a user who knows no Python reads.
 _PLAIN_WORDS: dict[str, Callable[[re.Match[str]], str]] = {
-    r'Parser key "([\w.]+)": ': lambda found: f"{flag_of(found[1])}: ",
-    r"Does not validate .* Subtypes: \[<class '(\w+)'>, <class 'NoneType'>\] .* Given value: ": lambda found: (
-        f"must be {_NAMES.get(found[1], found[1])}, not "
+    r'Parser key "([\w.]+)": ': lambda match: f"{flag_of(match[1])}: ",
+    r"Does not validate .* Subtypes: \[<class '(\w+)'>, <class 'NoneType'>\] .* Given value: ": lambda match: (
+        f"must be {_NAMES.get(match[1], match[1])}, not "
     ),
     r"Does not validate against any of the Union subtypes .* Given value: ": lambda _: "cannot be ",
-    r"Expected an? <class '(\w+)'>\. Got value: ": lambda found: (
-        f"must be {_NAMES.get(found[1], found[1])}, not "
+    r"Expected an? <class '(\w+)'>\. Got value: ": lambda match: (
+        f"must be {_NAMES.get(match[1], match[1])}, not "
     ),
-    r"Expected an? typing.Literal\[([^]]*)\]\. Got value: ": lambda found: f"must be one of {found[1]}, not ",
-    r"the following arguments are required: (.*)": lambda found: (
-        "missing: " + re.sub(r"[\w.]+\.", "", found[1]).replace("_", "-")
+    r"Expected an? typing.Literal\[([^]]*)\]\. Got value: ": lambda match: f"must be one of {match[1]}, not ",
+    r"the following arguments are required: (.*)": lambda match: (
+        "missing: " + re.sub(r"[\w.]+\.", "", match[1]).replace("_", "-")
     ),
-    r"Exceeds the limit .*": lambda found: "is too large a number",
+    r"Exceeds the limit .*": lambda match: "is too large a number",
 }
 
 

@@ -39,8 +39,8 @@ def corrupt(config: CorruptConfig) -> DatasetRecord:
         UserError: an option is out of range, the source is not clean, or `out` holds something else.
     """
     making = Making("corrupt", config)
-    if (found := making.found(DatasetRecord)) is not None:
-        return found
+    if (earlier := making.found(DatasetRecord)) is not None:
+        return earlier
     distribution = parse_distribution(config.sigma)
     dataset = open_clean(config.source)
     order = permutation(config.seed, Stream.CLEAN, len(dataset)).numpy()

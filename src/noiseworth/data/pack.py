@@ -47,8 +47,8 @@ def pack(config: PackConfig) -> list[DatasetRecord]:
     rule = parse_fit(config.fit)
     check_early(config.sigma)
     making = Making("pack", config)
-    if (found := making.found(list[DatasetRecord])) is not None:
-        return found
+    if (earlier := making.found(list[DatasetRecord])) is not None:
+        return earlier
     with new_directory(Path(config.out)) as folder:
         ingested = ingest(config, paths, rule, folder)
         records = _write(config, paths, _resolve(config, paths, ingested, rule), ingested, folder)

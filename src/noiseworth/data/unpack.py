@@ -36,8 +36,8 @@ def unpack(config: UnpackConfig) -> UnpackRecord:
         UserError: it is no data set, `out` holds something else, or the format cannot hold its values.
     """
     making = Making("unpack", config)
-    if (found := making.found(UnpackRecord)) is not None:
-        return replace(found, path=str(config.out))
+    if (earlier := making.found(UnpackRecord)) is not None:
+        return replace(earlier, path=str(config.out))
     dataset = open_dataset(config.data)
     kind = config.format or _natural_format(dataset)
     write, dtype = _writer(dataset, kind)

@@ -38,8 +38,8 @@ def join(config: JoinConfig) -> list[DatasetRecord]:
         UserError: they have images of different shapes, or `out` holds something else.
     """
     making = Making("join", config)
-    if (found := making.found(list[DatasetRecord])) is not None:
-        return found
+    if (earlier := making.found(list[DatasetRecord])) is not None:
+        return earlier
     sources, out = list(config.sources), Path(config.out)
     sets = [open_dataset(source) for source in sources]
     if len({str(Path(s.path).resolve()) if not is_address(s.path) else s.path for s in sets}) < len(sets):
@@ -80,8 +80,8 @@ def split(config: SplitConfig) -> list[DatasetRecord]:
         UserError: a number that does not fit, or `out` holds something else.
     """
     making = Making("split", config)
-    if (found := making.found(list[DatasetRecord])) is not None:
-        return found
+    if (earlier := making.found(list[DatasetRecord])) is not None:
+        return earlier
     out, seed = Path(config.out), config.seed
     dataset = open_dataset(config.source)
     count = _count("--held-out", config.held_out, len(dataset), config.source)
@@ -116,8 +116,8 @@ def subset(config: SubsetConfig) -> list[DatasetRecord]:
         UserError: a number that does not fit, or `out` holds something else.
     """
     making = Making("subset", config)
-    if (found := making.found(list[DatasetRecord])) is not None:
-        return found
+    if (earlier := making.found(list[DatasetRecord])) is not None:
+        return earlier
     out = Path(config.out)
     dataset = open_dataset(config.source).use(config.use)
     count = len(dataset)

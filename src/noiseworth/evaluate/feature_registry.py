@@ -97,8 +97,8 @@ def train_features(config: FeaturesConfig) -> FeatureRecord:
         UserError: the data cannot be used, or `out` holds something else.
     """
     making = Making("features train", config)
-    if (found := making.found(FeatureRecord)) is not None:
-        return found
+    if (earlier := making.found(FeatureRecord)) is not None:
+        return earlier
     reference = open_clean(config.data)
     held_out = None if config.held_out is None else open_clean(config.held_out)
     with new_directory(Path(config.out)) as folder:

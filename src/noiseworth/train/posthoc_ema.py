@@ -22,8 +22,8 @@ def make_average(config: EmaConfig) -> AverageRecord:
         UserError: too few averages were saved, or `out` holds something else.
     """
     making = Making("ema", config)
-    if (found := making.found(AverageRecord)) is not None:
-        return replace(found, out=str(config.out))
+    if (earlier := making.found(AverageRecord)) is not None:
+        return replace(earlier, out=str(config.out))
     run = Path(config.run)
     newest = checkpoint.load_newest(run / "checkpoints", checkpoint.USED)
     if newest is None or not (run / "config.yaml").is_file():

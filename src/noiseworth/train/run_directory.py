@@ -128,8 +128,8 @@ def begin(config: TrainConfig, init: dict[str, Any] | None = None) -> None:
     elif (before := load_config(run).n_images) < config.n_images:
         (run / "DONE.json").unlink(missing_ok=True)
         env = load_json(run / "env.json") if (run / "env.json").is_file() else {}
-        told, new = env.get("lengthened", []), [before, config.n_images]
-        _write_env(run, env | {"lengthened": told if told[-1:] == [new] else [*told, new]})
+        lengthened, new = env.get("lengthened", []), [before, config.n_images]
+        _write_env(run, env | {"lengthened": lengthened if lengthened[-1:] == [new] else [*lengthened, new]})
     else:
         return
     write_atomically(run / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))

@@ -130,11 +130,11 @@ def _bits_of_avif(content: bytes) -> int:
             break
         end = at + size
         if kind in (b"meta", b"moov"):
-            found = content.find(b"av1C", at, end)
-            while found >= 0:
-                flags = content[found + 6] if found + 6 < len(content) else 0
+            start = content.find(b"av1C", at, end)
+            while start >= 0:
+                flags = content[start + 6] if start + 6 < len(content) else 0
                 bits = max(bits, 8 + bool(flags & 0x40) * (4 if flags & 0x20 else 2))
-                found = content.find(b"av1C", found + 4, end)
+                start = content.find(b"av1C", start + 4, end)
         at = end
     return bits
 

@@ -102,7 +102,7 @@ def is_unit(folder: Path) -> bool:
 
 def folder_files(folder: Path, reading: Reading) -> Iterator[File]:
     """The files of a folder, in the order of the names; links to folders are followed, each folder is entered once."""
-    found: list[tuple[tuple[str, ...], str, int]] = []
+    members: list[tuple[tuple[str, ...], str, int]] = []
     seen: set[tuple[int, int]] = set()
 
     def enter(directory: Path, inside: tuple[str, ...]) -> None:
@@ -126,13 +126,13 @@ def folder_files(folder: Path, reading: Reading) -> Iterator[File]:
             if is_folder and not is_unit(Path(entry.path)):
                 enter(Path(entry.path), name)
             elif is_folder or is_file:
-                found.append((name, entry.path, 0 if is_folder else entry.stat().st_size))
+                members.append((name, entry.path, 0 if is_folder else entry.stat().st_size))
             else:
                 kind = "links that lead nowhere" if entry.is_symlink() else "devices and pipes"
                 reading.left_out[kind] += 1
 
     enter(folder, ())
-    for parts, path, size in sorted(found):
+    for parts, path, size in sorted(members):
         name = "/".join(parts)
         yield File(name, f"{folder}/{name}", partial(io.FileIO, path), Path(path), size)
 

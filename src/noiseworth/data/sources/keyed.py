@@ -199,9 +199,9 @@ def _is_known(array: Any, seen: set[Any]) -> bool:
     import h5py
 
     info = h5py.h5o.get_info(array.id)
-    place = (info.fileno, info.addr)
-    is_known = place in seen
-    seen.add(place)
+    address = (info.fileno, info.addr)
+    is_known = address in seen
+    seen.add(address)
     return is_known
 
 

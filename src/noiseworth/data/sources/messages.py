@@ -39,13 +39,13 @@ class _Collector(logging.Handler):
         """What was said since the last time, each thing once."""
         if not self.records and not self.caught:
             return []
-        said = [
+        messages = [
             (logging.WARNING, str(w.message)) for w in self.caught if w.category is not DeprecationWarning
         ]
-        said = list(dict.fromkeys([*self.records, *said]))
+        messages = list(dict.fromkeys([*self.records, *messages]))
         self.records.clear()
         self.caught.clear()
-        return said
+        return messages
 
 
 _collector = _Collector()

@@ -24,18 +24,18 @@ def decode(content: bytes, where: str, reading: Reading) -> Picture | None:
     Raises:
         UserError: damaged, cut short, too large, or with further pictures behind the first.
     """
-    found = _HEADER.match(content)
-    if found is None:
+    header = _HEADER.match(content)
+    if header is None:
         return None
-    width, height, white = (int(found[i]) for i in (2, 3, 4))
+    width, height, white = (int(header[i]) for i in (2, 3, 4))
     if not (0 < white < 65536 and width and height):
         raise UserError(f"{where}: damaged PNM file (its header says {width}x{height}, white is {white})")
-    shape = (height, width, 3 if found[1] in _COLOUR else 1)
+    shape = (height, width, 3 if header[1] in _COLOUR else 1)
     check_size(shape[:2], where, reading)
     size = shape[0] * shape[1] * shape[2]
     kind = np.dtype("uint8") if white < 256 else np.dtype(">u2")
-    body = memoryview(content)[found.end() :]
-    values = _plain(bytes(body), size, where) if found[1] in _PLAIN else _raw(body, size, kind, where)
+    body = memoryview(content)[header.end() :]
+    values = _plain(bytes(body), size, where) if header[1] in _PLAIN else _raw(body, size, kind, where)
     if values.max() > white:
         raise UserError(f"{where}: damaged PNM file (values up to {values.max()}, where white is {white})")
     pixels = values.reshape(shape).transpose(2, 0, 1).astype(kind.newbyteorder("="))

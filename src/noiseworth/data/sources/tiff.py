@@ -208,15 +208,15 @@ def _orientations(series: Any, axes: str, where: str) -> list[int]:
         single = (1,) * (len(shape) - leading)
         turned = np.broadcast_to(np.reshape(of_pages, (*shape[:leading], *single)), shape)
     stack = Stack(turned, axes)
-    found = []
+    pages_ways = []
     for i in range(len(stack)):
         ways = np.unique(stack[i][:, 0, 0])
         if len(ways) > 1:
             raise UserError(
                 f"{where}: the channels of one image are turned in different ways; save them upright"
             )
-        found.append(int(ways[0]))
-    return found
+        pages_ways.append(int(ways[0]))
+    return pages_ways
 
 
 def _refuse_gaps(series: Any, size: int, where: str) -> None:
