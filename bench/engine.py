@@ -113,9 +113,11 @@ def kill_once(data: Path, out: Path, options: list[str], wait: float) -> dict[st
     return {"from": before, "to": saved_steps(out), "in_save": in_save}
 
 
-def kill_and_resume(data: Path, work: Path) -> dict[str, Any]:
+def kill_and_resume(
+    data: Path, work: Path, words: tuple[str, ...] = (), kills: int = KILLS
+) -> dict[str, Any]:
     """Kill at random moments (with a fixed seed), and compare with a run that nobody touched."""
-    options = [f"--n-images={64 * KILLED_STEPS}", "--checkpoint-every=128"]  # saved every second step
+    options = [f"--n-images={64 * KILLED_STEPS}", "--checkpoint-every=128", *words]  # saved every second step
     whole = work / "whole"
     out = work / "killed"
     began = time.perf_counter()
@@ -123,7 +125,7 @@ def kill_and_resume(data: Path, work: Path) -> dict[str, Any]:
         raise SystemExit("the run that nobody touched failed")
     seconds = time.perf_counter() - began
     rng = random.Random(0)
-    kills = [kill_once(data, out, options, rng.uniform(0.0, 0.06 * seconds)) for _ in range(KILLS)]
+    killed = [kill_once(data, out, options, rng.uniform(0.0, 1.2 * seconds / kills)) for _ in range(kills)]
     if train(data, out, *options).returncode:
         raise SystemExit("the killed run does not end")
     files = [f"{name}.safetensors" for name in ("model", "ema", "optimizer")]
@@ -133,7 +135,7 @@ def kill_and_resume(data: Path, work: Path) -> dict[str, Any]:
         "same": all(sha256_of(newest(out) / file) == sha256_of(newest(whole) / file) for file in files),
         "once": [record.step for record in records] == list(range(1, KILLED_STEPS + 1)),
         "metrics_same": records == expected,
-        "kills": kills,
+        "kills": killed,
     }
 
 

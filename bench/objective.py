@@ -41,6 +41,7 @@ HELD_OUT = 1000
 # sigma 0.2).
 BASE: dict[str, Any] = {
     "optimizer": "adam",
+    "batch": 128,
     "lr": 4e-3,
     "precision": "bf16",
     "decay": "none",

@@ -100,7 +100,9 @@ def load_best(run: Path, channels: int) -> "PreconditionedDenoiser":
     from noiseworth.networks import make_backbone
 
     best = json.loads((run / "best.json").read_text())
-    denoiser = PreconditionedDenoiser(make_backbone(best["preset"], channels, 0), best["sigma_data"])
+    denoiser = PreconditionedDenoiser(
+        make_backbone(best["preset"], (channels, 16, 16), 0), best["sigma_data"]
+    )
     denoiser.load_state_dict(load_file(run / "best.safetensors"))
     denoiser.eval().requires_grad_(False)
     return denoiser
@@ -300,7 +302,7 @@ def step_seconds() -> float:
 
     from noiseworth.networks import make_backbone
 
-    net = make_backbone("mini", 1, 0)
+    net = make_backbone("mini", (1, 16, 16), 0)
     x = torch.randn(128, 1, 16, 16)
     t = torch.randn(128)
 

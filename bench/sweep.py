@@ -79,7 +79,8 @@ def make_plans(work: Path) -> None:
     grid |= {
         "data": str(data / "train"),
         "held_out": str(data / "held-out"),
-        "train": {"optimizer": "adam"},
+        "preset": "digits",
+        "train": {"optimizer": "adam", "batch": 128, "precision": "fp32"},
     }
     for name, changes in (("sweep", {}), ("larger", {"total": str(LARGER)})):
         if not (work / name).exists():

@@ -22,7 +22,7 @@ def main(steps: int = 500) -> Callable[[Tensor, Tensor], Tensor]:
     y = y + s[:, None, None, None] * torch.randn(y.shape, generator=torch.Generator().manual_seed(SEED))
 
     velocity = nw.make_backbone(
-        "digits", channels=1, seed=SEED
+        "medium", (1, 8, 8), seed=SEED
     )  # maps (x_t, one number per image) to an image
     v = nw.PosteriorVariance(nw.spectrum(y, s)[0])
     sampler = nw.PairSampler(

@@ -17,7 +17,7 @@ def main(steps: int = 500) -> nw.PreconditionedDenoiser:
     variances, sigma_data = nw.spectrum(y, s)
     v = nw.PosteriorVariance(variances)
     sampler = nw.PairSampler(s, nw.LogNormalLevels(), v)
-    network = nw.make_backbone("digits", channels=1, seed=SEED)  # or any network of yours
+    network = nw.make_backbone("medium", (1, 8, 8), seed=SEED)  # or any network of yours
     denoiser = nw.PreconditionedDenoiser(network, sigma_data)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=2e-3)
     for step in range(steps):

@@ -70,7 +70,7 @@ def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[
         ("inspect {digits}", "did you mean"),
         ("train --data nowhere --out out", "nowhere: not a packed data set"),
         ("train --data {digits}/train --out out --use noisy", "has no noisy images"),
-        ("train --data {digits}/train --out out --preset giant", "choose one of digits"),
+        ("train --data {digits}/train --out out --preset giant", "choose one of light"),
         ("train --data {digits}/train --out out --n-images many", "many"),
         ("train --data {digits}/train --out out --speed 3", "speed"),
         ("sample nowhere out", "nowhere: not a run"),

@@ -48,7 +48,9 @@ def _apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 def test_a_batch_in_pieces_is_the_same_training(mixed: Path, tmp_path: Path) -> None:
     """50 steps, accumulation 1 against 4: the sums of the gradients differ by rounding alone."""
     for pieces in (1, 4):
-        run_training(_config(mixed, tmp_path / f"{pieces}", n_images=64 * 50, accumulate=pieces))
+        run_training(
+            _config(mixed, tmp_path / f"{pieces}", n_images=64 * 50, accumulate=pieces, precision="fp32")
+        )
     assert 0 < _apart(_weights(tmp_path / "1"), _weights(tmp_path / "4")) < 1e-5
     with pytest.raises(UserError, match="is not a multiple of the 1 processes times --accumulate 5"):
         Trainer(_config(mixed, tmp_path / "no", n_images=640, accumulate=5))
@@ -100,7 +102,7 @@ def test_an_average_made_afterwards_is_the_one_tracked(mixed: Path, tmp_path: Pa
     scale = math.sqrt(sum(float((tracked[k] - raw[k]).double().square().sum()) for k in combined))
     assert difference < 0.01 * scale
     (tmp_path / "run" / "config.yaml").write_text("")  # the loop alone writes none
-    run_directory.begin(replace(config, out=str(tmp_path / "other")))
+    run_directory.begin(replace(trainer.config, out=str(tmp_path / "other")))
     (tmp_path / "run" / "config.yaml").write_bytes((tmp_path / "other" / "config.yaml").read_bytes())
     assert main(["ema", str(tmp_path / "run"), str(tmp_path / "wide"), "--sigma-rel", "0.15"]) == 0
     assert len(sample_run(tmp_path / "wide", tmp_path / "made", n=3, steps=4)) == 3
@@ -290,6 +292,7 @@ def test_launchers(launcher: str, mixed: Path, tmp_path: Path, monkeypatch: pyte
         f"--out={tmp_path / 'run'}",
         "--batch=64",
         "--n-images=1280",
+        "--precision=fp32",
     ]  # without --device: on a machine without a GPU processes still find each other
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     port = 20_000 + os.getpid() % 20_000
@@ -304,7 +307,7 @@ def test_launchers(launcher: str, mixed: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
-    run_training(_config(mixed, tmp_path / "one", n_images=1280))
+    run_training(_config(mixed, tmp_path / "one", n_images=1280, precision="fp32"))
     assert _apart(_weights(tmp_path / "one"), _weights(tmp_path / "run")) < 1e-5
     steps = [r.step for r in load_lines(StepRecord, tmp_path / "run" / "metrics.jsonl")]
     assert steps == list(range(1, 21))

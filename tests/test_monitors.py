@@ -44,7 +44,7 @@ def _warned(record: MonitorRecord) -> set[str]:
 
 def test_few_clean_images_collapse_and_are_memorised(digits: Path, tmp_path: Path) -> None:
     mix(digits / "train", tmp_path / "few", clean=6, noisy=[], seed=0)
-    record = _train(tmp_path / "few", digits, tmp_path / "run", 8000)
+    record = _train(tmp_path / "few", digits, tmp_path / "run", 16000)
     assert {"mode collapse", "memorised"} <= _warned(record)
     assert record.distinct < 10  # six images
     assert (tmp_path / "run" / "samples-while-training").is_dir()

@@ -1,4 +1,4 @@
-"""Muon's steps are orthogonal, of the stated length, and for matrices alone; the rest is Adam's."""
+"""Muon's steps are orthogonal, of the stated length, and for convolutions alone; the rest is Adam's."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,15 +45,20 @@ def test_steps_are_those_of_the_textbook_for_any_shape_and_scale() -> None:
 
 
 class _Small(nn.Module):
-    """A convolution, its bias, an embedding, one row."""
+    """A convolution, its bias, an embedding, a linear layer, a convolution of one row."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.convolution, self.embedding, self.row = nn.Conv2d(3, 6, 3), nn.Embedding(4, 8), nn.Linear(8, 1)
+        self.convolution, self.embedding, self.linear = (
+            nn.Conv2d(3, 6, 3),
+            nn.Embedding(4, 8),
+            nn.Linear(8, 5),
+        )
+        self.row = nn.Conv2d(8, 1, 3)
 
 
-def test_matrices_move_by_the_stated_length_and_the_rest_as_by_adam() -> None:
+def test_convolutions_move_by_the_stated_length_and_the_rest_as_by_adam() -> None:
     ours, theirs = _Small(), _Small()
     optimizer = Muon(ours, lr=0.01)
     adam = torch.optim.Adam(theirs.parameters(), lr=0.002, betas=(0.9, 0.99))
@@ -70,26 +75,28 @@ def test_matrices_move_by_the_stated_length_and_the_rest_as_by_adam() -> None:
             assert gradient is not None
             expected = 0.01 * 0.2 * 27**0.5 * _textbook(gradient.reshape(6, 27))
             torch.testing.assert_close(moved.double(), expected, atol=1e-5, rtol=0)
-    for name in ("convolution.bias", "embedding.weight", "row.weight", "row.bias"):
+    for name in ("convolution.bias", "embedding.weight", "linear.weight", "row.weight", "row.bias"):
         torch.testing.assert_close(ours.get_parameter(name), theirs.get_parameter(name), atol=1e-6, rtol=0)
 
 
 def test_momentum_looks_ahead() -> None:
     """After gradients g, h the step is along 0.05 h + 0.95 (0.05 h + 0.95 0.05 g)."""
-    module = nn.Linear(12, 5, bias=False)
+    module = nn.Conv2d(12, 5, 1, bias=False)
     optimizer = Muon(module, lr=0.01)
     g, h = _matrix(5, 12, 1), _matrix(5, 12, 2)
-    module.weight.grad = g
+    module.weight.grad = g[..., None, None]
     optimizer.step()
     before = module.weight.detach().clone()
-    module.weight.grad = h
+    module.weight.grad = h[..., None, None]
     optimizer.step()
     expected = 0.002 * 12**0.5 * _textbook(0.05 * h + 0.95 * (0.05 * h + 0.95 * 0.05 * g))
-    torch.testing.assert_close((before - module.weight.detach()).double(), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        (before - module.weight.detach())[..., 0, 0].double(), expected, atol=1e-5, rtol=0
+    )
 
 
 def test_its_state_goes_into_a_checkpoint_and_back() -> None:
-    first, second = (make_backbone("digits", 1, 0) for _ in range(2))
+    first, second = (make_backbone("digits", (1, 8, 8), 0) for _ in range(2))
     optimizers = [Muon(net, lr=0.01) for net in (first, second)]
 
     def step(net: nn.Module, optimizer: Muon, seed: int) -> None:
@@ -113,7 +120,7 @@ def test_runs_that_were_begun_before_go_on_by_adam(
     run = tmp_path / "run"
     config = TrainConfig(data=str(mixed), out=str(run), n_images=64, batch=32, monitor_every=0)
     run_training(replace(config, optimizer="adam", lr=0.002))
-    assert isinstance(Trainer(config).optimizer.optimizer, Muon)
+    assert isinstance(Trainer(config).optimizer, Muon)
     settings = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(settings.replace("optimizer: adam\n", ""))
     assert load_config(run).optimizer == "adam"

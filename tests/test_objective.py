@@ -70,8 +70,8 @@ def test_worth_is_the_ratio_of_variances() -> None:
 
 def test_all_clean_equals_the_edm_loss_bit_for_bit() -> None:
     sigma_data = 0.7
-    denoiser = PreconditionedDenoiser(make_backbone("digits", 1, seed=0), sigma_data)
-    torch.nn.init.normal_(denoiser.backbone.unet.conv_out.weight, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr,arg-type]
+    denoiser = PreconditionedDenoiser(make_backbone("medium", (1, 8, 8), seed=0), sigma_data)
+    torch.nn.init.normal_(denoiser.backbone.conv_out.weight, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr,arg-type]
     ids = torch.arange(16)
     y, noise = normal(0, Stream.CORRUPT, ids, (1, 8, 8)), normal(0, Stream.NOISE, ids, (1, 8, 8))
     levels, bound = LogNormalLevels(), PosteriorVariance(torch.ones(64))

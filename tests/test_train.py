@@ -32,7 +32,14 @@ from noiseworth.train.ema import Ema
 from noiseworth.train.model import make_denoiser
 from noiseworth.train.trainer import Trainer
 
-SETTINGS = {"n_images": 64 * 90, "batch": 64, "checkpoint_every": 64 * 20, "warmup": 640, "device": "cpu"}
+SETTINGS = {
+    "n_images": 64 * 90,
+    "batch": 64,
+    "checkpoint_every": 64 * 20,
+    "warmup": 640,
+    "device": "cpu",
+    "precision": "fp32",
+}
 
 
 def _config(data: Path, out: Path, **changes: object) -> TrainConfig:
@@ -174,7 +181,7 @@ def test_training_lowers_the_risk(digits: Path, mixed: Path, finished: Path) -> 
     assert (
         denoising_risk(model.denoiser, images).relative < 0.6
     )  # leaving the noise in is 1; the preconditioner alone 0.65 and more
-    untrained = make_denoiser(model.config, 1, 0, model.denoiser.sigma_data).eval()
+    untrained = make_denoiser(model.config, model.shape, 0, model.denoiser.sigma_data).eval()
     assert denoising_risk(untrained, images).relative > denoising_risk(model.denoiser, images).relative + 0.05
 
 
@@ -408,7 +415,7 @@ def test_a_run_begins_with_the_averaged_weights_of_another(tmp_path: Path, digit
         if record.step == 5:
             trainer.save()
             break
-    run_directory.begin(config)
+    run_directory.begin(trainer.config)
     (tmp_path / "first").rename(tmp_path / "moved")
     assert run_training(config).weights == expected
     assert load_run(tmp_path / "run").denoiser.sigma_data == before.denoiser.sigma_data
@@ -418,7 +425,7 @@ def test_a_run_that_does_not_fit_is_not_begun_from(tmp_path: Path, digits: Path,
     run_training(_config(mixed, tmp_path / "first", n_images=64, monitor_every=0))
     for changes, message in (
         ({"init": str(tmp_path / "first"), "labels": True}, "does not fit the settings and the data"),
-        ({"init": str(tmp_path / "first"), "preset": "mini"}, r"preset digits, 1 channels, 0 classes"),
+        ({"init": str(tmp_path / "first"), "preset": "mini"}, r"preset medium, 1 channels, 0 classes"),
         ({"init": str(tmp_path / "nowhere")}, "not a run"),
     ):
         with pytest.raises(UserError, match=message):

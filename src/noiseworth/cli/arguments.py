@@ -71,6 +71,11 @@ def is_pair(hint: Any) -> bool:
     return tuple[float, float] in _kinds(hint)
 
 
+def is_flag(hint: Any) -> bool:
+    """Whether an option takes no value."""
+    return bool in _kinds(hint)
+
+
 def put_in_order(words: list[str], command: Command) -> list[str]:
     """The words in canonical form; `--grid NAME` as the file of that name, before all others.
 
@@ -111,7 +116,7 @@ class _Options:
         fields = {f.name: f for f in dataclasses.fields(config) if not f.metadata.get("positional")}
         hints = hints_of(config)
         self.command, self.renamed = command, renamed(config)
-        self.flags = {flag_of(name) for name in (*COMMON, *(n for n in fields if hints[n] is bool))}
+        self.flags = {flag_of(name) for name in (*COMMON, *(n for n in fields if is_flag(hints[n])))}
         self.pairs = {flag_of(name) for name in fields if is_pair(hints[name])}
         self.numbers = {flag_of(name) for name in fields if set(_kinds(hints[name])) <= _KINDS_OF_NUMBERS}
         self.known = {"--config", *self.flags, *map(flag_of, fields)}

@@ -15,7 +15,7 @@ from typing import Any, TextIO, Union
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from noiseworth.cli.arguments import COMMON, in_plain_words, is_pair, put_in_order
+from noiseworth.cli.arguments import COMMON, in_plain_words, is_flag, is_pair, put_in_order
 from noiseworth.commands import COMMANDS, GROUPS, Command, load, run
 from noiseworth.errors import Stopped, UserError, first_line, one_line, printable
 from noiseworth.options import check_written, documentation, flag_of, hints_of
@@ -99,7 +99,7 @@ def _add_option(parser: ArgumentParser, field: "dataclasses.Field[Any]", hint: A
         settings |= {"action": "append", "type": str}
     elif is_pair(hint):
         settings["metavar"] = "LOW HIGH"
-    elif hint is bool:
+    elif is_flag(hint):
         parser.add_argument(*_flags_of(field.name), **settings, metavar="")
         return
     parser.add_argument(flag_of(field.name), **settings, **({"required": True} if is_required else {}))

@@ -42,7 +42,7 @@ def load_run(run: Path | str) -> RunModel:
     if newest is None:
         raise UserError(f"{run}: has no checkpoint yet; let `noiseworth train` reach its first one")
     state, tensors, _ = newest
-    denoiser = make_denoiser(config, state.shape[0], state.classes, state.sigma_data)
+    denoiser = make_denoiser(config, state.shape, state.classes, state.sigma_data)
     load_weights(denoiser, tensors["ema"])
     denoiser.eval().requires_grad_(False)
     return RunModel(

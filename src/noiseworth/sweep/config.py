@@ -58,8 +58,8 @@ class SweepConfig:
     """Number of combinations to train, drawn at random; 0: all."""
     n_images: str = "100000"
     """Lengths of the training, in images seen."""
-    preset: str = "digits"
-    """Sizes of the network: digits, mini, small."""
+    preset: str | None = None
+    """Sizes of the network, such as light,medium; by default the one that `noiseworth train` takes for these images."""
     objective: str = "worth"
     """Objectives: worth, published, or both."""
     train: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class SweepConfig:
         require(self.seed <= LARGEST - self.seeds, "seed", self.seed, f"at most {LARGEST - self.seeds}")
         require(self.gpus >= 0, "gpus", self.gpus, "0 or more")
         grid = ("total", "share", "clean", "noisy", "sigma", "n_images", "preset", "objective")
-        combinations = math.prod(getattr(self, name).count(",") + 1 for name in grid) * self.seeds
+        combinations = math.prod((getattr(self, name) or "").count(",") + 1 for name in grid) * self.seeds
         if combinations > _MOST_TRIALS:
             raise UserError(
                 f"the grid has {combinations:,} combinations, {_MOST_TRIALS:,} are the most; give fewer values"
@@ -118,7 +118,7 @@ class SweepConfig:
         """Settings of a training that a sweep may vary, and the values given for each."""
         return {
             "n_images": _numbers("n_images", self.n_images, int, 0),
-            "preset": _words("preset", self.preset),
+            **({} if self.preset is None else {"preset": _words("preset", self.preset)}),
             "objective": _words("objective", self.objective),
         }
 

@@ -10,6 +10,7 @@ import yaml
 
 from noiseworth.data.dataset import open_clean
 from noiseworth.errors import UserError
+from noiseworth.networks import choose_preset
 from noiseworth.options import renamed, with_options
 from noiseworth.progress import notice
 from noiseworth.records import SWEEP_FORMAT, NoisyPart, SweepPlan, Trial, from_json, write_atomically
@@ -73,7 +74,7 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
         held_out=config.held_out,
         trials=trials,
         train={name: values[0] for name, values in config.settings.items() if len(values) == 1}
-        | {"optimizer": TrainConfig.optimizer}
+        | _decided(config, images)
         | config.train,
         n_generated=config.n_generated,
         steps=config.steps,
@@ -83,6 +84,18 @@ def make_plan(config: SweepConfig) -> tuple[SweepPlan, int]:
     )
     check_plan(plan, Path(config.out))
     return plan, too_many
+
+
+def _decided(config: SweepConfig, images: Images) -> dict[str, Any]:
+    """What `noiseworth train` would decide for each training by itself: the plan says it, so that all have the same."""
+    decided: dict[str, Any] = {
+        "optimizer": TrainConfig.optimizer,
+        "batch": TrainConfig.batch,
+        "precision": "auto",
+    }
+    if config.preset is None:
+        decided["preset"] = choose_preset(images.dataset.shape, len(images.dataset), config.gpus > 0)
+    return decided
 
 
 def _parts(noisy: int, levels: tuple[float, ...]) -> list[NoisyPart]:

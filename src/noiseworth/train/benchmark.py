@@ -7,22 +7,25 @@ ratio of medians.
 import resource
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn import functional
 
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.networks import count_parameters
 from noiseworth.options import with_options
 from noiseworth.records import SpeedRecord, machine
+from noiseworth.train.choices import forward_flops
 from noiseworth.train.config import BenchmarkConfig, TrainConfig
 from noiseworth.train.trainer import Trainer
 
 _IMAGES, _WARM_UP = 2000, 3
+_PEAK_SIZES = ((64, 64, 32), (64, 128, 16), (128, 256, 8))  # images, channels, side
 _PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16, by their maker's data sheets
 
 
@@ -64,7 +67,9 @@ def measure_speed(config: BenchmarkConfig) -> SpeedRecord:
                 if step >= _WARM_UP:
                     times[name].append(seconds)
         ours, alone = median(times["ours"]), median(times["bare"])
-        flops = 3 * config.batch * _forward_flops(trainer, shape)  # backward costs twice the forward pass
+        flops = (
+            3 * config.batch * forward_flops(trainer.ema.module, shape)
+        )  # backward costs twice the forward pass
         peak = next(
             (v for k, v in _PEAK.items() if device.type == "cuda" and k in torch.cuda.get_device_name()), None
         )
@@ -72,7 +77,7 @@ def measure_speed(config: BenchmarkConfig) -> SpeedRecord:
             preset=config.preset,
             size=config.size,
             batch=config.batch,
-            precision=config.precision,
+            precision=trainer.config.precision,
             parameters=count_parameters(trainer.denoiser),
             gflop_forward=flops / config.batch / 3e9,
             images_per_second=config.batch / ours,
@@ -136,9 +141,16 @@ def _timed(act: Callable[[], object], device: torch.device) -> float:
     return perf_counter() - began
 
 
-def _forward_flops(trainer: Trainer, shape: tuple[int, int, int]) -> float:
-    """Of one image, counted."""
-    device = trainer.device
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        trainer.ema.module(torch.zeros(1, *shape, device=device), torch.ones(1, device=device))
-    return float(counter.get_total_flops())
+def convolution_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of 3x3 convolutions alone, forward, at the best of some sizes that networks have."""
+    best = 0.0
+    for count, channels, side in _PEAK_SIZES:
+        x = torch.randn(count, channels, side, side, device=device, dtype=dtype)
+        x = x.contiguous(memory_format=torch.channels_last)
+        weight = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype)
+        operations = 2 * 9 * channels**2 * side**2 * count
+        with torch.no_grad():
+            act = partial(functional.conv2d, x, weight, padding=1)
+            times = [_timed(act, device) for _ in range(_WARM_UP + 6)]
+        best = max(best, operations / median(times[_WARM_UP:]))
+    return best

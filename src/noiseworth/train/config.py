@@ -38,17 +38,18 @@ class TrainConfig:
     """Directory of the run; the same command goes on there after an interruption."""
     use: Use = "all"
     """Train on all images, or on the clean or the noisy ones alone."""
-    preset: str = "digits"
-    """Size of the network: digits, mini, small, cifar or imagenet64."""
+    preset: str | None = None
+    """Size of the network: light, medium or heavy, whose depth follows the size of the images; or diffusers' U-Net as digits, mini, small,
+    cifar or imagenet64. By default it follows the images: medium up to 16x16 and light above, on a GPU medium or heavy."""
     n_images: int = 100_000
     """Length of the training, in images seen (one image may be seen many times). With a greater number a finished run goes on."""
-    batch: int = 128
+    batch: int = 64
     """Images in one optimiser step, over all processes."""
     accumulate: int = 1
     """Number of pieces in which each process computes its share of a batch, one after the other, to save memory."""
     optimizer: Literal["muon", "adam"] = "muon"
-    """"muon" moves matrices of weights along their orthogonalised momentum (Jordan et al., 2024), and the rest by Adam; "adam" moves
-    all of them."""
+    """"muon" moves convolutions along their orthogonalised momentum (Jordan et al., 2024), and the rest by Adam; "adam" moves all
+    weights."""
     lr: float | None = None
     """Peak learning rate; by default 0.02 times the root of batch / 128 with "muon" (its part by Adam takes a fifth of it), and 0.002 with
     "adam"."""
@@ -99,12 +100,13 @@ class TrainConfig:
     """Write metrics for TensorBoard, too (needs the package tensorboard)."""
     seed: int = 0
     """Seed of every random draw."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network: 32 bits, or bfloat16."""
-    compile: bool = False
-    """Compile the network with torch.compile."""
-    channels_last: bool = False
-    """Store images with their channels last in memory, which suits convolutions on GPUs."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the network: 32 bits, or bfloat16; by default bfloat16 where the device computes with it."""
+    compile: bool | None = None
+    """Compile the network with torch.compile. By default it is tried before a training of more than an hour, and kept if faster."""
+    channels_last: bool | None = None
+    """Store images with their channels last in memory. By default it is tried before a training of more than 10 minutes, and kept if
+    faster."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to train: on the GPU if there is one ("auto"), or on the processor."""
     init: str | None = None
@@ -195,7 +197,7 @@ class EmaConfig:
 class BenchmarkConfig:
     """Measure the speed of training, its overhead over a bare PyTorch loop, and its memory."""
 
-    preset: str = "small"
+    preset: str = "medium"
     """Size of the network."""
     size: int = 32
     """Height and width of the images, which are made up for the purpose."""
@@ -205,8 +207,8 @@ class BenchmarkConfig:
     """Images in a step."""
     steps: int = 12
     """Steps of each loop that are timed, after some that are not."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the network; by default bfloat16 where the device computes with it."""
     compile: bool = False
     """Compile both networks with torch.compile."""
     channels_last: bool = False

@@ -22,12 +22,14 @@ from noiseworth.process import noted_signals
 from noiseworth.progress import notice, progress_bar
 from noiseworth.records import DoneRecord, MonitorRecord, StepRecord, WorthRecord, to_json, write_atomically
 from noiseworth.train import checkpoint, run_directory
+from noiseworth.train.choices import advice
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.devices import any_process
 from noiseworth.train.monitors import monitor
 from noiseworth.train.trainer import Trainer
 
 _FLUSH_SECONDS = 2.0
+_LONG_SECONDS = 86_400  # of training, from which a shorter one is advised before it begins
 _WORTH_LEVELS = 41
 _WORTH_RANGE = (0.02, 20.0)
 
@@ -56,7 +58,9 @@ def run_training(config: TrainConfig, *, label: str | None = None) -> DoneRecord
     if not trainer.accelerator.is_main_process:
         return _train(trainer, run, label)
     with run_directory.hold(run):
-        run_directory.check(config)  # another process may have begun, and ended, while this one was starting
+        run_directory.check(
+            trainer.config
+        )  # another process may have begun, and ended, while this one was starting
         return _train(trainer, run, label)
 
 
@@ -71,6 +75,8 @@ def _train(trainer: Trainer, run: Path, label: str | None) -> DoneRecord:
         notice(f"passing over a damaged checkpoint: {line}")
     if is_main:
         run_directory.rewind_metrics(run, trainer.step)
+    if is_main:
+        _tell_choices(trainer)
     metrics = _Metrics(run, write=is_main)
     with noted_signals() as received, _progress(trainer, label or run.name) as bar:
         saved_at = trainer.n_images
@@ -108,6 +114,25 @@ def _check_data(trainer: Trainer) -> None:
         verify_fingerprint(dataset)
     if narrow := narrow_words(dataset):
         notice(narrow)
+
+
+def _tell_choices(trainer: Trainer) -> None:
+    """One line on what was tried and kept, and one where training would take days."""
+    trial, config = trainer.trial, trainer.config
+    if trial is None:
+        return
+    if trial.gain > 1:
+        kept = [
+            name
+            for name, is_kept in (("channels last", trial.channels_last), ("compiled", trial.compile))
+            if is_kept
+        ]
+        notice(
+            f"{config.out}: trains with {' and '.join(kept)}, {trial.gain:.2f} times as fast here as without"
+        )
+    left = config.steps * config.batch - trainer.n_images
+    if left * trial.seconds_per_image > _LONG_SECONDS:
+        notice(f"{config.out}: {advice(trainer.denoiser, trainer.data.shape, config, trial, left)}")
 
 
 class _Metrics:

@@ -1,16 +1,17 @@
-"""Muon: each matrix moves along its orthogonalised momentum; everything else by Adam.
+"""Muon: each convolution moves along its orthogonalised momentum; everything else by Adam.
 
 For a matrix of weights with momentum `M = U S V^T` the step is `U V^T` (Jordan et al., "Muon: an optimizer for
 hidden layers in neural networks", 2024): every direction in which the gradients agree moves alike, however small its
 singular value. `U V^T` comes from five Newton-Schulz steps `X <- a X + b X X^T X + c (X X^T)^2 X`, which take
 singular values to between 0.7 and 1.2; its length `0.2 sqrt(max(rows, columns))` is that of a typical step of Adam
-(Liu et al., arXiv 2502.16982). A convolution is the matrix (out, in x height x width).
+(Liu et al., arXiv 2502.16982). A convolution is the matrix (out, in x height x width). Linear layers,
+which tell the network the level, learn better by Adam.
 
 The steps are taken on `X X^T`, which is small, and for all matrices of as many rows at once:
 `X_k = P_k X` with `P_(k+1) = (a + b G_k + c G_k^2) P_k` and `G_(k+1) = (a + b G_k + c G_k^2)^2 G_k`, `G_0 = X X^T`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ _TINY = 1e-14  # squared norm, below which a momentum is nothing
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon on matrices and convolutions; Adam, at a fifth of the rate, on biases, gains, embeddings and what has one row or column.
+    """Muon on convolutions; Adam, at a fifth of the rate, on linear layers, biases, gains, embeddings and what has one row or column.
 
     Args:
         module: its trainable parameters are optimised.
@@ -128,12 +129,11 @@ def _newton_schulz(g: Tensor, rows: int) -> Tensor:
 
 
 def _split(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Trainable parameters that are matrices, and the others."""
-    embeddings = {id(p) for m in module.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    """Trainable parameters that are convolutions, and the others."""
 
-    def is_matrix(p: nn.Parameter) -> bool:
-        return p.ndim >= 2 and id(p) not in embeddings and min(len(p), p[0].numel()) > 1
+    def is_convolution(p: nn.Parameter) -> bool:
+        return p.ndim > 2 and min(len(p), p[0].numel()) > 1
 
-    trainable: Iterable[nn.Parameter] = [p for p in module.parameters() if p.requires_grad]
-    matrices = [p for p in trainable if is_matrix(p)]
-    return matrices, [p for p in trainable if not is_matrix(p)]
+    trainable: list[nn.Parameter] = [p for p in module.parameters() if p.requires_grad]
+    convolutions = [p for p in trainable if is_convolution(p)]
+    return convolutions, [p for p in trainable if not is_convolution(p)]

@@ -32,10 +32,16 @@ from noiseworth.train.config import TrainConfig
 _FREE = ("out", "data", "resume", "device", "held_out", "monitor_every", "tensorboard", "keep", "keep_every")
 
 
+# Defaults of runs and sweeps that were begun before Muon was the default, and the settings that a new run decides for itself.
 BEFORE_MUON: dict[str, Any] = {
     "optimizer": "adam",
     "batch": 128,
-}  # defaults of runs and sweeps that were begun before
+    "preset": "digits",
+    "precision": "fp32",
+    "compile": False,
+    "channels_last": False,
+}
+_DECIDED = ("preset", "precision", "compile", "channels_last")
 
 
 @contextmanager
@@ -55,15 +61,30 @@ def hold(run: Path) -> Iterator[None]:
 
 
 def as_begun(config: TrainConfig) -> TrainConfig:
-    """The settings; of a run that was begun before there was a choice, with its optimizer and rate where the command names none."""
+    """The settings; of a run that was begun, what they leave open is as it was decided then.
+
+    A run that was begun before Muon was the default goes on with its optimizer, rate and batch where the command names none.
+    """
     path = Path(config.out) / "config.yaml"
-    is_named = config.optimizer != TrainConfig.optimizer
-    if is_named or not path.is_file() or "optimizer:" in path.read_text(encoding="utf-8"):
+    if not path.is_file():
         return config
     begun = load_config(Path(config.out))
-    notice(f"{config.out}: was begun when Adam was the default, and goes on by it")
-    rate = begun.lr if config.lr is None else config.lr
-    return dataclasses.replace(config, optimizer=begun.optimizer, lr=rate)
+    kept = {name: getattr(begun, name) for name in _DECIDED if getattr(config, name) in (None, "auto")}
+    is_named = config.optimizer != TrainConfig.optimizer
+    if not is_named and "optimizer:" not in path.read_text(encoding="utf-8"):
+        notice(f"{config.out}: was begun when Adam was the default, and goes on by it")
+        kept["optimizer"] = begun.optimizer
+        kept |= {name: getattr(begun, name) for name in ("lr", "batch") if _is_default(config, name)}
+    return dataclasses.replace(config, **kept)
+
+
+def _is_open(name: str, value: Any) -> bool:
+    """Whether a setting is one that a run decides for itself, and is left to it."""
+    return name in _DECIDED and value in (None, "auto")
+
+
+def _is_default(config: TrainConfig, name: str) -> bool:
+    return bool(getattr(config, name) == getattr(TrainConfig, name))
 
 
 def check(config: TrainConfig) -> None:
@@ -90,6 +111,7 @@ def check(config: TrainConfig) -> None:
             f"{key} was {before[key]!r}, is {after[key]!r}"
             for key in before
             if key not in _FREE
+            and not _is_open(key, after[key])
             and before[key] != after[key]
             and not (key == "n_images" and before[key] < after[key])
         ]

@@ -20,7 +20,7 @@ def save_trainer(trainer: "Trainer") -> None:
     groups = {
         "model": trainer.denoiser.state_dict(),
         **{name: average.module.state_dict() for name, average in trainer.averages.items()},
-        "optimizer": checkpoint.pack_optimizer(trainer.optimizer.optimizer),
+        "optimizer": checkpoint.pack_optimizer(trainer.optimizer),
         "below": trainer.imputation.state(),
     }
     for average in trainer.averages.values():

@@ -8,6 +8,7 @@ slots.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -29,13 +30,13 @@ from noiseworth.errors import UserError
 from noiseworth.records import StepRecord
 from noiseworth.rng import Stream, normal, uniform
 from noiseworth.train import checkpoint
+from noiseworth.train.choices import Trial, settle, try_out
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.devices import connect, over_processes, require_one_directory
 from noiseworth.train.ema import SNAPSHOTS, Ema, further_averages
 from noiseworth.train.guards import SpikeDetector, be_deterministic, memory_advice
 from noiseworth.train.imputation import Imputation
-from noiseworth.train.model import load_weights, make_denoiser
-from noiseworth.train.muon import Muon
+from noiseworth.train.model import load_weights, make_denoiser, make_optimizer
 from noiseworth.train.prefetch import Prefetcher
 from noiseworth.train.run_directory import check_data
 from noiseworth.train.saving import save_trainer
@@ -51,13 +52,14 @@ class Trainer:
     """All that a run is between two steps.
 
     Attributes:
-        config: the settings.
+        config: the settings, with what they left open decided (`train/choices.py`).
         accelerator: the processes that train together.
         device: of this process.
         data: the images that are trained on; `held_out` are clean images that are not, or None.
         step: optimiser steps done.
         n_images: images seen.
         v: `v(sigma)`, the posterior variance of a clean pixel.
+        trial: what was timed before, or None where several processes train.
         start: the run that it begins from, if not at random weights.
         pair_sampler: draws the training pairs.
         denoiser: the network that is trained; `model` is the same, prepared for the device and the processes.
@@ -75,6 +77,7 @@ class Trainer:
         self._began = monotonic()
         opened = open_training_data(config)
         self.data, self.held_out, self.labels = opened.data, opened.held_out, opened.labels
+        self.config = config = settle(config, self.data.shape, len(self.data), self.device)
         self.classes = opened.classes
         self._make_pair_sampler()
         self._make_model()
@@ -113,7 +116,14 @@ class Trainer:
     def _make_model(self) -> None:
         """The denoiser, its averages and its optimiser, on the device."""
         config, device = self.config, self.device
-        self.denoiser = make_denoiser(config, self.data.shape[0], self.classes, self.sigma_data)
+        self.denoiser = make_denoiser(config, self.data.shape, self.classes, self.sigma_data)
+        self.denoiser.to(device)
+        self.trial: Trial | None = None
+        compile, channels_last = bool(config.compile), bool(config.channels_last)
+        if self.accelerator.num_processes == 1:
+            self.trial = try_out(self.denoiser, self.data.shape, config, device, self.autocast)
+            compile, channels_last = self.trial.compile, self.trial.channels_last
+        self.config = config = replace(config, compile=compile, channels_last=channels_last)
         if config.channels_last:
             self.denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = Ema(self.denoiser, config.ema)
@@ -123,17 +133,12 @@ class Trainer:
         }
         for average in self.averages.values():
             average.module.to(device)
-        self.denoiser.to(device)
-        optimizer: torch.optim.Optimizer
-        if config.optimizer == "muon":
-            optimizer = Muon(self.denoiser, lr=config.learning_rate(0))
-        else:
-            parameters, rate = self.denoiser.parameters(), config.learning_rate(0)
-            optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), fused=True)
         model: nn.Module = self.denoiser
         if config.compile:
             model = torch.compile(self.denoiser)  # type: ignore[assignment]
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        # The processes share gradients, so the optimizer need not know of them.
+        self.model, self.optimizer = self.accelerator.prepare(model), make_optimizer(config, self.denoiser)
+        self._parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
 
     def steps(self) -> Iterator[StepRecord]:
         """Train to the end, yielding a record after each step.
@@ -159,7 +164,7 @@ class Trainer:
         self.optimizer.zero_grad()
         with memory_advice(config.out, config.batch, config.accumulate):
             losses, rows = self._gradient(pairs, images, ids)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+        norm = nn.utils.clip_grad_norm_(self._parameters, config.clip)
         whole, observed = over_processes(self.accelerator, losses.mean(), rows)
         if not (np.isfinite(whole) and bool(torch.isfinite(norm))):
             worst = int(torch.nan_to_num(losses, nan=torch.inf).argmax())
@@ -191,7 +196,7 @@ class Trainer:
             part = slice(number * size, (number + 1) * size)
             with self.accelerator.no_sync(self.model) if number < pieces - 1 else nullcontext():
                 loss, s = self._loss(piece, images[part], ids[part])
-                self.accelerator.backward(loss.weighted.mean() / pieces)
+                torch.autograd.backward(loss.weighted.mean() / pieces)
             losses.append(loss.weighted.detach())
             rows.append(
                 torch.stack([piece.sigma.to(s.device), s, loss.residual.detach().to(torch.float64)], dim=1)
@@ -281,7 +286,7 @@ class Trainer:
         load_weights(self.denoiser, tensors["model"])
         for name, average in self.averages.items():
             load_weights(average.module, tensors[name])
-        checkpoint.unpack_optimizer(self.optimizer.optimizer, tensors["optimizer"])
+        checkpoint.unpack_optimizer(self.optimizer, tensors["optimizer"])
         self.v.load_state(state.posterior_variance)
         self.imputation.load_state(tensors["below"])
         self.spikes = SpikeDetector(state.loss_mean, state.loss_steps)

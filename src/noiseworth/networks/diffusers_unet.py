@@ -1,24 +1,15 @@
-"""The `Backbone` protocol, and diffusers' U-Net behind it.
-
-A backbone is any module that maps an image batch (B, C, H, W), one float per image (B,) and, if it knows
-classes, one class per image (B,) to an image batch of the same shape. What these mean (preconditioning,
-levels) is decided in `diffusion/`; a backbone knows nothing of noise.
-"""
+"""diffusers' U-Net as a backbone: the networks of published size, and those of older runs."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from noiseworth.errors import UserError
+from noiseworth.networks.backbone import padded_to_multiple
 
-
-class Backbone(Protocol):
-    """`(x (B, C, H, W), condition (B,), labels (B,) or None) -> (B, C, H, W)`."""
-
-    def __call__(self, x: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor: ...
+# EDM's conditioning is ln(sigma) / 4, about -1.6 to 1.1; diffusers' sinusoids of order 1 to 1e-4 tell such
+# numbers apart only when they are spread out first.
+_CONDITION_SCALE = 250.0
 
 
 @dataclass(frozen=True)
@@ -31,24 +22,7 @@ class Preset:
     groups: int = 8
 
 
-PRESETS = {
-    "digits": Preset(channels=(32, 48), blocks=1),
-    "mini": Preset(channels=(16, 32, 48), blocks=1),
-    "small": Preset(channels=(64, 128, 128), blocks=2, attention=(2,)),
-    "cifar": Preset(
-        channels=(256, 256, 256), blocks=4, attention=(1,), groups=32
-    ),  # of DDPM++'s size: 42 GFLOP at 32x32
-    "imagenet64": Preset(
-        channels=(192, 384, 576, 768), blocks=3, attention=(1, 2, 3), groups=32
-    ),  # of ADM's size
-}
-
-# EDM's conditioning is ln(sigma) / 4, about -1.6 to 1.1; diffusers' sinusoids of order 1 to 1e-4 tell such
-# numbers apart only when they are spread out first.
-_CONDITION_SCALE = 250.0
-
-
-class UNet(nn.Module):
+class DiffusersUNet(nn.Module):
     """`diffusers.UNet2DModel` as a backbone, for any image size: sizes that do not halve evenly are padded and cropped.
 
     With `classes`, labels 0 .. classes - 1 are conditions; `classes` itself, or no labels at all, stands for
@@ -83,25 +57,6 @@ class UNet(nn.Module):
         if self.classes and labels is None:
             labels = torch.full((len(x),), self.classes, device=x.device)
         height, width = x.shape[-2:]
-        padding = (0, -width % self.multiple, 0, -height % self.multiple)
-        padded = functional.pad(x, padding, mode="replicate") if any(padding) else x
+        padded = padded_to_multiple(x, self.multiple)
         output: Tensor = self.unet(padded, condition.to(torch.float32) * _CONDITION_SCALE, labels).sample
         return output[..., :height, :width]
-
-
-def make_backbone(preset: str, channels: int, seed: int, classes: int = 0) -> UNet:
-    """A U-Net with freshly drawn weights, a function of the arguments; the global generator is left as it was.
-
-    Raises:
-        UserError: there is no such preset.
-    """
-    if preset not in PRESETS:
-        raise UserError(f"--preset {preset}: there is no such network; choose one of {', '.join(PRESETS)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return UNet(PRESETS[preset], channels, classes)
-
-
-def count_parameters(module: Any) -> int:
-    """Number of trainable numbers."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
