@@ -161,7 +161,8 @@ class Trainer:
         rate = config.learning_rate(self.n_images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad()
+        for p in self._parameters:
+            p.grad = None
         with memory_advice(config.out, config.batch, config.accumulate):
             losses, rows = self._gradient(pairs, images, ids)
         norm = nn.utils.clip_grad_norm_(self._parameters, config.clip)

@@ -1,0 +1,265 @@
+"""Seconds to quality, against the state before and against other projects' loops: `python bench/speed.py --cifar ARCHIVE`.
+
+Trains with the defaults of this checkout and with those of the commit BEFORE (Adam, 32 bits, diffusers' U-Net), in turn, on the same
+machine: scikit-learn's digits (8x8), Fashion-MNIST (28x28) and CIFAR-10 encoded as JPEG (32x32), a tenth clean, the rest with noise
+0.5, three seeds. What counts is the seconds until ours has the risk that the other one ends with.
+
+Writes `results/speed.json` and the table of `docs/training.md`. About an hour on two quiet cores; needs git, Debian's package
+dataset-fashion-mnist, and smalldiffusion (`pip install --no-deps smalldiffusion`). `--claims` measures some of the claims and
+leaves the others as they are; `--page` rewrites the table from the results that are there.
+
+Results on CIFAR-10 encoded as JPEG compare with each other, not with published CIFAR-10 numbers.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import pages
+from checks import RESULTS, Check, Checklist, table_rows
+from noiseworth.data.corrupt import corrupt
+from noiseworth.data.pack import pack
+from noiseworth.records import from_json
+from objective import read_cifar, write_first
+from processes import ROOT, command_line
+from speed_limits import Inputs, check_peers, check_resuming, check_scale, check_utilisation
+
+FILE, COMMAND = "speed.json", "python bench/speed.py"
+BEFORE = "6d2227d"  # the last commit with Adam, 32 bits and diffusers' U-Net by default
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set, the preset that its size called for before, and the length of the training.
+
+    Attributes:
+        every: images between measurements of the risk.
+    """
+
+    data: str
+    size: str
+    preset_before: str
+    n_images: int
+    every: int
+
+
+# The first has the default length; the others are as long as the time allows that the state before takes.
+CASES = (
+    Case("digits", "8x8", "digits", 100_000, 2_000),
+    Case("fashion", "28x28", "mini", 50_000, 1_000),
+    Case("cifar", "32x32", "small", 4_096, 128),
+)
+
+
+def prepare(work: Path, fashion: Path, cifar: Path | None) -> Inputs:
+    """Pack the data sets and check out the state before, unless they are there."""
+    data, before = work / "data", work / "before"
+    if not (data / "digits" / "mixed").exists():
+        pack("sklearn:digits", data / "digits" / "all", sigma=0.0, held_out=297)
+        corrupt(data / "digits" / "all" / "train", data / "digits" / "mixed", clean_fraction=0.1, sigma=0.5)
+    readers: dict[str, Callable[[], dict[str, tuple[np.ndarray, np.ndarray]]]] = {
+        "fashion": lambda: read_fashion(fashion)
+    }
+    if cifar is not None:
+        readers["cifar"] = lambda: read_cifar(cifar, 32)
+    for name, reader in readers.items():
+        if not (data / name / "mixed").exists():
+            for split, (images, labels) in reader().items():
+                count = 500 if split == "held-out" else 50_000
+                write_first(data / name / "all" / split, name, images, labels, count)
+            corrupt(data / name / "all" / "train", data / name / "mixed", clean_fraction=0.1, sigma=0.5)
+    if not before.exists():
+        before.mkdir(parents=True)
+        archive = subprocess.run(["git", "archive", BEFORE, "src"], cwd=ROOT, capture_output=True, check=True)
+        subprocess.run(["tar", "x"], cwd=before, input=archive.stdout, check=True)
+    return Inputs(data, before / "src", work)
+
+
+def read_fashion(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Fashion-MNIST's IDX files at their own size: split -> images (N, 1, 28, 28), labels."""
+
+    def values(name: str, skip: int) -> np.ndarray:
+        return np.frombuffer(gzip.open(folder / name).read(), np.uint8, offset=skip)
+
+    return {
+        split: (
+            values(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28).astype(np.float32),
+            values(f"{stem}-labels-idx1-ubyte.gz", 8),
+        )
+        for split, stem in (("train", "train"), ("held-out", "t10k"))
+    }
+
+
+def train(inputs: Inputs, case: Case, seed: int, is_before: bool) -> dict[str, Any]:
+    """One training by this checkout or the one before, in a process of its own; see `speed_worker.py`."""
+    name = f"{case.data}-{seed}-{'before' if is_before else 'now'}"
+    settings = {
+        "train": {
+            "data": str(inputs.data / case.data / "mixed"),
+            "out": str(inputs.work / "runs" / name),
+            "n_images": case.n_images,
+            "seed": seed,
+            "device": "cpu",
+            **({"preset": case.preset_before} if is_before else {}),
+        },
+        "held_out": str(inputs.data / case.data / "all" / "held-out"),
+        "points": [case.n_images]
+        if is_before
+        else [*range(case.every, case.n_images, case.every), case.n_images],
+        "sample": {"n": 64, "steps": 8},
+    }
+    file = inputs.work / f"{name}.json"
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    source = inputs.before if is_before else ROOT / "src"
+    words = [sys.executable, str(Path(__file__).with_name("speed_worker.py")), str(file)]
+    done = subprocess.run(
+        words, env=os.environ | {"PYTHONPATH": str(source)}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(name, result["curve"][-1], flush=True)
+    return result
+
+
+def check_quality(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Seconds to the risk that the state before ends with; images a second, risk after equal images, start and sampling beside."""
+    kept: dict[str, Any] = {}
+    for case in CASES:
+        if not (inputs.data / case.data).exists():
+            continue
+        ratios, rates, risks, samples, starts = [], [], [], [], []
+        for seed in SEEDS:
+            old, new = train(inputs, case, seed, True), train(inputs, case, seed, False)
+            kept[f"{case.data}-{seed}"] = {"before": old, "now": new}
+            _, old_seconds, target = old["curve"][-1]
+            reached = [seconds for _, seconds, risk in new["curve"] if risk <= target]
+            ratios.append(reached[0] / old_seconds if reached else float("inf"))
+            rates.append(old_seconds / new["curve"][-1][1])
+            risks.append(new["curve"][-1][2] / target)
+            samples.append(new["sample"] / old["sample"])
+            starts.append(new["first_step"] / old["first_step"])
+            risk = f"the risk {target:.3f} that {BEFORE} has after {case.n_images:,} images"
+            what = f"{case.data} {case.size}, seed {seed}: seconds to {risk}, over its {old_seconds:.0f} s"
+            checklist.add("speed/to-quality", what, ratios[-1], 0.5, "max", "ratio")
+        where = f"{case.data} {case.size}, median of {len(SEEDS)} seeds, over {BEFORE}"
+        if case.data != "cifar":
+            checklist.add(
+                "speed/default", f"images/s of training, {where}", median(rates), 1.5, "min", "ratio"
+            )
+            checklist.add(
+                "speed/default",
+                f"risk after {case.n_images:,} images, {where}",
+                median(risks),
+                1.01,
+                "max",
+                "ratio",
+            )
+        checklist.add(
+            "speed/sample",
+            f"images/s of sampling at equal evaluations, {where}",
+            median(samples),
+            1.5,
+            "min",
+            "ratio",
+        )
+        kept[f"{case.data}-start"] = starts
+        what = f"seconds from the start of Python to the end of the first step, {where}"
+        checklist.add("speed/start", what, median(starts), 1.0, "max", "ratio")
+    return kept
+
+
+def check_evaluate(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """The same evaluation of a short run by both states, in turn."""
+    digits = inputs.data / "digits" / "all"
+    sources = {"now": ROOT / "src", "before": inputs.before}
+
+    def seconds(name: str, *words: str) -> float:
+        environment = os.environ | {"PYTHONPATH": str(sources[name])}
+        began = time.perf_counter()
+        subprocess.run(command_line(*words), env=environment, capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    for name in sources:
+        data = str(inputs.data / "digits" / "mixed")
+        seconds(
+            name,
+            "train",
+            f"--data={data}",
+            f"--out={inputs.work}/evaluated-{name}",
+            "--n-images=2560",
+            "--device=cpu",
+        )
+    times: dict[str, list[float]] = {name: [] for name in sources}
+    for seed in range(3):
+        for name, values in times.items():
+            run = f"{inputs.work}/evaluated-{name}"
+            words = (
+                f"--against={digits}/train",
+                f"--held-out={digits}/held-out",
+                "--n=1000",
+                f"--seed={seed}",
+                "--features=pca",
+            )
+            values.append(seconds(name, "evaluate", run, *words))
+    ratio = median(times["now"]) / median(times["before"])
+    checklist.add(
+        "speed/evaluate",
+        f"seconds of `noiseworth evaluate`, digits, 1,000 images, over {BEFORE}",
+        ratio,
+        1.0,
+        "max",
+        "ratio",
+    )
+    return {"seconds": times}
+
+
+CHECKS: dict[str, Callable[[Checklist, Inputs], dict[str, Any]]] = {
+    "peers": check_peers,
+    "utilisation": check_utilisation,
+    "scale": check_scale,
+    "resume": check_resuming,
+    "evaluate": check_evaluate,
+    "to-quality": check_quality,
+}
+
+
+def write_page() -> None:
+    """The table of `docs/training.md`."""
+    stored = json.loads((RESULTS / FILE).read_text(encoding="utf-8"))
+    checks = [from_json(Check, check, FILE) for check in stored["checks"]]
+    pages.put("training.md", "speed: bench/speed.py writes it", table_rows(checks))
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--cifar", type=Path)
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "speed")
+    parser.add_argument("--claims", nargs="+", choices=list(CHECKS), default=list(CHECKS))
+    parser.add_argument("--page", action="store_true", help="rewrite the page from the results, and stop")
+    arguments = parser.parse_args()
+    if not arguments.page:
+        inputs = prepare(arguments.work, arguments.fashion, arguments.cifar)
+        for name in arguments.claims:
+            checklist = Checklist(COMMAND)
+            made = CHECKS[name](checklist, inputs)
+            checklist.update(FILE, made)
+    write_page()
+
+
+if __name__ == "__main__":
+    main()
