@@ -4,9 +4,9 @@ Trains with the defaults of this checkout and with those of the commit BEFORE (A
 machine: scikit-learn's digits (8x8), Fashion-MNIST (28x28) and CIFAR-10 encoded as JPEG (32x32), a tenth clean, the rest with noise
 0.5, three seeds. What counts is the seconds until ours has the risk that the other one ends with.
 
-Writes `results/speed.json` and the table of `docs/training.md`. About an hour on two quiet cores; needs git, Debian's package
+Writes `results/speed.json` and the tables of `docs/training.md`. About an hour on two quiet cores; needs git, Debian's package
 dataset-fashion-mnist, and smalldiffusion (`pip install --no-deps smalldiffusion`). `--claims` measures some of the claims and
-leaves the others as they are; `--page` rewrites the table from the results that are there.
+leaves the others as they are; `--page` rewrites the tables from the results that are there.
 
 Results on CIFAR-10 encoded as JPEG compare with each other, not with published CIFAR-10 numbers.
 """
@@ -28,9 +28,10 @@ import numpy as np
 
 import pages
 from checks import RESULTS, Check, Checklist, table_rows
+from engine import speed_rows
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
-from noiseworth.records import from_json
+from noiseworth.records import SpeedRecord, from_json
 from objective import read_cifar, write_first
 from processes import ROOT, command_line
 from speed_limits import Inputs, check_peers, check_resuming, check_scale, check_utilisation
@@ -237,10 +238,15 @@ CHECKS: dict[str, Callable[[Checklist, Inputs], dict[str, Any]]] = {
 
 
 def write_page() -> None:
-    """The table of `docs/training.md`."""
+    """The tables of `docs/training.md`."""
     stored = json.loads((RESULTS / FILE).read_text(encoding="utf-8"))
     checks = [from_json(Check, check, FILE) for check in stored["checks"]]
     pages.put("training.md", "speed: bench/speed.py writes it", table_rows(checks))
+    timed = stored["data"].get("speed/utilisation", {}).get("records", [])
+    records = [
+        from_json(SpeedRecord, {k: v for k, v in r.items() if k != "peak_gflops"}, FILE) for r in timed
+    ]
+    pages.put("training.md", "presets: bench/speed.py writes it", speed_rows(records))
 
 
 def main() -> None:

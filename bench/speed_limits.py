@@ -4,7 +4,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -33,7 +33,7 @@ def check_utilisation(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
 
     from noiseworth.train.benchmark import convolution_peak, measure_speed
 
-    kept: dict[str, Any] = {}
+    records: list[dict[str, Any]] = []
     for preset, size, channels, batch, steps in (
         ("medium", 8, 1, 64, 60), ("light", 28, 1, 64, 20), ("light", 32, 3, 64, 20), ("medium", 32, 3, 64, 10),
         ("heavy", 32, 3, 32, 8), ("digits", 8, 1, 64, 60), ("mini", 28, 1, 64, 20), ("small", 32, 3, 16, 6),
@@ -48,12 +48,8 @@ def check_utilisation(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
             checklist.add("speed/utilisation", what, share, 0.5, "min", "ratio")
         what = f"overhead over a bare loop ({record.images_per_second:.0f} images/s), {where}"
         checklist.add("speed/overhead", what, record.overhead, 0.03, "max", "ratio")
-        kept[where] = {
-            "images_per_second": record.images_per_second,
-            "tflops": record.tflops,
-            "peak_gib": record.peak_gib,
-        }
-    return kept
+        records.append(asdict(record) | {"peak_gflops": peak / 1e9})
+    return {"records": records}
 
 
 def check_peers(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _WORTH_A_FORMAT = 600.0  # seconds of training, from which memory formats are tr
 _WORTH_COMPILING = 3600.0  # compiling takes about a minute
 _HOUR = 3600.0
 _FASTER = 1.05  # times, by which a choice must win
-_TRIED_IMAGES = 32  # in a step that is timed, at most
+_FIRST_IMAGES = 8  # in the step that says how long the training will be
 _TRIED_STEPS = 3
 
 
@@ -95,13 +95,13 @@ def try_out(
         device: that trains.
         autocast: gives a context in which the network computes in the precision of the run.
     """
-    count = min(_TRIED_IMAGES, config.batch // config.accumulate)
-    images = torch.zeros(count, *shape, device=device)
-    sigma = torch.ones(count, device=device)
+    whole = config.batch // config.accumulate
 
-    def seconds(module: nn.Module, channels_last: bool, steps: int = _TRIED_STEPS) -> float:
+    def seconds(module: nn.Module, channels_last: bool, count: int, steps: int = _TRIED_STEPS) -> float:
+        """Of an image."""
         denoiser.to(memory_format=_memory(channels_last))  # type: ignore[call-overload]
-        x = images.contiguous(memory_format=_memory(channels_last))
+        x = torch.zeros(count, *shape, device=device).contiguous(memory_format=_memory(channels_last))
+        sigma = torch.ones(count, device=device)
         _step(module, x, sigma, autocast)
         times = []
         for _ in range(steps):
@@ -110,26 +110,28 @@ def try_out(
             _step(module, x, sigma, autocast)
             _synchronise(device)
             times.append(perf_counter() - began)
-        return median(times)
+        return median(times) / count
 
-    plain = best = seconds(denoiser, bool(config.channels_last), steps=1)
     chosen_format, chosen_compile = bool(config.channels_last), bool(config.compile)
-    left = plain / count * config.n_images
-    if config.channels_last is None and left > _WORTH_A_FORMAT:
-        plain = best = min(best, seconds(denoiser, False))
-        other = seconds(denoiser, True)
-        if other * _FASTER < best:
-            chosen_format, best = True, other
+    plain = best = seconds(denoiser, chosen_format, min(_FIRST_IMAGES, whole), steps=1)
+    left = plain * config.n_images
+    # From here on with batches of the training's own size, which is what is compiled for.
+    if left > _WORTH_A_FORMAT:
+        plain = best = seconds(denoiser, chosen_format, whole)
+        if config.channels_last is None:
+            other = seconds(denoiser, True, whole)
+            if other * _FASTER < best:
+                chosen_format, best = True, other
     if config.compile is None and left > _WORTH_COMPILING:
         try:
-            other = seconds(torch.compile(denoiser), chosen_format)  # type: ignore[arg-type]
+            other = seconds(torch.compile(denoiser), chosen_format, whole)  # type: ignore[arg-type]
         except Exception:  # no compiler, or one that this network is too new for: train without
             other = best
         if other * _FASTER < best:
             chosen_compile, best = True, other
     denoiser.to(memory_format=_memory(chosen_format))  # type: ignore[call-overload]
     denoiser.zero_grad(set_to_none=True)
-    return Trial(best / count, chosen_format, chosen_compile, plain / best)
+    return Trial(best, chosen_format, chosen_compile, plain / best)
 
 
 def advice(

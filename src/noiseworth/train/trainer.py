@@ -121,7 +121,8 @@ class Trainer:
         self.trial: Trial | None = None
         compile, channels_last = bool(config.compile), bool(config.channels_last)
         if self.accelerator.num_processes == 1:
-            self.trial = try_out(self.denoiser, self.data.shape, config, device, self.autocast)
+            with memory_advice(config.out, config.batch, config.accumulate):
+                self.trial = try_out(self.denoiser, self.data.shape, config, device, self.autocast)
             compile, channels_last = self.trial.compile, self.trial.channels_last
         self.config = config = replace(config, compile=compile, channels_last=channels_last)
         if config.channels_last:
