@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit  # scipy.stats takes most of a second to import
 
 _LEVEL = 0.975
 
@@ -16,7 +16,8 @@ def half_width(variance: float, degrees: float) -> float:
         variance: of the estimate.
         degrees: of freedom of that variance; infinite gives the normal distribution.
     """
-    return float(stats.t.ppf(_LEVEL, degrees)) * math.sqrt(variance)
+    quantile = ndtri(_LEVEL) if math.isinf(degrees) else stdtrit(degrees, _LEVEL)
+    return float(quantile) * math.sqrt(variance)
 
 
 def jackknife_variance(without: NDArray[np.float64]) -> float:
@@ -31,7 +32,7 @@ def jackknife_variance(without: NDArray[np.float64]) -> float:
 
 def share_interval(hits: int, count: int) -> tuple[float, float]:
     """Wilson's interval of a share of which `hits` of `count` are seen (Journal of the ASA 22, 1927)."""
-    z = float(stats.norm.ppf(_LEVEL))
+    z = float(ndtri(_LEVEL))
     share, square = hits / count, z * z / count
     centre = (share + square / 2) / (1 + square)
     half = z * (share * (1 - share) / count + square / (4 * count)) ** 0.5 / (1 + square)

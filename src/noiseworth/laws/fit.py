@@ -85,9 +85,9 @@ class Law:
 
     def _interval(self, index: int) -> Array:
         """95% interval of a transformed parameter, by Student's t distribution."""
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        half = float(t.ppf(0.975, self.freedom)) * float(np.sqrt(self.covariance[index, index]))
+        half = float(stdtrit(self.freedom, 0.975)) * float(np.sqrt(self.covariance[index, index]))
         return np.array([self.parameters[index] - half, self.parameters[index] + half])
 
     def rate_intervals(self) -> Array:

@@ -13,7 +13,6 @@ from time import perf_counter
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from noiseworth.networks import WIDTHS, choose_preset, make_backbone
 from noiseworth.train.config import TrainConfig
@@ -156,6 +155,8 @@ def advice(
 
 def forward_flops(network: nn.Module, shape: tuple[int, int, int]) -> float:
     """Operations of a forward pass of one image (C, H, W), counted."""
+    from torch.utils.flop_counter import FlopCounterMode  # takes a tenth of a second to import
+
     device = next(network.parameters()).device
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, *shape, device=device), torch.ones(1, device=device))
