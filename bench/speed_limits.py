@@ -129,7 +129,13 @@ def make_grown(growth: Growth, work: Path) -> Path:
         shape = (growth.images, growth.channels, 8, 8)
         np.save(source, (0.5 * rng.standard_normal(shape)).astype(np.float16))
         np.save(source.with_suffix(".sigma.npy"), levels[np.arange(growth.images) % growth.levels])
-        pack(str(source), out, sigma=str(source.with_suffix(".sigma.npy")), range=(-1.0, 1.0), allow_rounding=True)
+        pack(
+            str(source),
+            out,
+            sigma=str(source.with_suffix(".sigma.npy")),
+            range=(-1.0, 1.0),
+            allow_rounding=True,
+        )
         source.unlink()
     return out
 
@@ -137,7 +143,13 @@ def make_grown(growth: Growth, work: Path) -> Path:
 def grown_config(growth: Growth, work: Path) -> dict[str, Any]:
     """The settings of a training on it."""
     data = make_grown(growth, work)
-    return {"data": str(data), "out": f"{data}-run", "n_images": 64 * 200, "device": "cpu", "below_noise": "none"}
+    return {
+        "data": str(data),
+        "out": f"{data}-run",
+        "n_images": 64 * 200,
+        "device": "cpu",
+        "below_noise": "none",
+    }
 
 
 def peak_mib(growth: Growth, work: Path) -> float:
@@ -156,7 +168,9 @@ def check_scale(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     from noiseworth.train.trainer import Trainer
 
     every = list(dict.fromkeys(growth for growths in GROWTHS.values() for growth in growths))
-    memory = {growth: peak_mib(growth, inputs.work) for growth in (SMALLEST, Growth(10**6, 2), Growth(10**6, 10**6))}
+    memory = {
+        growth: peak_mib(growth, inputs.work) for growth in (SMALLEST, Growth(10**6, 2), Growth(10**6, 10**6))
+    }
     running = {growth: Trainer(TrainConfig(**grown_config(growth, inputs.work))).steps() for growth in every}
     times: dict[Growth, list[float]] = {growth: [] for growth in every}
     for number in range(199):  # three updates of the pair sampler

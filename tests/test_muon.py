@@ -113,6 +113,17 @@ def test_its_state_goes_into_a_checkpoint_and_back() -> None:
         assert torch.equal(a, b)
 
 
+def test_a_state_of_other_weights_is_refused() -> None:
+    """As of the version that took linear layers for matrices, too: wrong in silence otherwise."""
+    net, other = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 3, 3)
+    optimizers = [Muon(module, lr=0.01) for module in (net, other)]
+    for p in net.parameters():
+        p.grad = torch.ones_like(p)
+    optimizers[0].step()
+    with pytest.raises(UserError, match="another version of noiseworth"):
+        unpack_optimizer(optimizers[1], pack_optimizer(optimizers[0]))
+
+
 def test_runs_that_were_begun_before_go_on_by_adam(
     mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

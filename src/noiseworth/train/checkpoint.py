@@ -231,7 +231,11 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `pack_optimizer` took; learning rates are set anew at each step and are not part of it."""
+    """Put back what `pack_optimizer` took; learning rates are set anew at each step and are not part of it.
+
+    Raises:
+        UserError: it was taken from an optimiser that divided the weights in another way.
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, key = name.split(".", 1)
@@ -244,6 +248,11 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
         for key, value in own.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 own[key] = torch.empty_like(parameter).copy_(value)
+            elif isinstance(value, Tensor) and value.ndim:
+                raise UserError(
+                    "the checkpoint's optimiser is that of another version of noiseworth, which cannot go on here; go on with that"
+                    " version, or begin a new run from this one with --init"
+                )
 
 
 def _sync(path: Path) -> None:
