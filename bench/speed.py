@@ -31,7 +31,7 @@ from checks import RESULTS, Check, Checklist, table_rows
 from engine import speed_rows
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
-from noiseworth.records import SpeedRecord, from_json
+from noiseworth.records import Panel, Series, SpeedRecord, from_json
 from objective import read_cifar, write_first
 from processes import ROOT, command_line
 from speed_limits import Inputs, check_peers, check_resuming, check_scale, check_utilisation
@@ -39,6 +39,7 @@ from speed_limits import Inputs, check_peers, check_resuming, check_scale, check
 FILE, COMMAND = "speed.json", "python bench/speed.py"
 BEFORE = "6d2227d"  # the last commit with Adam, 32 bits and diffusers' U-Net by default
 SEEDS = (0, 1, 2)
+SCALE_CAPTION = "Flat is what it must be: neither the number of images nor that of noise levels makes a step longer. 8x8 pixels, batch 64."
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,17 @@ def write_page() -> None:
     records = [
         from_json(SpeedRecord, {k: v for k, v in r.items() if k != "peak_gflops"}, FILE) for r in timed
     ]
+    growth = stored["data"].get("speed/scale", {}).get("curves", [])
+    if growth:
+        panel = Panel(
+            "scale",
+            "A step as the data grow",
+            SCALE_CAPTION,
+            "number of",
+            "milliseconds a step",
+            [Series(**c) for c in growth],
+        )
+        pages.put("training.md", "scale: bench/speed.py writes it", pages.figure_rows([panel]))
     pages.put("training.md", "presets: bench/speed.py writes it", speed_rows(records))
 
 

@@ -1,7 +1,7 @@
 """One training, measured on the way: `python bench/speed_worker.py SETTINGS.json`, with any checkout of noiseworth on the path.
 
-SETTINGS has `train` (settings of a training), `held_out` (images to measure the risk on), `points` (numbers of images seen at
-which to measure), and `sample` (numbers of images and steps). Prints JSON.
+SETTINGS has `train` (settings of a training), `held_out` (images to measure the risk on, or null), `points` (numbers of images seen at
+which to measure), and `sample` (numbers of images and steps, or null). Prints JSON.
 """
 
 import json
@@ -21,14 +21,18 @@ def main() -> None:
 
     settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     trainer = Trainer(TrainConfig(**settings["train"]))
-    held_out = read_all(open_dataset(settings["held_out"]))
+    held_out = read_all(open_dataset(settings["held_out"])) if settings["held_out"] else None
     points, seconds, curve, first = settings["points"], 0.0, [], None
     last = time.perf_counter()
     for record in trainer.steps():
         now = time.perf_counter()
         if first is None:
             first = now - began
-        if points and (record.n_images >= points[0] or trainer.step == trainer.config.steps):
+        if (
+            held_out is not None
+            and points
+            and (record.n_images >= points[0] or trainer.step == trainer.config.steps)
+        ):
             seconds += now - last
             risk = denoising_risk(trainer.averaged, held_out, device=trainer.device)
             curve.append([record.n_images, seconds, risk.relative])
