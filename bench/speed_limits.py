@@ -17,7 +17,12 @@ from checks import Checklist
 from engine import kill_and_resume
 from noiseworth.data.pack import pack
 
-OURS: dict[str, Literal["auto", "fp32"]] = {"ours": "auto", "ours in fp32": "fp32"}
+# Name -> precision and optimizer of our trainer.
+OURS: dict[str, tuple[Literal["auto", "fp32"], Literal["muon", "adam"]]] = {
+    "ours": ("auto", "muon"),
+    "ours in fp32": ("fp32", "muon"),
+    "ours in fp32 by Adam": ("fp32", "adam"),
+}
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,10 @@ def check_peers(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
         steps: dict[str, Callable[[], object]] = {
             name: make(preset, images, batch) for name, make in LOOPS.items()
         }
-        for name, precision in OURS.items():
+        for name, (precision, optimizer) in OURS.items():
             config = TrainConfig(
-                data=str(inputs.data / data / "mixed"), out=str(inputs.work / f"peer-{data}-{precision}"), preset=preset,
-                batch=batch, precision=precision, n_images=10**6, device="cpu", below_noise="none",
+                data=str(inputs.data / data / "mixed"), out=str(inputs.work / f"peer-{data}-{precision}-{optimizer}"), preset=preset,
+                batch=batch, precision=precision, optimizer=optimizer, device="cpu", below_noise="none",
             )  # fmt: skip
             running = Trainer(config).steps()
             steps[name] = lambda running=running: next(running)  # type: ignore[misc]
@@ -98,6 +103,8 @@ def check_peers(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
             "min",
             "ratio",
         )
+        what = f"images/s at equal precision and with Adam, as the others have, {where}"
+        checklist.add("speed/peers", what, rates["ours in fp32 by Adam"] / best, 0.98, "min", "ratio")
         kept[data] = rates
     return kept
 
@@ -128,14 +135,11 @@ def make_grown(growth: Growth, work: Path) -> Path:
         levels = np.linspace(0.0, 1.0, growth.levels, dtype=np.float32)
         shape = (growth.images, growth.channels, 8, 8)
         np.save(source, (0.5 * rng.standard_normal(shape)).astype(np.float16))
-        np.save(source.with_suffix(".sigma.npy"), levels[np.arange(growth.images) % growth.levels])
-        pack(
-            str(source),
-            out,
-            sigma=str(source.with_suffix(".sigma.npy")),
-            range=(-1.0, 1.0),
-            allow_rounding=True,
-        )
+        table = source.with_suffix(".csv")
+        sigma = levels[np.arange(growth.images) % growth.levels]
+        np.savetxt(table, sigma, fmt="%.7g", header="sigma", comments="")
+        pack(str(source), out, sigma=str(table), by_row=True, range=(-1.0, 1.0), allow_rounding=True)
+        table.unlink()
         source.unlink()
     return out
 
@@ -155,7 +159,12 @@ def grown_config(growth: Growth, work: Path) -> dict[str, Any]:
 def peak_mib(growth: Growth, work: Path) -> float:
     """Memory of a training on it, in a process of its own."""
     file = work / "memory.json"
-    settings = {"train": grown_config(growth, work), "held_out": None, "points": [], "sample": None}
+    settings: dict[str, Any] = {
+        "train": grown_config(growth, work),
+        "held_out": None,
+        "points": [],
+        "sample": None,
+    }
     file.write_text(json.dumps(settings), encoding="utf-8")
     words = [sys.executable, str(Path(__file__).with_name("speed_worker.py")), str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

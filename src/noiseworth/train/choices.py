@@ -5,6 +5,7 @@ on made-up images, where the training is long enough to pay for the trial, and k
 written into the run's settings, and a run that goes on keeps it.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,7 +124,8 @@ def try_out(
                 chosen_format, best = True, other
     if config.compile is None and left > _WORTH_COMPILING:
         try:
-            other = seconds(torch.compile(denoiser), chosen_format, whole)  # type: ignore[arg-type]
+            with warnings.catch_warnings(action="ignore"):  # what the compiler says is for its developers
+                other = seconds(torch.compile(denoiser), chosen_format, whole)  # type: ignore[arg-type]
         except Exception:  # no compiler, or one that this network is too new for: train without
             other = best
         if other * _FASTER < best:
