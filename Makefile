@@ -15,7 +15,7 @@ BIN = $(VENV)/bin
 .PHONY: demo test check clean
 
 demo: $(VENV)/.ready
-	@echo "== demo: four models, equal but for their data; about 4 minutes (Ctrl-C stops, the same command goes on)"
+	@echo "== demo: four models, equal but for their data; about 3 minutes (Ctrl-C stops, the same command goes on)"
 	@$(BIN)/noiseworth demo $(ARGS)
 
 test: check

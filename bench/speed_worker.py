@@ -38,11 +38,11 @@ def main() -> None:
             curve.append([record.n_images, seconds, risk.relative])
             points = [point for point in points if point > record.n_images]
             last = time.perf_counter()
-    print(
-        json.dumps(
-            {"curve": curve, "first_step": first, "sample": timed_sample(trainer, **settings["sample"])}
-        )
-    )
+    sampled = timed_sample(trainer, **settings["sample"]) if settings["sample"] else None
+    # Not getrusage's: a child begins with the peak of its parent.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    print(json.dumps({"curve": curve, "first_step": first, "sample": sampled, "peak_mib": peak}))
 
 
 def timed_sample(trainer: Any, n: int, steps: int) -> float:
