@@ -243,7 +243,7 @@ def write_page() -> None:
     stored = json.loads((RESULTS / FILE).read_text(encoding="utf-8"))
     checks = [from_json(Check, check, FILE) for check in stored["checks"]]
     pages.put("training.md", "speed: bench/speed.py writes it", table_rows(checks))
-    timed = stored["data"].get("speed/utilisation", {}).get("records", [])
+    timed = stored["data"].get("speed/overhead", {}).get("records", [])
     records = [
         from_json(SpeedRecord, {k: v for k, v in r.items() if k != "peak_gflops"}, FILE) for r in timed
     ]
