@@ -228,12 +228,39 @@ def check_evaluate(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     return {"seconds": times}
 
 
+def check_clone(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """The demo and the tests, as `bench/fresh_clone.py` timed them last."""
+    stored = json.loads((RESULTS / "demo.json").read_text(encoding="utf-8"))
+    timed = "python bench/fresh_clone.py"
+    for row in stored["checks"]:
+        check = from_json(Check, row, "demo.json")
+        if check.claim == "speed/demo":
+            checklist.add("speed/demo", check.what, check.value, 150, "max", "s", timed)
+        elif check.claim == "clone/tests" and check.unit == "s":
+            checklist.add("speed/tests", check.what, check.value, 420, "max", "s", timed)
+    seconds = stored["data"]["make_demo_seconds"]
+    checklist.add(
+        "speed/demo", "make demo from a fresh clone, installing included", seconds, 195, "max", "s", timed
+    )
+    return {}
+
+
+def check_gpu(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """What needs a GPU; `bench/device.sh` writes its file."""
+    checklist.yes(
+        "speed/gpu", "measured on a GPU", (RESULTS / "engine-gpu.json").is_file(), "bench/device.sh"
+    )
+    return {}
+
+
 CHECKS: dict[str, Callable[[Checklist, Inputs], dict[str, Any]]] = {
     "peers": check_peers,
     "utilisation": check_utilisation,
     "scale": check_scale,
     "resume": check_resuming,
     "evaluate": check_evaluate,
+    "clone": check_clone,
+    "gpu": check_gpu,
     "to-quality": check_quality,
 }
 
