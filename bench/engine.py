@@ -229,7 +229,7 @@ def train_on_processes(data: Path, out: Path, n: int, *options: str) -> None:
 def check_processes(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     """50 steps on 1, 2 and 4 processes, and in 4 pieces."""
     claim = "engine/processes-and-pieces"
-    options = ("--n-images=3200",)
+    options = ("--n-images=3200", "--precision=fp32")
     one, two, four, pieces = (inputs.work / name for name in ("ranks-1", "ranks-2", "ranks-4", "pieces"))
     done = train(inputs.mixed, one, *options)
     if done.returncode:

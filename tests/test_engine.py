@@ -46,10 +46,13 @@ def _apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 
 def test_a_batch_in_pieces_is_the_same_training(mixed: Path, tmp_path: Path) -> None:
-    """50 steps, accumulation 1 against 4: the sums of the gradients differ by rounding alone."""
+    """20 steps, accumulation 1 against 4: the sums of the gradients differ by rounding alone.
+
+    Muon makes the smallest directions of a gradient as long as the greatest, and so lets rounding grow faster than Adam.
+    """
     for pieces in (1, 4):
         run_training(
-            _config(mixed, tmp_path / f"{pieces}", n_images=64 * 50, accumulate=pieces, precision="fp32")
+            _config(mixed, tmp_path / f"{pieces}", n_images=64 * 20, accumulate=pieces, precision="fp32")
         )
     assert 0 < _apart(_weights(tmp_path / "1"), _weights(tmp_path / "4")) < 1e-5
     with pytest.raises(UserError, match="is not a multiple of the 1 processes times --accumulate 5"):
