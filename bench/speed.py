@@ -276,14 +276,10 @@ def write_page() -> None:
     ]
     growth = stored["data"].get("speed/scale", {}).get("curves", [])
     if growth:
-        panel = Panel(
-            "scale",
-            "A step as the data grow",
-            SCALE_CAPTION,
-            "number of",
-            "milliseconds a step",
-            [Series(**c) for c in growth],
-        )
+        lines = [Series(c["label"], c["x"], [y / c["y"][0] for y in c["y"]]) for c in growth]
+        guides = [Series(f"{n:g} times as long", [1, 1e6], [n, n], guide=True) for n in (0.5, 2)]
+        labels = ("number of", "time of a step over that of the fewest")
+        panel = Panel("scale", "A step as the data grow", SCALE_CAPTION, *labels, [*lines, *guides])
         pages.put("training.md", "scale: bench/speed.py writes it", pages.figure_rows([panel]))
     pages.put("training.md", "presets: bench/speed.py writes it", speed_rows(records))
 
