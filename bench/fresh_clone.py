@@ -50,7 +50,6 @@ def check_seed(checklist: Checklist, clone: Path, seed: int, run: bool = True) -
     # Times compare on a machine that does nothing else.
     what = f"compute of the demo, seed {seed}"
     checklist.add("numbers/demo", what, summary.seconds, 240, "max", "s", command)
-    checklist.add("speed/demo", what, summary.seconds, 150, "max", "s", command)
     what = f"peak memory of the demo, seed {seed}"
     checklist.add("numbers/demo", what, summary.peak_rss_mb, 2048, "max", "MiB", command)
     mixed = summary.regimes["mixed"]

@@ -104,18 +104,27 @@ def plan() -> list[Cell]:
     return cells
 
 
-def read_fashion(folder: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Fashion-MNIST's IDX files: split -> images (N, 1, size, size), labels."""
+def read_idx(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Fashion-MNIST's IDX files as they are: split -> images (N, 28, 28) of bytes, labels."""
 
     def values(name: str, skip: int) -> np.ndarray:
         return np.frombuffer(gzip.open(folder / name).read(), np.uint8, offset=skip)
 
-    splits = {}
-    for split, stem in (("train", "train"), ("held-out", "t10k")):
-        pixels = values(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
-        images = averaged(np.pad(pixels, ((0, 0), (2, 2), (2, 2))), size)
-        splits[split] = images[:, None], values(f"{stem}-labels-idx1-ubyte.gz", 8)
-    return splits
+    return {
+        split: (
+            values(f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28),
+            values(f"{stem}-labels-idx1-ubyte.gz", 8),
+        )
+        for split, stem in (("train", "train"), ("held-out", "t10k"))
+    }
+
+
+def read_fashion(folder: Path, size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Fashion-MNIST, padded and averaged: split -> images (N, 1, size, size), labels."""
+    return {
+        split: (averaged(np.pad(pixels, ((0, 0), (2, 2), (2, 2))), size)[:, None], labels)
+        for split, (pixels, labels) in read_idx(folder).items()
+    }
 
 
 def averaged(images: np.ndarray, size: int) -> np.ndarray:

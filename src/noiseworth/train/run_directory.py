@@ -36,7 +36,6 @@ _FREE = ("out", "data", "resume", "device", "held_out", "monitor_every", "tensor
 BEFORE_MUON: dict[str, Any] = {
     "optimizer": "adam",
     "batch": 128,
-    "preset": "digits",
     "precision": "fp32",
     "compile": False,
     "channels_last": False,
