@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from noiseworth.data.pack import pack
 from noiseworth.records import Panel, Series, SpeedRecord, from_json
 from objective import read_cifar, read_idx, write_first
 from processes import ROOT, command_line
-from speed_limits import Inputs, check_peers, check_resuming, check_scale, check_utilisation
+from speed_limits import Inputs, check_peers, check_resuming, check_scale, check_utilisation, run_worker
 
 FILE, COMMAND = "speed.json", "python bench/speed.py"
 BEFORE = "6d2227d"  # the last commit with Adam, 32 bits and diffusers' U-Net by default
@@ -47,6 +46,7 @@ class Case:
 
     Attributes:
         every: images between measurements of the risk.
+        sampled: images that are generated where sampling is timed.
     """
 
     data: str
@@ -54,13 +54,14 @@ class Case:
     preset_before: str
     n_images: int
     every: int
+    sampled: int
 
 
 # The first has the default length; the others are as long as the time allows that the state before takes.
 CASES = (
-    Case("digits", "8x8", "digits", 100_000, 2_000),
-    Case("fashion", "28x28", "mini", 50_000, 1_000),
-    Case("cifar", "32x32", "small", 4_096, 128),
+    Case("digits", "8x8", "digits", 100_000, 2_000, 2_048),
+    Case("fashion", "28x28", "mini", 50_000, 1_000, 512),
+    Case("cifar", "32x32", "small", 4_096, 128, 64),
 )
 
 
@@ -96,10 +97,10 @@ def read_fashion(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-def train(inputs: Inputs, case: Case, seed: int, is_before: bool) -> dict[str, Any]:
-    """One training by this checkout or the one before, in a process of its own; see `speed_worker.py`."""
+def training_of(inputs: Inputs, case: Case, seed: int, is_before: bool) -> dict[str, Any]:
+    """Settings of `speed_worker.py`."""
     name = f"{case.data}-{seed}-{'before' if is_before else 'now'}"
-    settings = {
+    return {
         "train": {
             "data": str(inputs.data / case.data / "mixed"),
             "out": str(inputs.work / "runs" / name),
@@ -112,29 +113,25 @@ def train(inputs: Inputs, case: Case, seed: int, is_before: bool) -> dict[str, A
         "points": [case.n_images]
         if is_before
         else [*range(case.every, case.n_images, case.every), case.n_images],
-        "sample": {"n": 64, "steps": 8},
+        "sample": None,
     }
-    file = inputs.work / f"{name}.json"
-    file.write_text(json.dumps(settings), encoding="utf-8")
-    source = inputs.before if is_before else ROOT / "src"
-    words = [sys.executable, str(Path(__file__).with_name("speed_worker.py")), str(file)]
-    done = subprocess.run(
-        words, env=os.environ | {"PYTHONPATH": str(source)}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+
+
+def train(inputs: Inputs, case: Case, seed: int, is_before: bool) -> dict[str, Any]:
+    """One training by this checkout or the one before, in a process of its own."""
+    name = f"{case.data}-{seed}-{'before' if is_before else 'now'}"
+    result = run_worker(inputs, name, training_of(inputs, case, seed, is_before), is_before)
     print(name, result["curve"][-1], flush=True)
     return result
 
 
 def check_quality(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
-    """Seconds to the risk that the state before ends with; images a second, risk after equal images, start and sampling beside."""
+    """Seconds to the risk that the state before ends with; images a second, risk after equal images and start beside."""
     kept: dict[str, Any] = {}
     for case in CASES:
         if not (inputs.data / case.data).exists():
             continue
-        ratios, rates, risks, samples, starts = [], [], [], [], []
+        ratios, rates, risks, starts = [], [], [], []
         for seed in SEEDS:
             old, new = train(inputs, case, seed, True), train(inputs, case, seed, False)
             kept[f"{case.data}-{seed}"] = {"before": old, "now": new}
@@ -143,7 +140,6 @@ def check_quality(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
             ratios.append(reached[0] / old_seconds if reached else float("inf"))
             rates.append(old_seconds / new["curve"][-1][1])
             risks.append(new["curve"][-1][2] / target)
-            samples.append(new["sample"] / old["sample"])
             starts.append(new["first_step"] / old["first_step"])
             risk = f"the risk {target:.3f} that {BEFORE} has after {case.n_images:,} images"
             what = f"{case.data} {case.size}, seed {seed}: seconds to {risk}, over its {old_seconds:.0f} s"
@@ -161,18 +157,31 @@ def check_quality(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
                 "max",
                 "ratio",
             )
-        checklist.add(
-            "speed/sample",
-            f"images/s of sampling at equal evaluations, {where}",
-            median(samples),
-            1.5,
-            "min",
-            "ratio",
-        )
         kept[f"{case.data}-start"] = starts
         what = f"seconds from the start of Python to the end of the first step, {where}"
         checklist.add("speed/start", what, median(starts), 1.0, "max", "ratio")
     return kept
+
+
+def check_sample(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Sampling by the networks that both states take by default, in turn; how well they are trained makes no difference."""
+    rates: dict[str, dict[str, list[float]]] = {}
+    for case in CASES:
+        if not (inputs.data / case.data).exists():
+            continue
+        times: dict[str, list[float]] = {"before": [], "now": []}
+        for seed in SEEDS:
+            for name, values in times.items():
+                settings = training_of(inputs, case, seed, name == "before")
+                settings["train"]["n_images"] = 128
+                settings |= {"points": [], "sample": {"n": case.sampled, "steps": 8}}
+                values.append(run_worker(inputs, "sampled", settings, name == "before")["sample"])
+        rates[case.data] = times
+        what = f"images/s of sampling at equal evaluations, {case.sampled:,} images, {case.data} {case.size}, median of 3, over {BEFORE}"
+        checklist.add(
+            "speed/sample", what, median(times["now"]) / median(times["before"]), 1.5, "min", "ratio"
+        )
+    return {"images_per_second": rates}
 
 
 def check_evaluate(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
@@ -220,36 +229,12 @@ def check_evaluate(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     return {"seconds": times}
 
 
-def check_clone(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
-    """The demo and the tests, as `bench/fresh_clone.py` timed them last."""
-    stored = json.loads((RESULTS / "demo.json").read_text(encoding="utf-8"))
-    timed = "python bench/fresh_clone.py"
-    for row in stored["checks"]:
-        check = from_json(Check, row, "demo.json")
-        if check.claim == "numbers/demo" and check.what.startswith("compute"):
-            checklist.add("speed/demo", check.what, check.value, 150, "max", "s", timed)
-        elif check.claim == "clone/tests" and check.unit == "s":
-            checklist.add("speed/tests", check.what, check.value, 420, "max", "s", timed)
-    seconds = stored["data"]["make_demo_seconds"]
-    checklist.add(
-        "speed/demo", "make demo from a fresh clone, installing included", seconds, 195, "max", "s", timed
-    )
-    return {}
-
-
-def check_gpu(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
-    """What needs a GPU; `bench/device.sh` writes its file."""
-    checklist.yes(
-        "speed/gpu", "measured on a GPU", (RESULTS / "engine-gpu.json").is_file(), "bench/device.sh"
-    )
-    return {}
-
-
 CHECKS: dict[str, Callable[[Checklist, Inputs], dict[str, Any]]] = {
     "peers": check_peers,
     "utilisation": check_utilisation,
     "scale": check_scale,
     "resume": check_resuming,
+    "sample": check_sample,
     "evaluate": check_evaluate,
     "clone": check_clone,
     "gpu": check_gpu,

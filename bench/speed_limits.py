@@ -1,6 +1,7 @@
-"""Parts of `bench/speed.py`: presets against a bare loop, other projects' loops, growing data, kills."""
+"""Parts of `bench/speed.py`: presets against a bare loop, other projects' loops, growing data, kills; its worker."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from checks import Checklist
+from checks import RESULTS, Check, Checklist
 from engine import kill_and_resume
 from noiseworth.data.pack import pack
+from noiseworth.records import from_json
+from processes import ROOT
 
 # Name -> precision and optimizer of our trainer.
 OURS: dict[str, tuple[Literal["auto", "fp32"], Literal["muon", "adam"]]] = {
@@ -32,6 +35,19 @@ class Inputs:
     data: Path
     before: Path
     work: Path
+
+
+def run_worker(inputs: Inputs, name: str, settings: dict[str, Any], is_before: bool) -> dict[str, Any]:
+    """What `speed_worker.py` measured with these settings, by this checkout or the one before."""
+    file = inputs.work / f"{name}.json"
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(inputs.before if is_before else ROOT / "src")}
+    words = [sys.executable, str(Path(__file__).with_name("speed_worker.py")), str(file)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def check_utilisation(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
@@ -156,19 +172,15 @@ def grown_config(growth: Growth, work: Path) -> dict[str, Any]:
     }
 
 
-def peak_mib(growth: Growth, work: Path) -> float:
+def peak_mib(growth: Growth, inputs: Inputs) -> float:
     """Memory of a training on it, in a process of its own."""
-    file = work / "memory.json"
     settings: dict[str, Any] = {
-        "train": grown_config(growth, work),
+        "train": grown_config(growth, inputs.work),
         "held_out": None,
         "points": [],
         "sample": None,
     }
-    file.write_text(json.dumps(settings), encoding="utf-8")
-    words = [sys.executable, str(Path(__file__).with_name("speed_worker.py")), str(file)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1])["peak_mib"])
+    return float(run_worker(inputs, "memory", settings, False)["peak_mib"])
 
 
 def check_scale(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
@@ -178,7 +190,7 @@ def check_scale(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
 
     every = list(dict.fromkeys(growth for growths in GROWTHS.values() for growth in growths))
     memory = {
-        growth: peak_mib(growth, inputs.work) for growth in (SMALLEST, Growth(10**6, 2), Growth(10**6, 10**6))
+        growth: peak_mib(growth, inputs) for growth in (SMALLEST, Growth(10**6, 2), Growth(10**6, 10**6))
     }
     running = {growth: Trainer(TrainConfig(**grown_config(growth, inputs.work))).steps() for growth in every}
     times: dict[Growth, list[float]] = {growth: [] for growth in every}
@@ -219,3 +231,28 @@ def check_resuming(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
         what = f"killed by SIGKILL 5 times ({stops} different steps) and resumed, {words}: same SHA-256 of weights, average, optimiser"
         checklist.yes("speed/resume", what, result["same"])
     return {"kills": kills}
+
+
+def check_clone(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """The demo and the tests, as `bench/fresh_clone.py` timed them last."""
+    stored = json.loads((RESULTS / "demo.json").read_text(encoding="utf-8"))
+    timed = "python bench/fresh_clone.py"
+    for row in stored["checks"]:
+        check = from_json(Check, row, "demo.json")
+        if check.claim == "numbers/demo" and check.what.startswith("compute"):
+            checklist.add("speed/demo", check.what, check.value, 150, "max", "s", timed)
+        elif check.claim == "clone/tests" and check.unit == "s":
+            checklist.add("speed/tests", check.what, check.value, 420, "max", "s", timed)
+    seconds = stored["data"]["make_demo_seconds"]
+    checklist.add(
+        "speed/demo", "make demo from a fresh clone, installing included", seconds, 195, "max", "s", timed
+    )
+    return {}
+
+
+def check_gpu(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """What needs a GPU; `bench/device.sh` writes its file."""
+    checklist.yes(
+        "speed/gpu", "measured on a GPU", (RESULTS / "engine-gpu.json").is_file(), "bench/device.sh"
+    )
+    return {}
