@@ -32,7 +32,16 @@ from noiseworth.data.pack import pack
 from noiseworth.records import Panel, Series, SpeedRecord, from_json
 from objective import read_cifar, read_idx, write_first
 from processes import ROOT, command_line
-from speed_limits import Inputs, check_peers, check_resuming, check_scale, check_utilisation, run_worker
+from speed_limits import (
+    Inputs,
+    check_clone,
+    check_gpu,
+    check_peers,
+    check_resuming,
+    check_scale,
+    check_utilisation,
+    run_worker,
+)
 
 FILE, COMMAND = "speed.json", "python bench/speed.py"
 BEFORE = "6d2227d"  # the last commit with Adam, 32 bits and diffusers' U-Net by default
