@@ -144,7 +144,8 @@ def test_only_what_is_faster_is_kept(
     assert torch.equal(network.convolution.weight, before)
     assert network.convolution.weight.grad is None
     named = replace(config, compile=False, channels_last=True)
-    assert try_out(network, (3, 8, 8), named, CPU, lambda: torch.autocast("cpu", enabled=False)).channels_last
+    trial = try_out(network, (3, 8, 8), named, CPU, lambda: torch.autocast("cpu", enabled=False))
+    assert (trial.channels_last, trial.compile, trial.kept) == (True, False, ())  # nothing was open
 
 
 def test_a_compiler_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +166,7 @@ def test_a_run_keeps_what_it_chose(
 ) -> None:
     """The choice is written down, said, and kept by the same command, also where it would now be another."""
     config = _config(mixed, tmp_path / "run")
-    trial = choices.Trial(1.0, channels_last=True, compile=False, gain=1.25)
+    trial = choices.Trial(1.0, channels_last=True, compile=False, kept=("channels last",), gain=1.25)
     monkeypatch.setattr("noiseworth.train.trainer.try_out", lambda *_: trial)
     run_training(config)
     settings = load_config(tmp_path / "run")
@@ -186,7 +187,7 @@ def test_a_training_of_days_says_what_would_take_an_hour(
     pack(tmp_path / "images.npy", tmp_path / "data", sigma=0.1, range=(0.0, 1.0))
     shape = (1, 32, 32)
     config = _config(tmp_path / "data", tmp_path / "run", preset="small", n_images=10**6, accumulate=8)
-    trial = choices.Trial(0.2, channels_last=False, compile=False, gain=1.0)
+    trial = choices.Trial(0.2, channels_last=False, compile=False, kept=(), gain=1.0)
     network = make_backbone("small", shape, 0)
     days = "will take about 2.3 days on this machine; "
     words = advice(network, shape, config, trial, 10**6)

@@ -68,14 +68,16 @@ class Trial:
 
     Attributes:
         seconds_per_image: of a forward and a backward pass, as chosen.
-        channels_last: whether this is faster.
-        compile: whether this is faster.
-        gain: images a second over those of the plain network, with both choices.
+        channels_last: as named, or whether this is faster.
+        compile: as named, or whether this is faster.
+        kept: what was tried and kept, in words.
+        gain: images a second with it over those without.
     """
 
     seconds_per_image: float
     channels_last: bool
     compile: bool
+    kept: tuple[str, ...]
     gain: float
 
 
@@ -112,6 +114,7 @@ def try_out(
             times.append(perf_counter() - began)
         return median(times) / count
 
+    kept: list[str] = []
     chosen_format, chosen_compile = bool(config.channels_last), bool(config.compile)
     plain = best = seconds(denoiser, chosen_format, min(_FIRST_IMAGES, whole), steps=1)
     left = plain * config.n_images
@@ -122,6 +125,7 @@ def try_out(
             other = seconds(denoiser, True, whole)
             if other * _FASTER < best:
                 chosen_format, best = True, other
+                kept.append("channels last")
     if config.compile is None and left > _WORTH_COMPILING:
         try:
             with warnings.catch_warnings(action="ignore"):  # what the compiler says is for its developers
@@ -130,9 +134,10 @@ def try_out(
             other = best
         if other * _FASTER < best:
             chosen_compile, best = True, other
+            kept.append("the network compiled")
     denoiser.to(memory_format=_memory(chosen_format))  # type: ignore[call-overload]
     denoiser.zero_grad(set_to_none=True)
-    return Trial(best, chosen_format, chosen_compile, plain / best)
+    return Trial(best, chosen_format, chosen_compile, tuple(kept), plain / best)
 
 
 def advice(

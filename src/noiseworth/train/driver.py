@@ -58,9 +58,8 @@ def run_training(config: TrainConfig, *, label: str | None = None) -> DoneRecord
     if not trainer.accelerator.is_main_process:
         return _train(trainer, run, label)
     with run_directory.hold(run):
-        run_directory.check(
-            trainer.config
-        )  # another process may have begun, and ended, while this one was starting
+        # Another process may have begun, and ended, while this one was starting.
+        run_directory.check(trainer.config)
         return _train(trainer, run, label)
 
 
@@ -75,7 +74,6 @@ def _train(trainer: Trainer, run: Path, label: str | None) -> DoneRecord:
         notice(f"passing over a damaged checkpoint: {line}")
     if is_main:
         run_directory.rewind_metrics(run, trainer.step)
-    if is_main:
         _tell_choices(trainer)
     metrics = _Metrics(run, write=is_main)
     with noted_signals() as received, _progress(trainer, label or run.name) as bar:
@@ -121,15 +119,9 @@ def _tell_choices(trainer: Trainer) -> None:
     trial, config = trainer.trial, trainer.config
     if trial is None:
         return
-    if trial.gain > 1:
-        kept = [
-            name
-            for name, is_kept in (("channels last", trial.channels_last), ("compiled", trial.compile))
-            if is_kept
-        ]
-        notice(
-            f"{config.out}: trains with {' and '.join(kept)}, {trial.gain:.2f} times as fast here as without"
-        )
+    if trial.kept:
+        words = f"trains with {' and '.join(trial.kept)}, {trial.gain:.2f} times as fast here as without"
+        notice(f"{config.out}: {words}")
     left = config.steps * config.batch - trainer.n_images
     if left * trial.seconds_per_image > _LONG_SECONDS:
         notice(f"{config.out}: {advice(trainer.denoiser, trainer.data.shape, config, trial, left)}")
