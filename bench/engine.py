@@ -91,8 +91,8 @@ def saved_steps(out: Path) -> int:
     return int(checkpoints[-1].name.removeprefix("step-")) if checkpoints else 0
 
 
-def kill_once(data: Path, out: Path, options: list[str], wait: float) -> dict[str, Any]:
-    """Train, and kill the process `wait` seconds after it has begun to work on the run."""
+def kill_once(data: Path, out: Path, options: list[str], wait: float, saved: bool = False) -> dict[str, Any]:
+    """Train, and kill the process `wait` seconds after it has begun to work on the run; or, with `saved`, after it has saved anew."""
     process = subprocess.Popen(
         train_words(data, out, *options),
         stdout=subprocess.DEVNULL,
@@ -100,10 +100,11 @@ def kill_once(data: Path, out: Path, options: list[str], wait: float) -> dict[st
         env=ON_ONE_THREAD,
     )
     before = saved_steps(out)
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < limit:
         held = holder(out / ".lock")
-        if (out / "metrics.jsonl").is_file() and held is not None and held[1] == process.pid:
+        has_begun = (out / "metrics.jsonl").is_file() and held is not None and held[1] == process.pid
+        if has_begun and (not saved or saved_steps(out) > before):
             break
         time.sleep(0.01)
     time.sleep(wait)
@@ -114,9 +115,9 @@ def kill_once(data: Path, out: Path, options: list[str], wait: float) -> dict[st
 
 
 def kill_and_resume(
-    data: Path, work: Path, words: tuple[str, ...] = (), kills: int = KILLS
+    data: Path, work: Path, words: tuple[str, ...] = (), kills: int = KILLS, saved: bool = False
 ) -> dict[str, Any]:
-    """Kill at random moments (with a fixed seed), and compare with a run that nobody touched."""
+    """Kill at random moments (with a fixed seed), and compare with a run that nobody touched; arguments as in `kill_once`."""
     options = [f"--n-images={64 * KILLED_STEPS}", "--checkpoint-every=128", *words]  # saved every second step
     whole = work / "whole"
     out = work / "killed"
@@ -125,7 +126,8 @@ def kill_and_resume(
         raise SystemExit("the run that nobody touched failed")
     seconds = time.perf_counter() - began
     rng = random.Random(0)
-    killed = [kill_once(data, out, options, rng.uniform(0.0, 1.2 * seconds / kills)) for _ in range(kills)]
+    longest = 0.3 if saved else 0.06 * seconds
+    killed = [kill_once(data, out, options, rng.uniform(0.0, longest), saved) for _ in range(kills)]
     if train(data, out, *options).returncode:
         raise SystemExit("the killed run does not end")
     files = [f"{name}.safetensors" for name in ("model", "ema", "optimizer")]

@@ -224,7 +224,7 @@ def check_resuming(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     for words in ("--precision=bf16", "--precision=fp32", "--channels-last --preset=digits", "--compile"):
         with tempfile.TemporaryDirectory(prefix="noiseworth-speed-") as work:
             result = kill_and_resume(
-                inputs.data / "digits" / "mixed", Path(work), tuple(words.split()), kills=5
+                inputs.data / "digits" / "mixed", Path(work), tuple(words.split()), kills=5, saved=True
             )
         kills[words] = result["kills"]
         stops = len({kill["to"] for kill in result["kills"]})

@@ -48,7 +48,8 @@ def _apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 def test_a_batch_in_pieces_is_the_same_training(mixed: Path, tmp_path: Path) -> None:
     """20 steps, accumulation 1 against 4: the sums of the gradients differ by rounding alone.
 
-    Muon makes the smallest directions of a gradient as long as the greatest, and so lets rounding grow faster than Adam.
+    Muon makes the smallest directions of a gradient as long as the greatest, and so lets rounding grow faster than
+    Adam: 4e-7 after 5 steps, 3e-6 after 20, 1e-5 to 2e-5 after 50.
     """
     for pieces in (1, 4):
         run_training(
