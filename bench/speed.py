@@ -239,8 +239,8 @@ def check_evaluate(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
 
 
 CHECKS: dict[str, Callable[[Checklist, Inputs], dict[str, Any]]] = {
+    "utilisation": check_utilisation,  # first: a process begins with the peak memory of the one that starts it
     "peers": check_peers,
-    "utilisation": check_utilisation,
     "scale": check_scale,
     "resume": check_resuming,
     "sample": check_sample,

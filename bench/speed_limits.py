@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from checks import RESULTS, Check, Checklist
-from engine import kill_and_resume
+from engine import kill_and_resume, measure_speed
 from noiseworth.data.pack import pack
 from noiseworth.records import from_json
 from processes import ROOT
@@ -54,14 +54,16 @@ def check_utilisation(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     """The presets against a bare loop, and against convolutions alone."""
     import torch
 
-    from noiseworth.train.benchmark import convolution_peak, measure_speed
+    from noiseworth.train.benchmark import convolution_peak
 
     records: list[dict[str, Any]] = []
     for preset, size, channels, batch, steps in (
         ("medium", 8, 1, 64, 60), ("light", 28, 1, 64, 20), ("light", 32, 3, 64, 20), ("medium", 32, 3, 64, 10),
         ("heavy", 32, 3, 32, 8), ("digits", 8, 1, 64, 60), ("mini", 28, 1, 64, 20), ("small", 32, 3, 16, 6),
     ):  # fmt: skip
-        record = measure_speed(preset=preset, size=size, channels=channels, batch=batch, steps=steps)
+        values = {"preset": preset, "size": size, "channels": channels, "batch": batch, "steps": steps}
+        # In a process of its own, whose peak memory is that of this network.
+        record = measure_speed(*(f"--{name}={value}" for name, value in values.items()))
         dtype = torch.bfloat16 if record.precision == "bf16" else torch.float32
         peak = convolution_peak(torch.device("cpu"), dtype)
         share = record.tflops * 1e12 / peak
