@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from engine import kill_and_resume, measure_speed
 from noiseworth.data.pack import pack
 from noiseworth.records import from_json
 from processes import ROOT
+
+if TYPE_CHECKING:
+    import torch
 
 # Name -> precision and optimizer of our trainer.
 OURS: dict[str, tuple[Literal["auto", "fp32"], Literal["muon", "adam"]]] = {
@@ -50,11 +53,30 @@ def run_worker(inputs: Inputs, name: str, settings: dict[str, Any], is_before: b
     return result
 
 
+def convolution_peak(dtype: "torch.dtype") -> float:
+    """Operations a second of 3x3 convolutions alone, forward, on this processor, at the best of some sizes that networks have."""
+    import torch
+    from torch.nn import functional
+
+    best = 0.0
+    for count, channels, side in ((64, 64, 32), (64, 128, 16), (128, 256, 8)):
+        x = torch.randn(count, channels, side, side, dtype=dtype).contiguous(
+            memory_format=torch.channels_last
+        )
+        weight = torch.randn(channels, channels, 3, 3, dtype=dtype)
+        times = []
+        for _ in range(9):
+            began = time.perf_counter()
+            with torch.no_grad():
+                functional.conv2d(x, weight, padding=1)
+            times.append(time.perf_counter() - began)
+        best = max(best, 2 * 9 * channels**2 * side**2 * count / median(times[3:]))
+    return best
+
+
 def check_utilisation(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     """The presets against a bare loop, and against convolutions alone."""
     import torch
-
-    from noiseworth.train.benchmark import convolution_peak
 
     records: list[dict[str, Any]] = []
     for preset, size, channels, batch, steps in (
@@ -65,7 +87,7 @@ def check_utilisation(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
         # In a process of its own, whose peak memory is that of this network.
         record = measure_speed(*(f"--{name}={value}" for name, value in values.items()))
         dtype = torch.bfloat16 if record.precision == "bf16" else torch.float32
-        peak = convolution_peak(torch.device("cpu"), dtype)
+        peak = convolution_peak(dtype)
         share = record.tflops * 1e12 / peak
         where = f"{preset}, {size}x{size}, batch {batch}, {record.precision}"
         if size > 8:

@@ -7,14 +7,12 @@ ratio of medians.
 import resource
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.networks import count_parameters
@@ -25,7 +23,6 @@ from noiseworth.train.config import BenchmarkConfig, TrainConfig
 from noiseworth.train.trainer import Trainer
 
 _IMAGES, _WARM_UP = 2000, 3
-_PEAK_SIZES = ((64, 64, 32), (64, 128, 16), (128, 256, 8))  # images, channels, side
 _PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16, by their maker's data sheets
 
 
@@ -67,9 +64,8 @@ def measure_speed(config: BenchmarkConfig) -> SpeedRecord:
                 if step >= _WARM_UP:
                     times[name].append(seconds)
         ours, alone = median(times["ours"]), median(times["bare"])
-        flops = (
-            3 * config.batch * forward_flops(trainer.ema.module, shape)
-        )  # backward costs twice the forward pass
+        # The backward pass costs twice the forward pass.
+        flops = 3 * config.batch * forward_flops(trainer.ema.module, shape)
         peak = next(
             (v for k, v in _PEAK.items() if device.type == "cuda" and k in torch.cuda.get_device_name()), None
         )
@@ -139,18 +135,3 @@ def _timed(act: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return perf_counter() - began
-
-
-def convolution_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of 3x3 convolutions alone, forward, at the best of some sizes that networks have."""
-    best = 0.0
-    for count, channels, side in _PEAK_SIZES:
-        x = torch.randn(count, channels, side, side, device=device, dtype=dtype)
-        x = x.contiguous(memory_format=torch.channels_last)
-        weight = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype)
-        operations = 2 * 9 * channels**2 * side**2 * count
-        with torch.no_grad():
-            act = partial(functional.conv2d, x, weight, padding=1)
-            times = [_timed(act, device) for _ in range(_WARM_UP + 6)]
-        best = max(best, operations / median(times[_WARM_UP:]))
-    return best
