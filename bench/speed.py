@@ -17,121 +17,29 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 import pages
 from checks import RESULTS, Check, Checklist, table_rows
 from engine import speed_rows
-from noiseworth.data.corrupt import corrupt
-from noiseworth.data.pack import pack
 from noiseworth.records import Panel, Series, SpeedRecord, from_json
-from objective import read_cifar, read_idx, write_first
 from processes import ROOT, command_line
+from speed_cases import BEFORE, CASES, Inputs, prepare, run_worker, train, training_of
 from speed_limits import (
-    Inputs,
     check_clone,
     check_gpu,
     check_peers,
     check_resuming,
     check_scale,
     check_utilisation,
-    run_worker,
 )
+from speed_networks import check_networks
 
 FILE, COMMAND = "speed.json", "python bench/speed.py"
-BEFORE = "6d2227d"  # the last commit with Adam, 32 bits and diffusers' U-Net by default
 SEEDS = (0, 1, 2)
 SCALE_CAPTION = "Flat is what it must be: neither the number of images nor that of noise levels makes a step longer. 8x8 pixels, batch 64."
-
-
-@dataclass(frozen=True)
-class Case:
-    """A data set, the preset that its size called for before, and the length of the training.
-
-    Attributes:
-        every: images between measurements of the risk.
-        sampled: images that are generated where sampling is timed.
-    """
-
-    data: str
-    size: str
-    preset_before: str
-    n_images: int
-    every: int
-    sampled: int
-
-
-# The first has the default length; the others are as long as the time allows that the state before takes.
-CASES = (
-    Case("digits", "8x8", "digits", 100_000, 2_000, 2_048),
-    Case("fashion", "28x28", "mini", 50_000, 1_000, 512),
-    Case("cifar", "32x32", "small", 4_096, 128, 64),
-)
-
-
-def prepare(work: Path, fashion: Path, cifar: Path | None) -> Inputs:
-    """Pack the data sets and check out the state before, unless they are there."""
-    data, before = work / "data", work / "before"
-    if not (data / "digits" / "mixed").exists():
-        pack("sklearn:digits", data / "digits" / "all", sigma=0.0, held_out=297)
-        corrupt(data / "digits" / "all" / "train", data / "digits" / "mixed", clean_fraction=0.1, sigma=0.5)
-    readers: dict[str, Callable[[], dict[str, tuple[np.ndarray, np.ndarray]]]] = {
-        "fashion": lambda: read_fashion(fashion)
-    }
-    if cifar is not None:
-        readers["cifar"] = lambda: read_cifar(cifar, 32)
-    for name, reader in readers.items():
-        if not (data / name / "mixed").exists():
-            for split, (images, labels) in reader().items():
-                count = 500 if split == "held-out" else 50_000
-                write_first(data / name / "all" / split, name, images, labels, count)
-            corrupt(data / name / "all" / "train", data / name / "mixed", clean_fraction=0.1, sigma=0.5)
-    if not before.exists():
-        before.mkdir(parents=True)
-        archive = subprocess.run(["git", "archive", BEFORE, "src"], cwd=ROOT, capture_output=True, check=True)
-        subprocess.run(["tar", "x"], cwd=before, input=archive.stdout, check=True)
-    return Inputs(data, before / "src", work)
-
-
-def read_fashion(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Fashion-MNIST at its own size: split -> images (N, 1, 28, 28), labels."""
-    return {
-        split: (pixels[:, None].astype(np.float32), labels)
-        for split, (pixels, labels) in read_idx(folder).items()
-    }
-
-
-def training_of(inputs: Inputs, case: Case, seed: int, is_before: bool) -> dict[str, Any]:
-    """Settings of `speed_worker.py`."""
-    name = f"{case.data}-{seed}-{'before' if is_before else 'now'}"
-    return {
-        "train": {
-            "data": str(inputs.data / case.data / "mixed"),
-            "out": str(inputs.work / "runs" / name),
-            "n_images": case.n_images,
-            "seed": seed,
-            "device": "cpu",
-            **({"preset": case.preset_before} if is_before else {}),
-        },
-        "held_out": str(inputs.data / case.data / "all" / "held-out"),
-        "points": [case.n_images]
-        if is_before
-        else [*range(case.every, case.n_images, case.every), case.n_images],
-        "sample": None,
-    }
-
-
-def train(inputs: Inputs, case: Case, seed: int, is_before: bool) -> dict[str, Any]:
-    """One training by this checkout or the one before, in a process of its own."""
-    name = f"{case.data}-{seed}-{'before' if is_before else 'now'}"
-    result = run_worker(inputs, name, training_of(inputs, case, seed, is_before), is_before)
-    print(name, result["curve"][-1], flush=True)
-    return result
 
 
 def check_quality(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
@@ -247,6 +155,7 @@ CHECKS: dict[str, Callable[[Checklist, Inputs], dict[str, Any]]] = {
     "evaluate": check_evaluate,
     "clone": check_clone,
     "gpu": check_gpu,
+    "networks": check_networks,
     "to-quality": check_quality,
 }
 

@@ -1,9 +1,6 @@
 """Parts of `bench/speed.py`: presets against a bare loop, other projects' loops, growing data, kills; its worker."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +15,7 @@ from checks import RESULTS, Check, Checklist
 from engine import kill_and_resume, measure_speed
 from noiseworth.data.pack import pack
 from noiseworth.records import from_json
-from processes import ROOT
+from speed_cases import Inputs, run_worker
 
 if TYPE_CHECKING:
     import torch
@@ -29,28 +26,6 @@ OURS: dict[str, tuple[Literal["auto", "fp32"], Literal["muon", "adam"]]] = {
     "ours in fp32": ("fp32", "muon"),
     "ours in fp32 by Adam": ("fp32", "adam"),
 }
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Directories: of data, of the checkout of the state before, and of everything that is made."""
-
-    data: Path
-    before: Path
-    work: Path
-
-
-def run_worker(inputs: Inputs, name: str, settings: dict[str, Any], is_before: bool) -> dict[str, Any]:
-    """What `speed_worker.py` measured with these settings, by this checkout or the one before."""
-    file = inputs.work / f"{name}.json"
-    file.write_text(json.dumps(settings), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(inputs.before if is_before else ROOT / "src")}
-    words = [sys.executable, str(Path(__file__).with_name("speed_worker.py")), str(file)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def convolution_peak(dtype: "torch.dtype") -> float:

@@ -33,7 +33,7 @@ _MANY_IMAGES = 20_000
 def choose_preset(shape: tuple[int, int, int], n_images: int, on_gpu: bool) -> str:
     """The network for images of a shape (C, H, W), `n_images` of them.
 
-    On a processor, where time is short: the lightest that wins by seconds (`results/speed.json`). On a GPU one size
+    On a processor, where time is short: the one that has the lowest risk after equal seconds (`results/speed.json`, speed/network). On a GPU one size
     wider, and two where there are images enough to fill it; that was never measured.
     """
     if on_gpu:

@@ -1,9 +1,9 @@
 """A lean U-Net: one block at each resolution on the way down and up, two at the coarsest, told the level by gains and shifts.
 
-It learns faster than diffusers' U-Net of as many parameters (`bench/speed.py` measures both). Each block begins as the identity, and its
-second normalisation is scaled and shifted by the level (Dhariwal and Nichol, arXiv 2105.05233, "adaptive group normalization").
-Images lie in memory with their channels last, as convolutions on processors and GPUs like them best; normalisation is over
-an image as a whole, which in this order is one stretch of memory: group normalisation is five times slower there.
+Each block begins as the identity, and its second normalisation is scaled and shifted by the level (Dhariwal and Nichol, arXiv
+2105.05233, "adaptive group normalization"). Images lie in memory with their channels last, as convolutions like them best;
+normalisation is over an image as a whole, which in this order is one stretch of memory, as a group of channels is not.
+`bench/speed.py` holds it against diffusers' U-Net of about as many parameters.
 """
 
 import math

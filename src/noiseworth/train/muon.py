@@ -4,8 +4,8 @@ For a matrix of weights with momentum `M = U S V^T` the step is `U V^T` (Jordan 
 hidden layers in neural networks", 2024): every direction in which the gradients agree moves alike, however small its
 singular value. `U V^T` comes from five Newton-Schulz steps `X <- a X + b X X^T X + c (X X^T)^2 X`, which take
 singular values to between 0.7 and 1.2; its length `0.2 sqrt(max(rows, columns))` is that of a typical step of Adam
-(Liu et al., arXiv 2502.16982). A convolution is the matrix (out, in x height x width). Linear layers,
-which tell the network the level, learn better by Adam.
+(Liu et al., arXiv 2502.16982). A convolution is the matrix (out, in x height x width). Linear layers
+tell the network the level, as embeddings do, and go by Adam.
 
 The steps are taken on `X X^T`, which is small, and for all matrices of as many rows at once:
 `X_k = P_k X` with `P_(k+1) = (a + b G_k + c G_k^2) P_k` and `G_(k+1) = (a + b G_k + c G_k^2)^2 G_k`, `G_0 = X X^T`.
