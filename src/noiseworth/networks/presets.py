@@ -33,8 +33,8 @@ _MANY_IMAGES = 20_000
 def choose_preset(shape: tuple[int, int, int], n_images: int, on_gpu: bool) -> str:
     """The network for images of a shape (C, H, W), `n_images` of them.
 
-    On a processor, where time is short: the one that has the lowest risk after equal seconds (`results/speed.json`, speed/network). On a GPU one size
-    wider, and two where there are images enough to fill it; that was never measured.
+    On a processor, where time is short: the one that has the lowest risk after equal seconds (`results/speed.json`,
+    speed/network). On a GPU one size wider, and two where there are images enough to fill it; that was never measured.
     """
     if on_gpu:
         return "heavy" if n_images >= _MANY_IMAGES else "medium"
