@@ -266,7 +266,7 @@ def check_average(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     trainer = Trainer(config)
     direct = PowerEma(trainer.denoiser, 0.075)
     for record in trainer.steps():
-        direct.update(trainer.denoiser, trainer.n_images, config.batch)
+        direct.update(trainer.n_images, config.batch)
         if record.step % 8 == 0:
             trainer.save()
     afterwards = combine(find_snapshots(inputs.work / "averages"), 0.075, trainer.n_images)

@@ -82,7 +82,7 @@ def test_the_running_average_is_the_integral() -> None:
     for n in range(64, 64 * 2001, 64):
         with torch.no_grad():
             module.weight.fill_(float(n))
-        average.update(module, n, 64)
+        average.update(n, 64)
     g = average.gamma
     weight = next(average.module.parameters())
     assert float(weight) == pytest.approx(64 * 2000 * (g + 1) / (g + 2), rel=1e-3)
@@ -96,7 +96,7 @@ def test_an_average_made_afterwards_is_the_one_tracked(mixed: Path, tmp_path: Pa
     trainer = Trainer(config)
     direct = PowerEma(trainer.denoiser, 0.075)
     for record in trainer.steps():
-        direct.update(trainer.denoiser, trainer.n_images, config.batch)
+        direct.update(trainer.n_images, config.batch)
         if record.step % 4 == 0:
             trainer.save()
     combined = combine(find_snapshots(tmp_path / "run"), 0.075, trainer.n_images)

@@ -285,7 +285,7 @@ def test_ema_is_the_weighted_mean_of_the_weights() -> None:
     ema, expected = Ema(module, half_life=1000), 0.0
     for step in range(1, 200):
         torch.nn.init.constant_(module.weight, step)
-        ema.update(module, step * 100, 100)
+        ema.update(step * 100, 100)
         keep = 0.5 ** (100 / min(1000, step * 100 * 0.1))
         expected = keep * expected + (1 - keep) * step
     assert float(ema.module.weight) == pytest.approx(expected, rel=1e-5)  # type: ignore[arg-type]

@@ -106,6 +106,7 @@ class PosteriorVariance:
         self.bound = bound.clamp(min=torch.finfo(torch.float32).tiny)
         self.value = self.bound.clone()
         self.sums = torch.zeros(2, self.BINS, dtype=torch.float64)  # weighted residuals, weights
+        self._waiting: list[Tensor] = []  # (3, B), what is not in the sums yet
 
     def __call__(self, sigma: Tensor) -> Tensor:
         """`v` at levels of any shape; float64; constant above the grid, as `sigma^2` below it."""
@@ -127,7 +128,16 @@ class PosteriorVariance:
             s: (B,) noise of the images.
             residual: (B,) mean over pixels of `(D - T)^2`.
         """
-        sigma, s, residual = (t.detach().to("cpu", torch.float64) for t in (sigma, s, residual))
+        # The rows of a stretch of steps are summed at once, which costs less.
+        self._waiting.append(
+            torch.stack([t.detach().to(residual.device, torch.float64) for t in (sigma, s, residual)])
+        )
+
+    def _sum_up(self) -> None:
+        if not self._waiting:
+            return
+        sigma, s, residual = torch.cat(self._waiting, dim=1).cpu()
+        self._waiting = []
         # At levels below its noise, an image gives no information about v.
         is_informative = (trust(sigma, s) > 0) & torch.isfinite(residual)
         sigma, s, residual = sigma[is_informative], s[is_informative], residual[is_informative]
@@ -139,6 +149,7 @@ class PosteriorVariance:
 
     def refresh(self) -> None:
         """Update `v` from the recorded residuals, and halve the weight of these."""
+        self._sum_up()
         estimate = (self._PRIOR * self.bound + self.sums[0]) / (self._PRIOR + self.sums[1])
         estimate = torch.minimum(torch.maximum(estimate, self._FLOOR * self.bound), self.bound)
         self.value = torch.exp2(torch.round(torch.log2(estimate) * 8) / 8)
@@ -146,6 +157,7 @@ class PosteriorVariance:
 
     def state(self) -> dict[str, list[float]]:
         """Everything that `load_state` needs, as plain numbers."""
+        self._sum_up()
         return {
             "bound": self.bound.tolist(),
             "value": self.value.tolist(),
@@ -159,6 +171,7 @@ class PosteriorVariance:
             torch.tensor(state[k], dtype=torch.float64) for k in ("bound", "value", "residuals", "weights")
         )
         self.bound, self.value, self.sums = bound, value, torch.stack([residuals, weights])
+        self._waiting = []
 
 
 def spectrum(images: Tensor, s: Tensor) -> tuple[Tensor, float]:

@@ -15,7 +15,7 @@ nearest to the wanted one.
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +31,24 @@ SNAPSHOTS = "ema"  # folder of a run
 class Ema:
     """An average of a module's weights.
 
+    Args:
+        module: whose weights are averaged, wherever it is moved and however it is trained.
+        half_life: in images.
+
     Attributes:
         module: a copy of the module that holds the average; evaluate and sample with it.
     """
 
     def __init__(self, module: nn.Module, half_life: int) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self._move = _mover(self.module, module)
         self.half_life = half_life
 
     @torch.no_grad()
-    def update(self, module: nn.Module, n_images: int, batch: int) -> None:
+    def update(self, n_images: int, batch: int) -> None:
         """Take in the weights after a step of `batch` images, `n_images` having been seen with it."""
         keep = 0.5 ** (batch / min(self.half_life, n_images * _RAMP))
-        _lerp(self.module, module, 1 - keep)
+        self._move(1 - keep)
 
 
 class PowerEma:
@@ -51,12 +56,13 @@ class PowerEma:
 
     def __init__(self, module: nn.Module, sigma_rel: float) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self._move = _mover(self.module, module)
         self.sigma_rel, self.gamma = sigma_rel, gamma_of(sigma_rel)
 
     @torch.no_grad()
-    def update(self, module: nn.Module, n_images: int, batch: int) -> None:
+    def update(self, n_images: int, batch: int) -> None:
         """As `Ema.update`: the integral's exact step from `n_images - batch` to `n_images`."""
-        _lerp(self.module, module, 1 - (1 - batch / n_images) ** (self.gamma + 1))
+        self._move(1 - (1 - batch / n_images) ** (self.gamma + 1))
 
 
 def further_averages(
@@ -141,6 +147,13 @@ def find_snapshots(run: Path) -> dict[tuple[float, float], Path]:
     return snapshots
 
 
-def _lerp(mine: nn.Module, other: nn.Module, weight: float) -> None:
+def _mover(mine: nn.Module, other: nn.Module) -> Callable[[float], None]:
+    """What moves the weights of one module a share of the way to those of another. The weights are looked up once: to look at each
+    step cost as much as the average itself."""
     tensors: list[Tensor] = list(mine.parameters())
-    torch._foreach_lerp_(tensors, [p.detach() for p in other.parameters()], weight)
+    targets: list[Tensor] = list(other.parameters())
+
+    def move(share: float) -> None:
+        torch._foreach_lerp_(tensors, targets, share)
+
+    return move

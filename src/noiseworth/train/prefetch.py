@@ -1,5 +1,7 @@
-"""The pairs of each step with their images, ready when the step begins: read ahead by a thread, or lying on the device as a whole."""
+"""What a step needs, ready when it begins: its pairs with their images, read ahead by a thread or lying on the device as a whole, and
+its noise."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,9 +15,37 @@ from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.pair_sampler_by_image import PairSamplerByImage
 from noiseworth.diffusion.pairs import Pairs
 from noiseworth.diffusion.published import PublishedPairSampler
+from noiseworth.rng import Stream, normal
 
 _SHARE = 0.25  # of the device's free memory that images may take
 _CHUNK = 4096
+_AT_ONCE = (
+    2**16
+)  # normal numbers that are drawn in one call: below that, the call costs more than the numbers
+
+
+class NoiseAhead:
+    """The noise that lifts the images of a step, drawn for several steps at once where images are small.
+
+    Args:
+        seed: of the draws.
+        shape: (C, H, W) of an image.
+        device: where the noise is drawn.
+    """
+
+    def __init__(self, seed: int, shape: tuple[int, ...], device: torch.device) -> None:
+        self.seed, self.shape, self.device = seed, shape, device
+        self._ready: dict[int, Tensor] = {}
+
+    def next(self, ids: Tensor, batch: int) -> Tensor:
+        """The noise (B, C, H, W) of the slots `ids` (B,), of a step of `batch` slots over all processes."""
+        first = int(ids[0])
+        if first not in self._ready:
+            steps = max(_AT_ONCE // (len(ids) * math.prod(self.shape)), 1)
+            many = torch.cat([ids + step * batch for step in range(steps)]).to(self.device)
+            noise = torch.split(normal(self.seed, Stream.NOISE, many, self.shape), len(ids))
+            self._ready = {first + step * batch: noise[step] for step in range(steps)}
+        return self._ready.pop(first)
 
 
 class Prefetcher:

@@ -28,7 +28,7 @@ from noiseworth.diffusion.published import PublishedPairSampler, published_loss
 from noiseworth.diffusion.worth import PosteriorVariance, spectrum
 from noiseworth.errors import UserError
 from noiseworth.records import StepRecord
-from noiseworth.rng import Stream, normal, uniform
+from noiseworth.rng import Stream, uniform
 from noiseworth.train import checkpoint
 from noiseworth.train.choices import Trial, settle, try_out
 from noiseworth.train.config import TrainConfig
@@ -37,7 +37,7 @@ from noiseworth.train.ema import SNAPSHOTS, Ema, further_averages
 from noiseworth.train.guards import SpikeDetector, be_deterministic, memory_advice
 from noiseworth.train.imputation import Imputation
 from noiseworth.train.model import load_weights, make_denoiser, make_optimizer
-from noiseworth.train.prefetch import Prefetcher
+from noiseworth.train.prefetch import NoiseAhead, Prefetcher
 from noiseworth.train.run_directory import check_data
 from noiseworth.train.saving import save_trainer
 from noiseworth.train.start import open_start, put_weights
@@ -83,6 +83,7 @@ class Trainer:
         self._make_model()
         self.start = open_start(config, self.denoiser)
         self.prefetcher = Prefetcher(self.data, self.pair_sampler, config.seed, self.device)
+        self.noise = NoiseAhead(config.seed, self.data.shape, self.device)
         self.spikes = SpikeDetector()
         self.imputation = Imputation(
             config, self.data, self.pair_sampler, self.averaged, self.labels, self.device
@@ -159,13 +160,14 @@ class Trainer:
         ids = torch.arange(first, first + share)
         left = min(_REFRESH_STEPS - self.step % _REFRESH_STEPS, config.steps - self.step)
         pairs, images = self.prefetcher.next(ids, config.batch, left)
+        noise = self.noise.next(ids, config.batch)
         rate = config.learning_rate(self.n_images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         for p in self._parameters:
             p.grad = None
         with memory_advice(config.out, config.batch, config.accumulate):
-            losses, rows = self._gradient(pairs, images, ids)
+            losses, rows = self._gradient(pairs, images, noise, ids)
         norm = nn.utils.clip_grad_norm_(self._parameters, config.clip)
         whole, observed = over_processes(self.accelerator, losses.mean(), rows)
         if not (np.isfinite(whole) and bool(torch.isfinite(norm))):
@@ -180,7 +182,7 @@ class Trainer:
         self.step += 1
         self.n_images += config.batch
         for average in self.averages.values():
-            average.update(self.denoiser, self.n_images, config.batch)
+            average.update(self.n_images, config.batch)
         self.v.observe(*observed.unbind(1))
         if self.step % _REFRESH_STEPS == 0:
             self.v.refresh()
@@ -188,7 +190,7 @@ class Trainer:
         spike = [int(i) for i in self.data.ids[pairs.index.numpy()]] if self.spikes.note(whole) else None
         return StepRecord(self.step, self.n_images, whole, float(norm), rate, round(self.elapsed(), 3), spike)
 
-    def _gradient(self, pairs: Pairs, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def _gradient(self, pairs: Pairs, images: Tensor, noise: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of this process's share of the batch, piece by piece; its losses (B,), and rows (B, 3) of what a residual says
         about v: level, noise, residual."""
         losses, rows = [], []
@@ -197,7 +199,7 @@ class Trainer:
         for number, piece in enumerate(pairs.split(size)):
             part = slice(number * size, (number + 1) * size)
             with self.accelerator.no_sync(self.model) if number < pieces - 1 else nullcontext():
-                loss, s = self._loss(piece, images[part], ids[part])
+                loss, s = self._loss(piece, images[part], noise[part], ids[part])
                 torch.autograd.backward(loss.weighted.mean() / pieces)
             losses.append(loss.weighted.detach())
             rows.append(
@@ -205,12 +207,11 @@ class Trainer:
             )
         return torch.cat(losses), torch.cat(rows)
 
-    def _loss(self, pairs: Pairs, images: Tensor, ids: Tensor) -> tuple[Loss, Tensor]:
+    def _loss(self, pairs: Pairs, images: Tensor, noise: Tensor, ids: Tensor) -> tuple[Loss, Tensor]:
         """The loss of a batch, and the noise (B,) of its images; NaN where a residual says nothing about v."""
         config, device = self.config, self.device
         y = images.to(device)
         s, sigma = self.pair_sampler.s[pairs.index].to(device), pairs.sigma.to(device)
-        noise = normal(config.seed, Stream.NOISE, ids.to(device), self.data.shape)
         model: Denoiser = self._network
         if self.labels is not None:
             hidden = uniform(config.seed, Stream.LABEL, ids, 1)[:, 0] < _HIDDEN_LABELS
