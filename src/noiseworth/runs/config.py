@@ -31,7 +31,7 @@ class DemoConfig:
     """Seed of the choice of clean images, of the noise, of the training and of the generated images."""
     sigma: float = 0.5
     """Noise standard deviation of the noisy images, in model units."""
-    n_images: int = 56_000
+    n_images: int = 52_000
     """Length of each training, in images seen."""
     n_generated: int = 4_000
     """Images that each model generates for its Frechet distance."""
