@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from noiseworth.cli.laws import fit as fit
     from noiseworth.cli.laws import plan as plan
     from noiseworth.cli.laws import price as price
+    from noiseworth.data.config import CleanConfig as CleanConfig
     from noiseworth.data.config import CorruptConfig as CorruptConfig
+    from noiseworth.data.config import EstimateConfig as EstimateConfig
     from noiseworth.data.config import JoinConfig as JoinConfig
     from noiseworth.data.config import PackConfig as PackConfig
     from noiseworth.data.config import SplitConfig as SplitConfig
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from noiseworth.data.corrupt import corrupt as corrupt
     from noiseworth.data.dataset import Dataset as Dataset
     from noiseworth.data.dataset import open_dataset as open_dataset
+    from noiseworth.data.estimate_noise import estimate_noise as estimate_noise
+    from noiseworth.data.estimate_noise import find_clean as find_clean
     from noiseworth.data.inspect import inspect as inspect
     from noiseworth.data.loader import Loader as Loader
     from noiseworth.data.pack import pack as pack

@@ -46,6 +46,7 @@ class Command:
 
 GROUPS = {
     "features": "Features of images, in which distances are measured; kept, so that later comparisons use the same ones.",
+    "noise": "The noise of images: measure it, and find out which images are clean.",
     "sweep": "Many trainings by one plan: plan them, run them on this machine or on a cluster, and collect their results.",
     "bench": "Measurements of speed on this machine.",
 }
@@ -59,6 +60,16 @@ COMMANDS = [
     Command("subset", "data.config:SubsetConfig", "data.views:subset", "cli.data:print_datasets"),
     Command("unpack", "data.config:UnpackConfig", "data.unpack:unpack", "cli.data:print_unpacked"),
     Command("inspect", "cli.data:InspectConfig", "cli.data:inspect_dataset", "cli.data:print_inspection"),
+    Command(
+        "estimate",
+        "data.config:EstimateConfig",
+        "data.estimate_noise:estimate_noise",
+        "cli.noise:print_estimate",
+        "noise",
+    ),
+    Command(
+        "clean", "data.config:CleanConfig", "data.estimate_noise:find_clean", "cli.noise:print_clean", "noise"
+    ),
     Command("train", "train.config:TrainConfig", "train.driver:run_training", "cli.runs:print_training"),
     Command("recipe", "runs.config:RecipeConfig", "runs.recipe:run_recipe", "cli.runs:print_recipe"),
     Command("ema", "train.config:EmaConfig", "train.posthoc_ema:make_average", "cli.runs:print_average"),

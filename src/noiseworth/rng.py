@@ -28,6 +28,8 @@ class Stream(IntEnum):
     NOISE = 2  # noise that lifts a training image to its level
     LATENT = 4  # starting noise of a generated image
     CORRUPT = 5  # simulated noise of a data set
+    ELECTRONS = 18  # numbers of electrons that a simulated camera counts
+    CALIBRATE = 19  # noise added to clean images, from which the measurement of noise learns
     CLEAN = 6  # which images of a data set stay clean
     HELD_OUT = 7  # which images of a data set are held out
     RISK = 8  # noise added to held-out images

@@ -7,6 +7,7 @@ from typing import Literal
 
 from noiseworth.errors import UserError
 from noiseworth.options import (
+    PICTURE,
     POSITIONAL,
     SEVERAL,
     StrPath,
@@ -214,6 +215,44 @@ def _require_level(sigma: float | str | None) -> None:
     except ValueError:
         return  # a rule, a distribution, or a table
     require(isfinite(level) and level >= 0, "sigma", sigma, "finite, and 0 or more")
+
+
+@dataclass(frozen=True)
+class EstimateConfig:
+    """Measure the noise level of each image, with a 95% interval; clean images in the data set make it exact."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set. The images of unknown noise are measured, those of sigma 0 are learned from."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set, with the levels that were measured. It works as long as the measured one stays where
+    it is."""
+    again: bool = False
+    """Measure the noisy images whose level is known, too, and put what was measured in its place."""
+    seed: int = 0
+    """Decides the noise that is added to clean images to learn from."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+
+
+@dataclass(frozen=True)
+class CleanConfig:
+    """Find out which images are clean, where nobody says: those that seem to have far less noise than the others."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set with images of unknown noise."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set, in which the clean images are clean; it works as long as the other one stays where it
+    is. Images of which it is not sure are left out."""
+    picture: StrPath | None = field(default=None, metadata=PICTURE)
+    """A PNG file for a grid of images, from the cleanest to the noisiest."""
+    seed: int = 0
+    """Decides the noise that is added to images to learn from."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
 
 
 @dataclass(frozen=True)

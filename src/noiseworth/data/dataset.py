@@ -1,7 +1,7 @@
 """A packed data set, opened: images in model units with their sigma, read by index.
 
 The format (docs/architecture.md): `dataset.json` and parts `part-00000/{images.npy, sigma.npy, ids.npy,
-labels.npy?}`. Images are stored as they came (raw units); `read` turns them into model units, `(raw - offset)
+labels.npy?, interval.npy?}`. Images are stored as they came (raw units); `read` turns them into model units, `(raw - offset)
 / scale`. `ids.npy` holds the number that each image got when it was first packed; an image keeps it when it
 is corrupted or selected. A part can also be a view of another data set's images (`join`, `split`, `subset`),
 and a data set can be at any address that fsspec knows.
@@ -31,6 +31,7 @@ class Dataset:
         path: the directory, or address.
         record: its `dataset.json`.
         sigma: (N,) float32, noise level of each image in model units; NaN where unknown.
+        interval: (N, 2) float32, the ends of the 95% interval of sigma; both are sigma where it was not measured.
         ids: (N,) int64, the number each image got when it was first packed.
         labels: (N,) int64, or None if any part has none.
     """
@@ -50,6 +51,10 @@ class Dataset:
         self._starts = np.cumsum([0, *(part.count for part in record.parts)])
         self._rows = np.arange(record.count) if rows is None else rows
         self.sigma: NDArray[np.float32] = np.concatenate([part.sigma for part in self._parts])[self._rows]
+        intervals = [
+            np.stack([part.sigma] * 2, 1) if part.interval is None else part.interval for part in self._parts
+        ]
+        self.interval: NDArray[np.float32] = np.concatenate(intervals)[self._rows]
         self.ids: NDArray[np.int64] = np.concatenate([part.ids for part in self._parts])[self._rows]
         labels = [part.labels for part in self._parts if part.labels is not None]
         self.labels: NDArray[np.int64] | None = (
@@ -108,6 +113,12 @@ class Dataset:
     def select(self, rows: NDArray[Any]) -> "Dataset":
         """The images at `rows` (indices, or one bool per image), as a data set on the same files."""
         return Dataset(self.path, self.record, self._rows[rows], self._parts)
+
+    def with_noise(self, sigma: NDArray[Any], interval: NDArray[Any]) -> "Dataset":
+        """The same images with other noise levels (N,), in model units, and the ends of their intervals (N, 2)."""
+        other = self.select(np.arange(len(self)))
+        other.sigma, other.interval = sigma.astype(np.float32), interval.astype(np.float32)
+        return other
 
     def views(self) -> "list[tuple[NDArray[np.int64], PartRecord, str, NDArray[np.int64]]]":
         """For each part: positions of its images here, its record, the path of `images.npy`, rows in it."""

@@ -9,7 +9,7 @@ from noiseworth.data.storage import is_address
 from noiseworth.errors import UserError
 from noiseworth.records import DATASET_FORMAT, PartRecord
 
-_COLUMNS = ("images", "sigma", "ids", "labels", "rows")
+_COLUMNS = ("images", "sigma", "ids", "labels", "rows", "interval")
 
 
 def fingerprint(folder: Path, parts: Sequence[PartRecord], offset: float, scale: float) -> str:

@@ -33,7 +33,8 @@ def resolve_sigma(
 
     Args:
         spec: a number; rules such as "clean/=0,noisy/=0.2", of which the first whose left side is in the name
-            applies; a table ("levels.csv", or "levels.csv:column"); None for what the source says.
+            applies; a table ("levels.csv", or "levels.csv:column"), in which nothing stands for unknown; None for
+            what the source says.
         names: of the images.
         from_source: the level that the source gives for each image; None where it gives none.
 
@@ -56,7 +57,7 @@ def resolve_sigma(
     column_values = table.by_image(names, by_row)
     values = np.full(len(names), math.nan)
     for i, value in enumerate(column_values):
-        if value is not None:
+        if value is not None and value.strip():  # nothing: not known
             level = _number(value)
             if level is None or not _is_level(level):
                 raise UserError(f"{table.path}: sigma of {names[i]} is {value!r}; {_LEVEL}")

@@ -56,6 +56,8 @@ class PartFiles:
         self.sigma = _column(join_path(folder, "sigma.npy"), part, "float32")
         self.ids = _column(join_path(folder, "ids.npy"), part, "int64")
         self.labels = _column(join_path(folder, "labels.npy"), part, "int64") if part.labels else None
+        interval = join_path(folder, "interval.npy")
+        self.interval = _column(interval, part, "float32", 2) if part.interval else None
         self.own_units = part.scale is not None
         self._offset, self._scale = part.offset, part.scale
         view = part.images
@@ -116,7 +118,7 @@ def _check(path: str, shape: tuple[int, ...], dtype: Any, expected: tuple[int, .
         )
 
 
-def _column(path: str, part: PartRecord, dtype: str) -> NDArray[Any]:
+def _column(path: str, part: PartRecord, dtype: str, *width: int) -> NDArray[Any]:
     array: NDArray[Any] = _or_damaged(path, lambda: read_array(path))
-    _check(path, array.shape, array.dtype, (part.count,), dtype)
+    _check(path, array.shape, array.dtype, (part.count, *width), dtype)
     return array

@@ -197,7 +197,11 @@ def _views(
     for positions, part, images, rows in dataset.views():
         ids = dataset.ids[positions] if first_id is None else first_id + positions
         labels = dataset.labels[positions] if labelled and dataset.labels is not None else None
-        own = (part.offset, part.scale) if part.scale is not None else units or (None, None)
+        own: tuple[float | None, float | None] = (
+            (part.offset, part.scale) if part.scale is not None else units or (None, None)
+        )
+        interval = dataset.interval[positions]
+        is_known = np.array_equal(interval, np.stack([dataset.sigma[positions]] * 2, 1), equal_nan=True)
         location = images if is_address(images) else os.path.relpath(images, out.resolve())
         record = PartRecord(
             f"part-{number + len(parts):05d}",
@@ -208,6 +212,8 @@ def _views(
             # A view of a view refers to the data set that has the pixels.
             dataset.record.fingerprint if part.images is None else part.fingerprint,
             *own,
+            interval=not is_known,
         )
-        parts.append(Part(Columns(dataset.sigma[positions], ids, labels), view=record, rows=rows))
+        columns = Columns(dataset.sigma[positions], ids, labels, None if is_known else interval)
+        parts.append(Part(columns, view=record, rows=rows))
     return parts

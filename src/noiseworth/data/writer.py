@@ -26,11 +26,13 @@ _HEADER = 128  # bytes, of images.npy; room for any number of images
 
 @dataclass(frozen=True)
 class Columns:
-    """For each image: `sigma` (N,) in model units, NaN if unknown; `ids` (N,); `labels` (N,) or None."""
+    """For each image: `sigma` (N,) in model units, NaN if unknown; `ids` (N,); `labels` (N,) or None; `interval` (N, 2), the ends of
+    sigma's 95% interval where it was measured, or None."""
 
     sigma: NDArray[np.float32]
     ids: NDArray[np.int64]
     labels: NDArray[np.int64] | None = None
+    interval: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         columns: list[NDArray[Any]] = (
@@ -38,13 +40,16 @@ class Columns:
         )
         if any(column.shape != (len(self.ids),) for column in columns):
             raise ValueError(f"columns must have one shape (N,), got {[column.shape for column in columns]}")
+        if self.interval is not None and self.interval.shape != (len(self.ids), 2):
+            raise ValueError(f"intervals must be (N, 2), got {self.interval.shape}")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def select(self, rows: NDArray[Any]) -> "Columns":
         """The columns of the images at `rows`."""
-        return Columns(self.sigma[rows], self.ids[rows], None if self.labels is None else self.labels[rows])
+        labels, interval = (None if c is None else c[rows] for c in (self.labels, self.interval))
+        return Columns(self.sigma[rows], self.ids[rows], labels, interval)
 
 
 class ImageWriter:
@@ -205,7 +210,7 @@ def write_dataset(
             "sigma": part.columns.sigma,
             "ids": part.columns.ids,
         }
-        columns |= {"labels": part.columns.labels, "rows": part.rows}
+        columns |= {"labels": part.columns.labels, "rows": part.rows, "interval": part.columns.interval}
         labels = part.columns.labels is not None
         if part.view is None:
             stored = (
@@ -217,7 +222,8 @@ def write_dataset(
                     f"images must be (N, C, H, W), with columns of N rows; they are {stored.shape}, with"
                     f" {len(part.columns)} rows"
                 )
-            records.append(PartRecord(part_directory.name, dtype, len(stored), labels))
+            has_interval = part.columns.interval is not None
+            records.append(PartRecord(part_directory.name, dtype, len(stored), labels, interval=has_interval))
         else:
             records.append(part.view)
         for key, column in columns.items():

@@ -20,6 +20,7 @@ class PartRecord:
     Of a view the images lie elsewhere: `images` is the path of their `images.npy` (relative to this data set,
     or an address), of which `rows.npy` in the folder says which; `fingerprint` is that of the data set that
     they belong to, `offset` and `scale` those of its raw values where they differ from this data set's.
+    `interval` says whether its noise was measured: `interval.npy` then has the ends of each image's interval.
     """
 
     folder: str
@@ -30,6 +31,7 @@ class PartRecord:
     fingerprint: str = ""
     offset: float | None = None
     scale: float | None = None
+    interval: bool = False
 
     def __post_init__(self) -> None:
         is_name = self.folder not in ("", ".", "..") and not set("/\\\0") & set(self.folder)
@@ -100,6 +102,50 @@ class Inspection:
         list[int]
     ]  # (noisy image, clean image): the noisy one looks like the clean one with noise added
     leak_checked: int  # noisy images that were looked at
+
+
+@dataclass(frozen=True)
+class EstimateRecord:
+    """What `noiseworth noise estimate` found in `count` images. Levels are in model units.
+
+    Attributes:
+        learned_from: number of clean images that it learned from; 0 where there are too few.
+        quantiles: of the measured levels: the lowest, the quarters, the highest.
+        precision: median of the intervals' half widths, as a share of the level.
+        unclear: images whose interval is wider than a factor of 2; they are left out of the new data set.
+        like_clean: images that cannot be told from clean ones.
+        clipped: share of the measured pixels at the ends of the range, where noise was cut off.
+    """
+
+    path: str
+    count: int
+    learned_from: int
+    quantiles: list[float]
+    precision: float
+    unclear: int
+    like_clean: int
+    clipped: float
+
+
+@dataclass(frozen=True)
+class CleanRecord:
+    """What `noiseworth noise clean` found among `count` images. Levels are in model units, and medians of a side.
+
+    Attributes:
+        clean: images that are clean.
+        unsure: images that seem clean, but less than 95% surely; they are left out of the new data set.
+        confidence: mean probability of the side that an image was put on.
+        clean_level: what looks like noise in clean images: fine texture.
+        noisy_level: noise of the others.
+    """
+
+    path: str
+    count: int
+    clean: int
+    unsure: int
+    confidence: float
+    clean_level: float
+    noisy_level: float
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,259 @@
+"""How well is noise measured? `python bench/noise.py --cifar ARCHIVE`. Writes `results/noise.json`.
+
+`sigma`: CIFAR-10-JPEG with noise of known level, learned from 4,000 clean images, measured on 1,500 others; beside
+scikit-image's estimator and the two of deepinv (`pip install scikit-image PyWavelets ptwt einops` and `pip install
+--no-deps deepinv`, whose package wants torchvision, while its estimators do not). `clipped`: the same after clipping to
+8 bits. `unknown`: trainings on levels that were measured, over those on true levels.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import shutil
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from checks import Checklist
+from noiseworth.data.corrupt import corrupt
+from noiseworth.data.dataset import open_dataset, read_all
+from noiseworth.data.estimate_noise import estimate_noise, find_clean
+from noiseworth.data.pack import pack
+from noiseworth.data.views import subset
+from noiseworth.evaluate.risk import denoising_risk
+from noiseworth.noise.components import fit_components
+from noiseworth.noise.estimate import Clipping, FloorEstimator, calibrate
+from noiseworth.rng import Stream, normal
+from noiseworth.train.config import TrainConfig
+from noiseworth.train.trainer import Trainer
+
+Array = NDArray[np.float64]
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+TEACHERS, MEASURED = 4000, 1500
+CLAIMS = ("sigma", "clipped", "unknown")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where data lie, and where work is kept."""
+
+    work: Path
+    fashion: Path
+    cifar: Path
+
+
+@cache
+def others() -> dict[str, Callable[[torch.Tensor], Array]]:
+    """Name -> an estimator of other packages, of images (N, C, H, W)."""
+    from skimage import restoration
+
+    def of_skimage(images: torch.Tensor) -> Array:
+        estimate: Callable[..., float] = restoration.estimate_sigma
+        return np.array([estimate(i, channel_axis=0, average_sigmas=True) for i in images.numpy()])
+
+    where = importlib.util.find_spec("deepinv")
+    assert where is not None
+    assert where.submodule_search_locations is not None
+    root = Path(where.submodule_search_locations[0])
+    # The package itself imports torchvision; these two of its files do not.
+    for name in ("deepinv", "deepinv.utils", "deepinv.models"):
+        module = types.ModuleType(name)
+        module.__path__ = [str(root.parent / name.replace(".", "/"))]
+        sys.modules[name] = module
+    deepinv = importlib.import_module("deepinv.models.noise_level_estimation")
+
+    def of_deepinv(kind: str) -> Callable[[torch.Tensor], Array]:
+        estimator = getattr(deepinv, kind)()
+        return lambda images: np.array([float(estimator(image[None])) for image in images])
+
+    return {
+        "scikit-image": of_skimage,
+        "deepinv, wavelets": of_deepinv("WaveletNoiseEstimator"),
+        "deepinv, patches": of_deepinv("PatchCovarianceNoiseEstimator"),
+    }
+
+
+def photographs(inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clean photographs to learn from, and others."""
+    packed = inputs.work / "cifar"
+    if not packed.exists():
+        pack(str(inputs.cifar), packed, sigma=0.0, splits=True)
+    data = open_dataset(packed / "train")
+    order = np.random.default_rng(0).permutation(len(data))
+    teachers, measured = order[:TEACHERS], order[-MEASURED:]
+    return torch.from_numpy(data.read(np.sort(teachers))), torch.from_numpy(data.read(np.sort(measured)))
+
+
+def check_sigma(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Bias, spread and covering of the levels of photographs, and the error beside that of others."""
+    teachers, pictures = photographs(inputs)
+    began = monotonic()
+    components = fit_components(teachers[::2])
+    estimator = calibrate(components, teachers[1::2], LEVELS[0] / 3, LEVELS[-1] * 3)
+    checklist.add(
+        "noise/seconds", f"to learn from {TEACHERS:,} clean images", monotonic() - began, 120, "max", "s"
+    )
+    rows: list[dict[str, Any]] = []
+    for level in LEVELS:
+        noisy = pictures + level * normal(1, Stream.CORRUPT, torch.arange(len(pictures)), pictures.shape[1:])
+        estimate = estimator(noisy)
+        ratios = {
+            "ours": estimate.sigma / level,
+            "ours, without clean images": FloorEstimator(components)(noisy).sigma / level,
+        }
+        ratios |= {name: measure(noisy) / level for name, measure in others().items()}
+        bias = {name: abs(float(np.median(ratio)) - 1) for name, ratio in ratios.items()}
+        error = {name: float(np.sqrt(np.square(ratio - 1).mean())) for name, ratio in ratios.items()}
+        covered = float(((estimate.low < level) & (level < estimate.high)).mean())
+        rows.append({"level": level, "bias": bias, "error": error, "covered": covered})
+        where = f"CIFAR-10-JPEG, sigma {level}"
+        checklist.add(
+            "noise/sigma",
+            f"median bias, {where}",
+            bias["ours"],
+            0.1 if level < 0.05 else 0.03,
+            "max",
+            "ratio",
+        )
+        if level >= 0.1:
+            checklist.add(
+                "noise/sigma",
+                f"spread over images, {where}",
+                float(ratios["ours"].std()),
+                0.08,
+                "max",
+                "ratio",
+            )
+        checklist.add("noise/sigma", f"95% intervals that cover, {where}", covered, 0.92, "min", "share")
+        checklist.add("noise/sigma", f"95% intervals that cover, {where}", covered, 0.98, "max", "share")
+        if level <= 0.1:
+            for what, values in (("median bias", bias), ("root mean square error", error)):
+                best = min((value, name) for name, value in values.items() if "ours" not in name)
+                checklist.add(
+                    "noise/sigma",
+                    f"{what} over that of {best[1]}, the best of three others, {where}",
+                    values["ours"] / best[0],
+                    1 / 3,
+                    "max",
+                    "ratio",
+                )
+    return {"rows": rows}
+
+
+def check_clipped(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Photographs with noise 0.8, kept in 8 bits: whether it is said, and how far off the level is."""
+    teachers, pictures = photographs(inputs)
+    stored = Clipping(-1.0, 1.0, 2 / 255)
+    noisy = stored(
+        pictures + 0.8 * normal(1, Stream.CORRUPT, torch.arange(len(pictures)), pictures.shape[1:])
+    )
+    folder = inputs.work / "clipped"
+    if not folder.exists():
+        raw = (torch.cat([teachers, noisy]) + 1) * 127.5
+        np.savez(inputs.work / "clipped.npz", images=raw.round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+        lines = ["name,sigma", *(f"{i},{0 if i < TEACHERS else ''}" for i in range(len(raw)))]
+        (inputs.work / "clipped.csv").write_text("\n".join(lines) + "\n")
+        pack(str(inputs.work / "clipped.npz"), folder, sigma=str(inputs.work / "clipped.csv"), by_row=True)
+    record = estimate_noise(folder, _fresh(inputs.work / "clipped-measured"))
+    sigma = open_dataset(record.path).sigma[TEACHERS:]
+    checklist.yes("noise/clipped", "that noise was cut off is said", record.clipped > 0)
+    bias = float(np.median(np.abs(sigma / 0.8 - 1)))
+    checklist.add(
+        "noise/clipped", "median error at sigma 0.8, after clipping to 8 bits", bias, 0.1, "max", "ratio"
+    )
+    theirs = {name: float(np.median(np.abs(measure(noisy) / 0.8 - 1))) for name, measure in others().items()}
+    return {"ours": bias, "others": theirs}
+
+
+def check_unknown(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """The risk after training on levels that were measured, over that on the true ones; and which images are clean, where nobody says."""
+    kept: dict[str, Any] = {}
+    for name, source, fit, n_images in (
+        ("digits 8x8", "sklearn:digits", None, 40_000),
+        ("Fashion-MNIST 16x16", str(inputs.fashion), "resize:16x16", 40_000),
+    ):
+        folder = _fresh(inputs.work / name.split()[0])
+        pack(source, folder / "all", sigma=0.0, held_out=297 if fit is None else 2000, fit=fit)
+        subset(folder / "all" / "train", folder / "some", take=1500 if fit is None else 5000)
+        corrupt(folder / "some", folder / "true", clean_fraction=0.1, sigma="choice:0.2,0.5")
+        true = open_dataset(folder / "true")
+        risks = {}
+        for knowledge in ("true", "measured"):
+            data = folder / "true"
+            if knowledge == "measured":
+                _hide(folder / "true", folder / "hidden", np.where(true.sigma > 0, np.nan, 0.0))
+                estimate_noise(folder / "hidden", folder / "measured")
+                data = folder / "measured"
+            for seed in range(3):
+                risks[knowledge, seed] = _risk_after_training(
+                    data, folder / "all" / "held-out", folder / f"run-{knowledge}-{seed}", n_images, seed
+                )
+        for seed in range(3):
+            ratio = risks["measured", seed] / risks["true", seed]
+            what = f"risk after training on measured levels over that on true ones, {name}, seed {seed}"
+            checklist.add("noise/unknown", what, ratio, 1.03, "max", "ratio")
+        kept[name] = {f"{knowledge} {seed}": risk for (knowledge, seed), risk in risks.items()}
+        _hide(folder / "true", folder / "nothing", np.full(len(true), np.nan))
+        find_clean(folder / "nothing", folder / "sorted")
+        is_right = (open_dataset(folder / "sorted").sigma == 0) == (true.sigma == 0)
+        what = f"images put on the right side, a tenth clean and nobody says which, {name}"
+        checklist.add("noise/unknown", what, float(is_right.mean()), 0.99, "min", "share")
+    return kept
+
+
+def _hide(true: Path, out: Path, sigma: Array) -> None:
+    """The same pixels, packed with the levels that are told; NaN is not told."""
+    data = open_dataset(true)
+    np.savez(out.with_suffix(".npz"), images=read_all(data))
+    lines = ["name,sigma", *(f"{i},{'' if np.isnan(s) else s}" for i, s in enumerate(sigma))]
+    out.with_suffix(".csv").write_text("\n".join(lines) + "\n")
+    pack(
+        str(out.with_suffix(".npz")), out, range=(-1.0, 1.0), sigma=str(out.with_suffix(".csv")), by_row=True
+    )
+
+
+def _risk_after_training(data: Path, held_out: Path, run: Path, n_images: int, seed: int) -> float:
+    """Geometric mean over levels of the risk divided by the level squared."""
+    trainer = Trainer(TrainConfig(data=str(data), out=str(run), n_images=n_images, seed=seed, device="cpu"))
+    for _ in trainer.steps():
+        pass
+    levels = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
+    images = open_dataset(held_out).read_first(1000)
+    risk = np.array(denoising_risk(trainer.averaged, images, levels, device=torch.device("cpu")).risk)
+    return float(np.exp(np.log(risk / np.square(levels)).mean()))
+
+
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def main() -> None:
+    """Measure the claims that are asked for, and write all."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--claims", nargs="+", choices=CLAIMS, default=list(CLAIMS))
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--work", type=Path, default=Path("runs/noise"))
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    inputs = Inputs(arguments.work, arguments.fashion, arguments.cifar)
+    measures = {"sigma": check_sigma, "clipped": check_clipped, "unknown": check_unknown}
+    for claim in arguments.claims:
+        checklist = Checklist(f"python bench/noise.py --cifar ARCHIVE --claims {claim}")
+        checklist.update("noise.json", measures[claim](checklist, inputs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What the commands on noise print."""
+
+from noiseworth.data.config import CleanConfig, EstimateConfig
+from noiseworth.records import CleanRecord, EstimateRecord
+
+
+def print_estimate(config: EstimateConfig, record: EstimateRecord) -> None:
+    """What was measured, how well, and what is odd about it."""
+    least, lower, middle, upper, most = record.quantiles
+    levels = (
+        f"sigma {least:.4g} to {most:.4g}, half of them {lower:.4g} to {upper:.4g}"
+        if most > 1.001 * least
+        else f"sigma {middle:.4g}"
+    )
+    print(f"{record.path}: {record.count:,} images measured: {levels}")
+    how = (
+        f"learned from {record.learned_from:,} clean images"
+        if record.learned_from
+        else "without clean images: fine texture counts as noise, so that low levels come out too high"
+    )
+    print(f"each is known to within {record.precision:.1%} (95% interval); {how}")
+    if record.like_clean:
+        print(f"{record.like_clean:,} of them cannot be told from clean images")
+    if record.unclear:
+        print(f"{record.unclear:,} of them were left out: their level is not known to within a factor of 2")
+    if record.clipped:
+        print(
+            f"noise was cut off at the ends of the range in {record.clipped:.1%} of the pixels: it is not Gaussian; store"
+            " such images in a type that holds negative and larger values, before they are measured and trained on"
+        )
+
+
+def print_clean(config: CleanConfig, record: CleanRecord) -> None:
+    """How many images are clean, how sure that is, and what to do next."""
+    print(
+        f"{record.path}: {record.clean:,} of {record.count:,} images are clean ({record.confidence:.1%} sure): what looks like"
+        f" noise in them is {record.clean_level:.3g}, in the others {record.noisy_level:.3g}"
+    )
+    if record.unsure:
+        print(f"{record.unsure:,} images were left out: they seem clean, but not surely")
+    print(f"next: noiseworth noise estimate {record.path} OUT measures the noise of the others")

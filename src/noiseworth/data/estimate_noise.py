@@ -1,0 +1,147 @@
+"""`noise estimate` and `noise clean`: what is said of the noise of a data set's images, as views of it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from noiseworth.data.config import CleanConfig, EstimateConfig
+from noiseworth.data.dataset import open_dataset
+from noiseworth.data.image_grid import grid_png
+from noiseworth.data.made_by import Making
+from noiseworth.data.measured import FEWEST_CLEAN, measure
+from noiseworth.data.views import select_view
+from noiseworth.data.writer import new_directory
+from noiseworth.errors import UserError
+from noiseworth.noise.sides import part
+from noiseworth.options import with_options
+from noiseworth.records import CleanRecord, EstimateRecord, write_atomically
+
+_WIDEST = 2.0  # ratio of an interval's ends, beyond which the level is unknown
+_SURE = 0.95  # probability, below which it stays unknown whether an image is clean
+_SHEET = 96  # images on the picture of those in order
+
+
+@with_options(EstimateConfig)
+def estimate_noise(config: EstimateConfig) -> EstimateRecord:
+    """Measure the noise level of each image, and write them as a new data set, without the images of which nothing can be said.
+
+    Raises:
+        UserError: no image's noise is unknown, an image has NaN, there is too little to say, or `out` holds
+            something else.
+    """
+    making = Making("noise estimate", config)
+    if (earlier := making.found(EstimateRecord)) is not None:
+        return earlier
+    dataset = open_dataset(config.data)
+    is_wanted = np.isnan(dataset.sigma) | (dataset.sigma > 0) & config.again
+    if not is_wanted.any():
+        noisy = "; --again measures that of the noisy ones" if (dataset.sigma > 0).any() else ""
+        raise UserError(f"{config.data}: the noise of all images is known{noisy}")
+    rows = np.flatnonzero(is_wanted)
+    measured = measure(dataset, rows, np.flatnonzero(dataset.sigma == 0), config.seed)
+    estimate = measured.estimate
+    is_like_clean = estimate.high <= measured.negligible
+    is_unclear = (estimate.high > _WIDEST * estimate.low) & ~is_like_clean
+    if is_unclear.mean() > 0.5:
+        raise UserError(
+            f"{config.data}: cannot say what the noise of {is_unclear.sum():,} of {len(rows):,} images is to within a"
+            f" factor of {_WIDEST:g}; {_remedy(measured.learned_from)}"
+        )
+    sigma, interval = dataset.sigma.astype(np.float64), dataset.interval.astype(np.float64)
+    sigma[rows], interval[rows] = estimate.sigma, np.stack([estimate.low, estimate.high], 1)
+    told, width = estimate.sigma[~is_unclear], (estimate.high - estimate.low)[~is_unclear]
+    record = EstimateRecord(
+        path=str(config.out),
+        count=len(rows),
+        learned_from=measured.learned_from,
+        quantiles=[float(q) for q in np.quantile(told, [0, 0.25, 0.5, 0.75, 1])],
+        precision=float(np.median(width / (2 * np.maximum(told, measured.negligible)))),
+        unclear=int(is_unclear.sum()),
+        like_clean=int(is_like_clean.sum()),
+        clipped=measured.clipped,
+    )
+    kept = np.setdiff1d(np.arange(len(dataset)), rows[is_unclear])
+    provenance = {
+        "command": "noise estimate",
+        "learned_from": measured.learned_from,
+        "left_out": record.unclear,
+        "seed": config.seed,
+    }
+    with new_directory(Path(config.out)) as folder:
+        view = dataset.select(kept).with_noise(sigma[kept], interval[kept])
+        select_view(view, folder, Path(config.out), "measured", provenance)
+        making.note(folder, record)
+    return record
+
+
+def _remedy(learned_from: int) -> str:
+    if learned_from:
+        return "the images are too small, or too unlike the clean ones in the data set"
+    return (
+        f"add {FEWEST_CLEAN} clean images of the same kind or more (pack them with --sigma 0, and `noiseworth join`),"
+        " or let `noiseworth noise clean` find those that are clean"
+    )
+
+
+@with_options(CleanConfig)
+def find_clean(config: CleanConfig) -> CleanRecord:
+    """Say which images of unknown noise are clean, and write a data set in which they are; the noise of the others stays unknown.
+
+    The least noisy images are found by what their components say, and then taught with: the second time it is known how
+    much of what looks like noise is picture.
+
+    Raises:
+        UserError: no image's noise is unknown, an image has NaN, the images are not of two kinds, or `out` holds
+            something else.
+    """
+    making = Making("noise clean", config)
+    if (earlier := making.found(CleanRecord)) is not None:
+        return earlier
+    dataset = open_dataset(config.data)
+    rows = np.flatnonzero(np.isnan(dataset.sigma))
+    if not len(rows):
+        raise UserError(f"{config.data}: the noise of all images is known; there is nothing to find out")
+    known = np.flatnonzero(dataset.sigma == 0)
+    levels = measure(dataset, rows, known[:0], config.seed).estimate.sigma
+    sides = part(levels)
+    for _ in range(2):
+        seeming = np.concatenate([known, rows[sides.is_low]])
+        if len(seeming) < FEWEST_CLEAN or not sides.are_two:
+            break
+        levels = measure(dataset, rows, seeming, config.seed).estimate.sigma
+        sides = part(levels)
+    if not sides.are_two:
+        raise UserError(
+            f"{config.data}: the images do not part into clean and noisy ones (their levels go from {levels.min():.3g} to"
+            f" {levels.max():.3g} without a gap); say which are clean with --sigma when they are packed"
+        )
+    is_sure = sides.confidence > _SURE
+    is_clean = sides.is_low & is_sure
+    sigma = dataset.sigma.astype(np.float64)
+    sigma[rows[is_clean]] = 0.0
+    kept = np.setdiff1d(np.arange(len(dataset)), rows[sides.is_low & ~is_sure])
+    record = CleanRecord(
+        path=str(config.out),
+        count=len(rows),
+        clean=int(is_clean.sum()),
+        unsure=int((sides.is_low & ~is_sure).sum()),
+        confidence=float(sides.confidence.mean()),
+        clean_level=float(np.median(levels[sides.is_low])),
+        noisy_level=float(np.median(levels[~sides.is_low])),
+    )
+    provenance = {
+        "command": "noise clean",
+        "clean": record.clean,
+        "left_out": record.unsure,
+        "seed": config.seed,
+    }
+    with new_directory(Path(config.out)) as folder:
+        view = dataset.select(kept).with_noise(sigma[kept], np.stack([sigma[kept]] * 2, 1))
+        select_view(view, folder, Path(config.out), "clean-found", provenance)
+        making.note(folder, record)
+    if config.picture is not None:
+        order = rows[np.argsort(levels, kind="stable")]
+        shown = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), _SHEET)).astype(int))]
+        Path(config.picture).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(config.picture), grid_png(dataset.read(shown)))
+    return record

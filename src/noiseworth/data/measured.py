@@ -1,0 +1,124 @@
+"""The noise of the images of a data set, measured: no image along components of its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noiseworth.data.dataset import Dataset
+from noiseworth.errors import UserError
+from noiseworth.noise.components import fit_components
+from noiseworth.noise.estimate import Clipping, Estimate, FloorEstimator, calibrate
+from noiseworth.noise.pooling import pool
+from noiseworth.progress import progress_bar
+
+FEWEST_CLEAN = 100  # images, of which fewer teach too little
+_CHUNK = 1024
+_LOOKED_AT = 2000  # images, of which the components and the range of levels are taken
+_CLEAN = 10_000  # images that are learned from, at most
+_CLIPPED = 0.002  # share of the pixels at the very lowest or highest value, from which these are an end
+_MARGIN = 3.0  # how far beyond what is there the levels reach that are learned
+_NEGLIGIBLE = 0.01  # of the standard deviation of the pixels: a level that no picture shows
+
+Rows = NDArray[np.int64]
+Estimator = Callable[[torch.Tensor], Estimate]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        estimate: of each image.
+        learned_from: number of clean images.
+        clipped: share of the pixels that storing cut off.
+        negligible: a level that no picture shows.
+    """
+
+    estimate: Estimate
+    learned_from: int
+    clipped: float
+    negligible: float
+
+
+def measure(dataset: Dataset, rows: Rows, clean: Rows, seed: int) -> Measurement:
+    """The noise of the images at `rows`; those at `clean` are clean, and are learned from where they are many enough.
+
+    Raises:
+        UserError: an image has values that are not finite, or is too small.
+    """
+    halves = [rows[::2], rows[1::2]] if len(rows) > 1 else [rows, rows]
+    seen = [read_finite(dataset, _evenly(half, _LOOKED_AT)) for half in halves]
+    try:
+        floors = [FloorEstimator(fit_components(images)) for images in seen[::-1]]
+    except ValueError as error:
+        raise UserError(f"{dataset.path}: {error}; measure larger images of the same camera") from None
+    stored, clipped = _stored(dataset, torch.cat(seen))
+    if len(clean) < FEWEST_CLEAN:
+        negligible = _NEGLIGIBLE * float(torch.cat(seen).std())
+        return Measurement(_in_halves(floors, dataset, rows, halves), 0, clipped, negligible)
+    teachers = read_finite(dataset, _evenly(clean, _CLEAN))
+    contrast, of_clean = float(teachers.std()), float(np.median(floors[0](teachers).sigma))
+    levels = np.concatenate([floor(images).sigma for floor, images in zip(floors, seen, strict=True)])
+    highest = _MARGIN * max(float(levels.max()), _NEGLIGIBLE * contrast)
+    lowest = max(min(float(levels.min()), of_clean) / _MARGIN, 0.1 * _NEGLIGIBLE * contrast)
+    # Components of clean images are sharper, but those of whole images need many.
+    own = fit_components(teachers[::2])
+    is_enough = own.whole is not None or floors[0].components.whole is None
+    with progress_bar(total=1.0 if is_enough else 2.0, desc="learning", unit_scale=True) as bar:
+        estimators: list[Estimator] = (
+            [calibrate(own, teachers[1::2], lowest, highest, seed, stored, bar.update)] * 2
+            if is_enough
+            else [
+                calibrate(f.components, teachers, lowest, highest, seed, stored, bar.update) for f in floors
+            ]
+        )
+    estimate = pool(_in_halves(estimators, dataset, rows, halves))
+    return Measurement(estimate, len(teachers), clipped, _NEGLIGIBLE * contrast)
+
+
+def _in_halves(
+    estimators: Sequence[Estimator], dataset: Dataset, rows: Rows, halves: Sequence[Rows]
+) -> Estimate:
+    """The noise of the images at `rows`, of which every second one is in a half, each with its own estimator."""
+    whole = Estimate(*(np.empty(len(rows)) for _ in range(3)))
+    with progress_bar(total=len(rows), desc="measuring", unit=" images") as bar:
+        for number, half in enumerate(halves[: len(rows)]):
+            for start in range(0, len(half), _CHUNK):
+                part = estimators[number](read_finite(dataset, half[start : start + _CHUNK]))
+                at = slice(number + 2 * start, number + 2 * (start + len(part.sigma)), 2)
+                whole.sigma[at], whole.low[at], whole.high[at] = part.sigma, part.low, part.high
+                bar.update(len(part.sigma))
+    return whole
+
+
+def read_finite(dataset: Dataset, rows: Rows) -> torch.Tensor:
+    """Images (N, C, H, W), in model units.
+
+    Raises:
+        UserError: one has a value that is not finite.
+    """
+    images = dataset.read(rows)
+    is_bad = ~np.isfinite(images.reshape(len(rows), -1)).all(1)
+    if is_bad.any():
+        number = int(dataset.ids[rows[is_bad.argmax()]])
+        raise UserError(
+            f"{dataset.path}: image {number} has NaN or infinite pixels; leave it out, or pack it with --missing"
+        )
+    return torch.from_numpy(images)
+
+
+def _stored(dataset: Dataset, images: torch.Tensor) -> tuple[Clipping, float]:
+    """What storing did to the noise: the ends of the values where many pixels lie at them, and the step of integers."""
+    low, high = float(images.min()), float(images.max())
+    at_low, at_high = (float((images == end).float().mean()) for end in (low, high))
+    clips_low, clips_high = at_low > _CLIPPED, at_high > _CLIPPED
+    step = 1 / dataset.record.scale if dataset.dtype.kind == "u" else 0.0
+    clipping = Clipping(low if clips_low else -np.inf, high if clips_high else np.inf, step)
+    return clipping, at_low * clips_low + at_high * clips_high
+
+
+def _evenly(rows: Rows, most: int) -> Rows:
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64))]

@@ -1,0 +1,125 @@
+"""The measurement of noise: without pictures against the law of variances, with pictures against the level that was added."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from command_line import Captured, refusal
+from noiseworth.data.corrupt import corrupt
+from noiseworth.data.dataset import open_dataset, read_all
+from noiseworth.data.estimate_noise import estimate_noise
+from noiseworth.data.pack import pack
+from noiseworth.data.views import subset
+from noiseworth.noise.components import fit_components
+from noiseworth.noise.estimate import Clipping, FloorEstimator, calibrate
+
+
+def _textures(n: int, size: int, seed: int) -> torch.Tensor:
+    """Random fields of spectrum 1/f^2 with contrasts of their own: pictures with fine detail, more of it in some than in others."""
+    generator = torch.Generator().manual_seed(seed)
+    f = torch.fft.fftfreq(size)
+    radius = torch.sqrt(f[:, None] ** 2 + f[None] ** 2).clamp(min=1 / size)
+    white = torch.randn(n, 1, size, size, generator=generator)
+    field = torch.fft.ifft2(torch.fft.fft2(white) / radius**1.5).real
+    contrast = torch.exp(0.7 * torch.randn(n, 1, 1, 1, generator=generator))
+    textures: torch.Tensor = 0.3 * contrast * field / field.std()
+    return textures
+
+
+def _noise(n: int, size: int, seed: int, channels: int = 1) -> torch.Tensor:
+    return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_noise_alone_is_measured_without_bias(size: int) -> None:
+    n = 1000
+    noise = 0.3 * _noise(n, size, 1)
+    estimate = FloorEstimator(fit_components(_textures(n, size, 2) + 0.3 * _noise(n, size, 3)))(noise)
+    ratio = estimate.sigma**2 / 0.09
+    # Positions are chosen by patches that overlap, which adds up to 1.5% at 8x8.
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(n) + 0.015
+    covered = ((estimate.low < 0.3) & (estimate.high > 0.3)).mean()
+    assert 0.9 < covered <= 1
+
+
+def test_learned_levels_are_right_and_intervals_cover() -> None:
+    clean = _textures(2000, 16, 0)
+    components = fit_components(_textures(2000, 16, 9))
+    estimator = calibrate(components, clean, 0.005, 1.5)
+    test, noise = _textures(2000, 16, 5), _noise(2000, 16, 6)
+    for sigma in (0.2, 0.6):
+        noisy = test + sigma * noise
+        estimate, floor = estimator(noisy), FloorEstimator(components)(noisy)
+        assert abs(np.median(estimate.sigma) / sigma - 1) < 0.03
+        assert np.abs(estimate.sigma / sigma - 1).mean() < 0.7 * np.abs(floor.sigma / sigma - 1).mean()
+    # Intervals cover as they say over levels that are drawn as those that were learned from.
+    levels = 0.005 * (1.5 / 0.005) ** np.random.default_rng(4).random(2000)
+    estimate = estimator(test + torch.from_numpy(levels).float()[:, None, None, None] * noise)
+    covered = ((estimate.low < levels) & (levels < estimate.high)).mean()
+    assert abs(covered - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 2000) + 0.01
+
+
+def test_clipping_is_learned() -> None:
+    stored = Clipping(-1.0, 1.0, 2 / 255)
+    clean = _textures(1500, 16, 0).clamp(-1, 1)
+    noisy = stored(clean + 0.8 * _noise(1500, 16, 3))
+    components = fit_components(_textures(1500, 16, 9))
+    told = calibrate(components, clean, 0.05, 2.0, stored=stored)(noisy).sigma
+    untold = calibrate(components, clean, 0.05, 2.0)(noisy).sigma
+    assert abs(np.median(told) / 0.8 - 1) < 0.05
+    assert np.median(untold) < 0.72
+
+
+def _hidden(digits: Path, out: Path, sigma: float | str, clean: int = 300) -> Path:
+    """Digits with noise: of the first `clean` it is told that they are clean, of the others nothing."""
+    corrupt(digits / "train", out.with_suffix(".true"), clean_fraction=0.2, sigma=sigma)
+    data = open_dataset(out.with_suffix(".true"))
+    np.savez(out.with_suffix(".npz"), images=read_all(data))
+    known = np.where(data.sigma == 0, 0.0, np.nan)
+    table = "".join(f"{i},{'' if math.isnan(s) else 0}\n" for i, s in enumerate(known))
+    out.with_suffix(".csv").write_text("name,sigma\n" + table)
+    pack(out.with_suffix(".npz"), out, range=(-1.0, 1.0), sigma=f"{out.with_suffix('.csv')}", by_row=True)
+    return out
+
+
+def test_a_data_set_gets_its_levels(digits: Path, tmp_path: Path) -> None:
+    """From unknown noise to one that training takes; the intervals stay with the images in what is made of it."""
+    data = _hidden(digits, tmp_path / "hidden", "choice:0.2,0.5")
+    true = open_dataset(tmp_path / "hidden.true").sigma
+    assert np.isnan(open_dataset(data).sigma).sum() == (true > 0).sum()
+    record = estimate_noise(data, tmp_path / "measured")
+    assert (record.count, record.learned_from) == (1200, 300)
+    assert record.unclear < 60
+    measured = open_dataset(tmp_path / "measured")
+    assert len(measured) == 1500 - record.unclear
+    measured.require_known_sigma()
+    true = true[measured.ids]
+    noisy = true > 0
+    assert (measured.sigma[~noisy] == 0).all()
+    ratio = measured.sigma[noisy] / true[noisy]
+    assert abs(np.median(ratio) - 1) < 0.03
+    assert ratio.std() < 0.1  # of an image alone 0.16
+    low, high = measured.interval[noisy].T
+    assert ((low < true[noisy]) & (true[noisy] < high)).mean() > 0.95
+    assert (measured.interval[~noisy] == 0).all()
+    (part,) = subset(tmp_path / "measured", tmp_path / "part", take=100)
+    assert part.parts[-1].interval
+    assert open_dataset(tmp_path / "part").interval.shape == (100, 2)
+    again = estimate_noise(data, tmp_path / "measured")
+    assert again == record
+
+
+def test_what_cannot_be_measured_is_refused(
+    digits: Path, mixed: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    out = str(tmp_path / "out")
+    assert "--again" in refusal(["noise", "estimate", str(mixed), out], capsys)
+    images = read_all(open_dataset(digits / "train"))
+    np.savez(tmp_path / "nothing.npz", images=images)  # clean, and it is not said
+    pack(str(tmp_path / "nothing.npz"), tmp_path / "nothing", range=(-1.0, 1.0))
+    images[7, 0, 3, 3] = np.nan
+    np.savez(tmp_path / "nan.npz", images=images)
+    assert not Path(out).exists()
