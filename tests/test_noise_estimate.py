@@ -10,7 +10,7 @@ import torch
 from command_line import Captured, refusal
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset, read_all
-from noiseworth.data.estimate_noise import estimate_noise
+from noiseworth.data.estimate_noise import estimate_noise, find_clean
 from noiseworth.data.pack import pack
 from noiseworth.data.views import subset
 from noiseworth.noise.components import fit_components
@@ -110,6 +110,21 @@ def test_a_data_set_gets_its_levels(digits: Path, tmp_path: Path) -> None:
     assert open_dataset(tmp_path / "part").interval.shape == (100, 2)
     again = estimate_noise(data, tmp_path / "measured")
     assert again == record
+
+
+@pytest.mark.parametrize("sigma", ["0.5", "choice:0.2,0.5"])
+def test_clean_images_are_found(digits: Path, tmp_path: Path, sigma: str) -> None:
+    """Nobody says which they are; with two levels of noise there are three kinds of images."""
+    corrupt(digits / "train", tmp_path / "true", clean_fraction=0.1, sigma=sigma)
+    data = open_dataset(tmp_path / "true")
+    np.savez(tmp_path / "all.npz", images=read_all(data))
+    pack(str(tmp_path / "all.npz"), tmp_path / "all", range=(-1.0, 1.0))
+    record = find_clean(tmp_path / "all", tmp_path / "sorted", picture=tmp_path / "order.png")
+    found = open_dataset(tmp_path / "sorted")
+    is_right = (found.sigma == 0) == (data.sigma[found.ids] == 0)
+    assert is_right.mean() > 0.98
+    assert len(found) == 1500 - record.unsure
+    assert (tmp_path / "order.png").is_file()
 
 
 def test_what_cannot_be_measured_is_refused(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from noiseworth.cli.laws import fit as fit
     from noiseworth.cli.laws import plan as plan
     from noiseworth.cli.laws import price as price
+    from noiseworth.data.check_noise import check_dataset as check_dataset
+    from noiseworth.data.config import CheckConfig as CheckConfig
     from noiseworth.data.config import CleanConfig as CleanConfig
     from noiseworth.data.config import CorruptConfig as CorruptConfig
     from noiseworth.data.config import EstimateConfig as EstimateConfig

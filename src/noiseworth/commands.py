@@ -46,7 +46,7 @@ class Command:
 
 GROUPS = {
     "features": "Features of images, in which distances are measured; kept, so that later comparisons use the same ones.",
-    "noise": "The noise of images: measure it, and find out which images are clean.",
+    "noise": "The noise of images: measure it, find out which images are clean, and check what it is like.",
     "sweep": "Many trainings by one plan: plan them, run them on this machine or on a cluster, and collect their results.",
     "bench": "Measurements of speed on this machine.",
 }
@@ -69,6 +69,14 @@ COMMANDS = [
     ),
     Command(
         "clean", "data.config:CleanConfig", "data.estimate_noise:find_clean", "cli.noise:print_clean", "noise"
+    ),
+    Command(
+        "check",
+        "data.config:CheckConfig",
+        "data.check_noise:check_dataset",
+        "cli.noise:print_checks",
+        "noise",
+        exit_code="cli.noise:exit_code",
     ),
     Command("train", "train.config:TrainConfig", "train.driver:run_training", "cli.runs:print_training"),
     Command("recipe", "runs.config:RecipeConfig", "runs.recipe:run_recipe", "cli.runs:print_recipe"),

@@ -1,7 +1,7 @@
 """What the commands on noise print."""
 
-from noiseworth.data.config import CleanConfig, EstimateConfig
-from noiseworth.records import CleanRecord, EstimateRecord
+from noiseworth.data.config import CheckConfig, CleanConfig, EstimateConfig
+from noiseworth.records import CleanRecord, EstimateRecord, NoiseCheckRecord
 
 
 def print_estimate(config: EstimateConfig, record: EstimateRecord) -> None:
@@ -39,3 +39,20 @@ def print_clean(config: CleanConfig, record: CleanRecord) -> None:
     if record.unsure:
         print(f"{record.unsure:,} images were left out: they seem clean, but not surely")
     print(f"next: noiseworth noise estimate {record.path} OUT measures the noise of the others")
+
+
+def print_checks(config: CheckConfig, checks: list[NoiseCheckRecord]) -> None:
+    """A line for each question, and the remedy under each that fails."""
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        print(f"{check.verdict:<8} {check.name:<{width}}  {check.words}")
+        if check.verdict == "fails":
+            print(f"{'':<8} {'':<{width}}  {check.remedy}")
+    unclear = [check.name for check in checks if check.verdict == "unclear"]
+    if unclear:
+        print(f"unclear: too few images, or too much fine picture, to tell ({', '.join(unclear)})")
+
+
+def exit_code(checks: list[NoiseCheckRecord]) -> int:
+    """1 where a check fails."""
+    return int(any(check.verdict == "fails" for check in checks))

@@ -256,6 +256,18 @@ class CleanConfig:
 
 
 @dataclass(frozen=True)
+class CheckConfig:
+    """Check that noise is what training takes it for: white, Gaussian, independent of the signal, of mean zero, whole, of the declared
+    level."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set of noisy images, and of clean ones of the same kind, which they are compared with."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class UnpackConfig:
     """Write the images of a data set as files, in the units that they were packed from, with a table of noise levels."""
 

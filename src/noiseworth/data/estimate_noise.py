@@ -18,6 +18,7 @@ from noiseworth.records import CleanRecord, EstimateRecord, write_atomically
 
 _WIDEST = 2.0  # ratio of an interval's ends, beyond which the level is unknown
 _SURE = 0.95  # probability, below which it stays unknown whether an image is clean
+_FEWEST_PARTED = 40  # images, that are parted further
 _SHEET = 96  # images on the picture of those in order
 
 
@@ -87,8 +88,8 @@ def _remedy(learned_from: int) -> str:
 def find_clean(config: CleanConfig) -> CleanRecord:
     """Say which images of unknown noise are clean, and write a data set in which they are; the noise of the others stays unknown.
 
-    The least noisy images are found by what their components say, and then taught with: the second time it is known how
-    much of what looks like noise is picture.
+    Images are parted by what looks like noise in them, and the lower side again, as long as it has two sides. What is left is
+    learned from: the second time it is known how much of what looks like noise is picture.
 
     Raises:
         UserError: no image's noise is unknown, an image has NaN, the images are not of two kinds, or `out` holds
@@ -101,30 +102,39 @@ def find_clean(config: CleanConfig) -> CleanRecord:
     rows = np.flatnonzero(np.isnan(dataset.sigma))
     if not len(rows):
         raise UserError(f"{config.data}: the noise of all images is known; there is nothing to find out")
-    known = np.flatnonzero(dataset.sigma == 0)
-    levels = measure(dataset, rows, known[:0], config.seed).estimate.sigma
-    sides = part(levels)
-    for _ in range(2):
-        seeming = np.concatenate([known, rows[sides.is_low]])
-        if len(seeming) < FEWEST_CLEAN or not sides.are_two:
-            break
-        levels = measure(dataset, rows, seeming, config.seed).estimate.sigma
-        sides = part(levels)
-    if not sides.are_two:
+    if len(rows) < _FEWEST_PARTED:
         raise UserError(
-            f"{config.data}: the images do not part into clean and noisy ones (their levels go from {levels.min():.3g} to"
-            f" {levels.max():.3g} without a gap); say which are clean with --sigma when they are packed"
+            f"{config.data}: {len(rows)} images of unknown noise are too few to part; look at them, and say which are clean"
+            " with --sigma when they are packed"
         )
+    known = np.flatnonzero(dataset.sigma == 0)
+    whole, low, sides, levels = rows, rows, None, np.zeros(0)
+    while len(low) >= _FEWEST_PARTED:  # noisy images can be of several levels
+        measured = measure(dataset, low, known[:0], config.seed).estimate.sigma
+        halves = part(measured)
+        if not halves.are_two:
+            break
+        whole, low, sides, levels = low, low[halves.is_low], halves, measured
+    if sides is None:
+        raise UserError(
+            f"{config.data}: the images do not part into clean and noisy ones (their levels go from {measured.min():.3g} to"
+            f" {measured.max():.3g} without a gap); say which are clean with --sigma when they are packed"
+        )
+    if len(known) + len(low) >= FEWEST_CLEAN:
+        measured = measure(dataset, whole, np.concatenate([known, low]), config.seed).estimate.sigma
+        taught = part(measured)
+        if taught.are_two:
+            sides, levels = taught, measured
     is_sure = sides.confidence > _SURE
-    is_clean = sides.is_low & is_sure
+    clean, unsure = whole[sides.is_low & is_sure], whole[sides.is_low & ~is_sure]
     sigma = dataset.sigma.astype(np.float64)
-    sigma[rows[is_clean]] = 0.0
-    kept = np.setdiff1d(np.arange(len(dataset)), rows[sides.is_low & ~is_sure])
+    sigma[clean] = 0.0
+    kept = np.setdiff1d(np.arange(len(dataset)), unsure)
     record = CleanRecord(
         path=str(config.out),
         count=len(rows),
-        clean=int(is_clean.sum()),
-        unsure=int((sides.is_low & ~is_sure).sum()),
+        clean=len(clean),
+        unsure=len(unsure),
         confidence=float(sides.confidence.mean()),
         clean_level=float(np.median(levels[sides.is_low])),
         noisy_level=float(np.median(levels[~sides.is_low])),
@@ -140,7 +150,8 @@ def find_clean(config: CleanConfig) -> CleanRecord:
         select_view(view, folder, Path(config.out), "clean-found", provenance)
         making.note(folder, record)
     if config.picture is not None:
-        order = rows[np.argsort(levels, kind="stable")]
+        rest = np.setdiff1d(rows, whole)  # of the higher levels, all of them noisy
+        order = np.concatenate([whole[np.argsort(levels, kind="stable")], rest])
         shown = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), _SHEET)).astype(int))]
         Path(config.picture).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(Path(config.picture), grid_png(dataset.read(shown)))

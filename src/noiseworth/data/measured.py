@@ -50,16 +50,16 @@ def measure(dataset: Dataset, rows: Rows, clean: Rows, seed: int) -> Measurement
         UserError: an image has values that are not finite, or is too small.
     """
     halves = [rows[::2], rows[1::2]] if len(rows) > 1 else [rows, rows]
-    seen = [read_finite(dataset, _evenly(half, _LOOKED_AT)) for half in halves]
+    seen = [read_finite(dataset, evenly(half, _LOOKED_AT)) for half in halves]
     try:
         floors = [FloorEstimator(fit_components(images)) for images in seen[::-1]]
     except ValueError as error:
         raise UserError(f"{dataset.path}: {error}; measure larger images of the same camera") from None
-    stored, clipped = _stored(dataset, torch.cat(seen))
+    stored, clipped = stored_as(dataset, torch.cat(seen))
     if len(clean) < FEWEST_CLEAN:
         negligible = _NEGLIGIBLE * float(torch.cat(seen).std())
         return Measurement(_in_halves(floors, dataset, rows, halves), 0, clipped, negligible)
-    teachers = read_finite(dataset, _evenly(clean, _CLEAN))
+    teachers = read_finite(dataset, evenly(clean, _CLEAN))
     contrast, of_clean = float(teachers.std()), float(np.median(floors[0](teachers).sigma))
     levels = np.concatenate([floor(images).sigma for floor, images in zip(floors, seen, strict=True)])
     highest = _MARGIN * max(float(levels.max()), _NEGLIGIBLE * contrast)
@@ -110,7 +110,7 @@ def read_finite(dataset: Dataset, rows: Rows) -> torch.Tensor:
     return torch.from_numpy(images)
 
 
-def _stored(dataset: Dataset, images: torch.Tensor) -> tuple[Clipping, float]:
+def stored_as(dataset: Dataset, images: torch.Tensor) -> tuple[Clipping, float]:
     """What storing did to the noise: the ends of the values where many pixels lie at them, and the step of integers."""
     low, high = float(images.min()), float(images.max())
     at_low, at_high = (float((images == end).float().mean()) for end in (low, high))
@@ -120,5 +120,5 @@ def _stored(dataset: Dataset, images: torch.Tensor) -> tuple[Clipping, float]:
     return clipping, at_low * clips_low + at_high * clips_high
 
 
-def _evenly(rows: Rows, most: int) -> Rows:
+def evenly(rows: Rows, most: int) -> Rows:
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64))]

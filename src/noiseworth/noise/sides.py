@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 _LEAST = 0.02  # share of the images, that a side has at least
-_PARTED = 2.0  # distance of the sides, over the sum of their spreads, from which they are two
+# Distance of the sides, over the sum of their spreads, from which they are two: a single bell, cut in the middle, has 1.2,
+# whatever its width; an even distribution 1.35.
+_PARTED = 1.6
 _BINS = 512
 
 Array = NDArray[np.float64]

@@ -149,6 +149,27 @@ class CleanRecord:
 
 
 @dataclass(frozen=True)
+class NoiseCheckRecord:
+    """One question that `noiseworth noise check` asked.
+
+    Attributes:
+        name: what was asked.
+        verdict: "holds"; "fails": the effect matters, and is no chance; "unclear": one that matters could be overlooked.
+        effect: the number, 0 where all is well, with its standard `error`; it `matters` from this size.
+        words: the number in plain words.
+        remedy: what to do if it fails.
+    """
+
+    name: str
+    verdict: Literal["holds", "fails", "unclear"]
+    effect: float
+    error: float
+    matters: float
+    words: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class UnpackRecord:
     """What `noiseworth unpack` wrote: `count` files of a format and a type of values in `path`; `rounding` is the largest change of a
     value, in raw units."""

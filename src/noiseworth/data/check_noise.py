@@ -1,0 +1,50 @@
+"""`noise check`: whether the noise of a data set is what training takes it for."""
+
+import numpy as np
+import torch
+
+from noiseworth.data.config import CheckConfig
+from noiseworth.data.dataset import open_dataset
+from noiseworth.data.measured import evenly, read_finite, stored_as
+from noiseworth.errors import UserError
+from noiseworth.noise.checks import check_noise
+from noiseworth.noise.components import fit_components
+from noiseworth.options import with_options
+from noiseworth.records import NoiseCheckRecord
+
+_MOST = 8000  # images of each kind that are looked at
+
+
+@with_options(CheckConfig)
+def check_dataset(config: CheckConfig) -> list[NoiseCheckRecord]:
+    """Check the noise of the noisy images of known level against the clean images.
+
+    Raises:
+        UserError: there are too few of either, an image has NaN, or the pictures hide the noise.
+    """
+    dataset = open_dataset(config.data)
+    noisy, clean = (evenly(np.flatnonzero(kind), _MOST) for kind in (dataset.sigma > 0, dataset.sigma == 0))
+    remedy = "join noisy images of known level and clean ones of the same kind (`noiseworth join`), or measure first (`noise estimate`)"
+    if not len(noisy) or not len(clean):
+        missing = "noisy images of known level" if not len(noisy) else "clean images"
+        raise UserError(f"{config.data}: has no {missing}; {remedy}")
+    images, pictures = read_finite(dataset, noisy), read_finite(dataset, clean)
+    try:
+        components = fit_components(torch.cat([images[::2], pictures[::2]]))
+        checks = check_noise(
+            components, images, dataset.sigma[noisy].astype(np.float64), pictures, stored_as(dataset, images)[1]
+        )  # fmt: skip
+    except ValueError as error:
+        raise UserError(f"{config.data}: {error}; {remedy}") from None
+    return [
+        NoiseCheckRecord(
+            name=check.name,
+            verdict="fails" if check.fires else "unclear" if check.is_blind else "holds",
+            effect=check.effect,
+            error=check.error,
+            matters=check.matters,
+            words=check.words,
+            remedy=check.remedy,
+        )
+        for check in checks
+    ]
