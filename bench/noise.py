@@ -201,9 +201,10 @@ def check_unknown(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
         kept[name] = {f"{knowledge} {seed}": risk for (knowledge, seed), risk in risks.items()}
         _hide(folder / "true", folder / "nothing", np.full(len(true), np.nan))
         find_clean(folder / "nothing", folder / "sorted")
-        is_right = (open_dataset(folder / "sorted").sigma == 0) == (true.sigma == 0)
+        found = open_dataset(folder / "sorted")
+        right = int(((found.sigma == 0) == (true.sigma[found.ids] == 0)).sum())
         what = f"images put on the right side, a tenth clean and nobody says which, {name}"
-        checklist.add("noise/unknown", what, float(is_right.mean()), 0.99, "min", "share")
+        checklist.add("noise/unknown", what, right / len(true), 0.99, "min", "share")
     return kept
 
 

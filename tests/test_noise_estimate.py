@@ -127,14 +127,33 @@ def test_clean_images_are_found(digits: Path, tmp_path: Path, sigma: str) -> Non
     assert (tmp_path / "order.png").is_file()
 
 
-def test_what_cannot_be_measured_is_refused(
-    digits: Path, mixed: Path, tmp_path: Path, capsys: Captured
-) -> None:
+def _packed(folder: Path, name: str, images: torch.Tensor) -> str:
+    np.savez(folder / f"{name}.npz", images=images.numpy())
+    pack(str(folder / f"{name}.npz"), folder / name, range=(-1.0, 1.0))
+    return str(folder / name)
+
+
+def test_what_cannot_be_measured_is_refused_in_a_line(mixed: Path, tmp_path: Path, capsys: Captured) -> None:
     out = str(tmp_path / "out")
+
+    def says(images: torch.Tensor, command: str = "estimate") -> str:
+        data = _packed(tmp_path, f"case{len(list(tmp_path.iterdir()))}", images)
+        return refusal(["noise", command, data, out], capsys)
+
     assert "--again" in refusal(["noise", "estimate", str(mixed), out], capsys)
-    images = read_all(open_dataset(digits / "train"))
-    np.savez(tmp_path / "nothing.npz", images=images)  # clean, and it is not said
-    pack(str(tmp_path / "nothing.npz"), tmp_path / "nothing", range=(-1.0, 1.0))
-    images[7, 0, 3, 3] = np.nan
-    np.savez(tmp_path / "nan.npz", images=images)
+    assert "nothing to find out" in refusal(["noise", "clean", str(mixed), out], capsys)
+    assert "5 are the same everywhere" in says(torch.zeros(5, 1, 16, 16) + 0.5)
+    assert "too small" in says(_noise(50, 4, 0))
+    assert "a factor of 2" in says(_noise(1, 8, 0))
+    assert "too few to part" in says(0.2 * _noise(10, 16, 0), "clean")
+    assert "without a gap" in says(_textures(400, 16, 0) + 0.2 * _noise(400, 16, 0), "clean")
     assert not Path(out).exists()
+
+
+def test_images_that_say_nothing_are_left_out(tmp_path: Path) -> None:
+    images = _textures(60, 32, 0) + 0.3 * _noise(60, 32, 1)
+    images[7] = 0.25
+    record = estimate_noise(_packed(tmp_path, "some", images), tmp_path / "out")
+    assert record.unclear == 1
+    assert 7 not in open_dataset(tmp_path / "out").ids
+    assert abs(record.quantiles[2] / 0.3 - 1) < 0.1

@@ -42,11 +42,14 @@ def estimate_noise(config: EstimateConfig) -> EstimateRecord:
     measured = measure(dataset, rows, np.flatnonzero(dataset.sigma == 0), config.seed)
     estimate = measured.estimate
     is_like_clean = estimate.high <= measured.negligible
-    is_unclear = (estimate.high > _WIDEST * estimate.low) & ~is_like_clean
+    is_constant = estimate.high == 0  # it says nothing: neither noise nor picture
+    is_unclear = (estimate.high > _WIDEST * estimate.low) & ~is_like_clean | is_constant
     if is_unclear.mean() > 0.5:
         raise UserError(
             f"{config.data}: cannot say what the noise of {is_unclear.sum():,} of {len(rows):,} images is to within a"
-            f" factor of {_WIDEST:g}; {_remedy(measured.learned_from)}"
+            f" factor of {_WIDEST:g}"
+            + (f" ({is_constant.sum():,} are the same everywhere)" if is_constant.any() else "")
+            + f"; {_remedy(measured.learned_from)}"
         )
     sigma, interval = dataset.sigma.astype(np.float64), dataset.interval.astype(np.float64)
     sigma[rows], interval[rows] = estimate.sigma, np.stack([estimate.low, estimate.high], 1)

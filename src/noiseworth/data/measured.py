@@ -15,9 +15,9 @@ from noiseworth.noise.pooling import pool
 from noiseworth.progress import progress_bar
 
 FEWEST_CLEAN = 100  # images, of which fewer teach too little
-_CHUNK = 1024
 _LOOKED_AT = 2000  # images, of which the components and the range of levels are taken
 _CLEAN = 10_000  # images that are learned from, at most
+_VALUES = 2**26  # of images that are in memory at once, about
 _CLIPPED = 0.002  # share of the pixels at the very lowest or highest value, from which these are an end
 _MARGIN = 3.0  # how far beyond what is there the levels reach that are learned
 _NEGLIGIBLE = 0.01  # of the standard deviation of the pixels: a level that no picture shows
@@ -47,10 +47,11 @@ def measure(dataset: Dataset, rows: Rows, clean: Rows, seed: int) -> Measurement
     """The noise of the images at `rows`; those at `clean` are clean, and are learned from where they are many enough.
 
     Raises:
-        UserError: an image has values that are not finite, or is too small.
+        UserError: an image has values that are not finite, or is too small; or all are constant.
     """
+    most = max(_VALUES // int(np.prod(dataset.shape)), 20)
     halves = [rows[::2], rows[1::2]] if len(rows) > 1 else [rows, rows]
-    seen = [read_finite(dataset, evenly(half, _LOOKED_AT)) for half in halves]
+    seen = [read_finite(dataset, evenly(half, min(_LOOKED_AT, most))) for half in halves]
     try:
         floors = [FloorEstimator(fit_components(images)) for images in seen[::-1]]
     except ValueError as error:
@@ -59,11 +60,13 @@ def measure(dataset: Dataset, rows: Rows, clean: Rows, seed: int) -> Measurement
     if len(clean) < FEWEST_CLEAN:
         negligible = _NEGLIGIBLE * float(torch.cat(seen).std())
         return Measurement(_in_halves(floors, dataset, rows, halves), 0, clipped, negligible)
-    teachers = read_finite(dataset, evenly(clean, _CLEAN))
+    teachers = read_finite(dataset, evenly(clean, min(_CLEAN, most)))
     contrast, of_clean = float(teachers.std()), float(np.median(floors[0](teachers).sigma))
     levels = np.concatenate([floor(images).sigma for floor, images in zip(floors, seen, strict=True)])
     highest = _MARGIN * max(float(levels.max()), _NEGLIGIBLE * contrast)
-    lowest = max(min(float(levels.min()), of_clean) / _MARGIN, 0.1 * _NEGLIGIBLE * contrast)
+    if highest == 0:
+        raise UserError(f"{dataset.path}: all images are the same everywhere; there is no noise to measure")
+    lowest = max(min(float(levels.min()), of_clean) / _MARGIN, 0.1 * _NEGLIGIBLE * contrast, 1e-4 * highest)
     # Components of clean images are sharper, but those of whole images need many.
     own = fit_components(teachers[::2])
     is_enough = own.whole is not None or floors[0].components.whole is None
@@ -82,15 +85,20 @@ def measure(dataset: Dataset, rows: Rows, clean: Rows, seed: int) -> Measurement
 def _in_halves(
     estimators: Sequence[Estimator], dataset: Dataset, rows: Rows, halves: Sequence[Rows]
 ) -> Estimate:
-    """The noise of the images at `rows`, of which every second one is in a half, each with its own estimator."""
+    """The noise of the images at `rows`, of which every second one is in a half, each with its own estimator; 0 of an image that is the
+    same everywhere."""
     whole = Estimate(*(np.empty(len(rows)) for _ in range(3)))
+    chunk = max(_VALUES // 64 // int(np.prod(dataset.shape)), 1)
     with progress_bar(total=len(rows), desc="measuring", unit=" images") as bar:
         for number, half in enumerate(halves[: len(rows)]):
-            for start in range(0, len(half), _CHUNK):
-                part = estimators[number](read_finite(dataset, half[start : start + _CHUNK]))
-                at = slice(number + 2 * start, number + 2 * (start + len(part.sigma)), 2)
-                whole.sigma[at], whole.low[at], whole.high[at] = part.sigma, part.low, part.high
-                bar.update(len(part.sigma))
+            for start in range(0, len(half), chunk):
+                images = read_finite(dataset, half[start : start + chunk])
+                part, flat = estimators[number](images), images.flatten(1)
+                varies = (flat.amax(1) > flat.amin(1)).numpy()
+                at = slice(number + 2 * start, number + 2 * (start + len(images)), 2)
+                for name in ("sigma", "low", "high"):
+                    getattr(whole, name)[at] = getattr(part, name) * varies
+                bar.update(len(images))
     return whole
 
 
@@ -114,7 +122,7 @@ def stored_as(dataset: Dataset, images: torch.Tensor) -> tuple[Clipping, float]:
     """What storing did to the noise: the ends of the values where many pixels lie at them, and the step of integers."""
     low, high = float(images.min()), float(images.max())
     at_low, at_high = (float((images == end).float().mean()) for end in (low, high))
-    clips_low, clips_high = at_low > _CLIPPED, at_high > _CLIPPED
+    clips_low, clips_high = (high > low and share > _CLIPPED for share in (at_low, at_high))
     step = 1 / dataset.record.scale if dataset.dtype.kind == "u" else 0.0
     clipping = Clipping(low if clips_low else -np.inf, high if clips_high else np.inf, step)
     return clipping, at_low * clips_low + at_high * clips_high

@@ -18,7 +18,7 @@ from noiseworth.noise.components import Components
 
 Array = NDArray[np.float64]
 
-_CHUNK = 256
+_CHUNK = 64
 _HIDDEN = 0.5  # of the noise's variance: components with more picture than that say nothing of noise
 _FEWEST = 50  # images of a kind
 _SURE = 3.0  # standard errors

@@ -18,7 +18,9 @@ _ROOM = 16  # positions of a patch in an image, at least
 _SHARES = (0.125, 0.25, 0.5, 1.0)  # of the positions, those with least picture first
 _FLAT = 0.25  # of the positions, that say what the noise is where nothing was learned
 _LAST = 0.25  # of the components, that count as no picture
-_PATCHES = 400_000  # that components are taken from
+_PATCHES = 400_000  # that components are taken from, at most
+_PATCHES_FOR_EACH = 200  # component, at least: of fewer, cosines stand in, which no chance has chosen
+_POSITIONS = 2**16  # of patches in an image, about, at most: larger images are looked at in steps
 _WHOLE = 1024  # values of an image, up to which whole images are taken apart
 _FOR_EACH = 2  # images for each component of whole images, at least
 _GROUPS = 16  # of the components of whole images
@@ -53,7 +55,7 @@ class Components:
 
     def of_patches(self, images: Tensor) -> Tensor:
         """The square of each component (N, D, positions) of the patches of images (N, C, H, W)."""
-        return functional.conv2d(images, self.filters).square().flatten(2)
+        return functional.conv2d(images, self.filters, stride=_stride(images)).square().flatten(2)
 
     def of_whole(self, images: Tensor) -> Tensor:
         """The square of each component (N, M) of images (N, C, H, W)."""
@@ -71,13 +73,18 @@ def fit_components(images: Tensor) -> Components:
         ValueError: the images are smaller than 5x5.
     """
     channels, height, width = images.shape[1:]
+    stride = _stride(images)
     size = next((p for p in _SIZES if (height - p + 1) * (width - p + 1) >= _ROOM), 0)
     if not size:
         raise ValueError(f"images of {width}x{height} are too small to be measured")
-    positions = (height - size + 1) * (width - size + 1)
+    positions = ((height - size) // stride + 1) * ((width - size) // stride + 1)
     some = images[:: max(len(images) * positions // _PATCHES, 1)]
-    patches = functional.unfold(some, size).transpose(1, 2).flatten(0, 1)
-    variance, vectors = _principal(patches)
+    patches = functional.unfold(some, size, stride=stride).transpose(1, 2).flatten(0, 1)
+    variance, vectors = (
+        _principal(patches)
+        if len(patches) >= _PATCHES_FOR_EACH * patches.shape[1]
+        else _cosines(patches, channels, size)
+    )
     filters = vectors.T.reshape(-1, channels, size, size).contiguous()
     flat = images.flatten(1)
     centre = flat.mean(0)
@@ -91,6 +98,32 @@ def _principal(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean squares along the principal axes of rows (N, D), and the axes, as columns."""
     values, vectors = torch.linalg.eigh((rows.T @ rows).double() / len(rows))
     return values.clamp(min=0).float(), vectors.float()
+
+
+def _cosines(patches: Tensor, channels: int, size: int) -> tuple[Tensor, Tensor]:
+    """As `_principal`, along the cosine transform of patches (N, channels x size x size); the highest frequencies count as those of least
+    variance."""
+    at, frequency = (torch.arange(size) + 0.5) / size, torch.arange(size)
+    one = (
+        torch.cos(math.pi * frequency[:, None] * at)
+        * torch.where(frequency == 0, 1.0, 2.0**0.5)[:, None]
+        / size**0.5
+    )
+    two = torch.einsum("ax,by->abxy", one, one).reshape(size**2, size**2)
+    order = (
+        (frequency[:, None] ** 2 + frequency**2)
+        .flatten()
+        .repeat(channels)
+        .argsort(descending=True, stable=True)
+    )
+    blocks: Tensor = torch.block_diag(*[two] * channels)  # type: ignore[no-untyped-call]
+    vectors = blocks[order].T
+    return (patches @ vectors).square().mean(0), vectors
+
+
+def _stride(images: Tensor) -> int:
+    """Pixels between neighbouring patches of images (N, C, H, W)."""
+    return max(math.ceil(math.sqrt(images.shape[2] * images.shape[3] / _POSITIONS)), 1)
 
 
 @dataclass(frozen=True)
@@ -114,7 +147,12 @@ def floor_of(components: Components, images: Tensor) -> Floor:
     by_share = sorted_floors(components, images)
     variance = by_share[_SHARES.index(_FLAT)]
     drift = (by_share[_SHARES.index(2 * _FLAT)] - variance).clamp(min=0)
-    return Floor(variance, math.sqrt(2 / max(_FLAT * _LAST * images[0].numel(), 1)), drift)
+    count, _, size, _ = components.filters.shape
+    # Patches that overlap tell no more than the pixels that they cover.
+    covered = images[0].numel() * min(size / _stride(images), 1.0) ** 2
+    return Floor(
+        variance, math.sqrt(2 / max(_FLAT * max(round(_LAST * count), 1) / count * covered, 1)), drift
+    )
 
 
 def sorted_floors(components: Components, images: Tensor) -> Tensor:

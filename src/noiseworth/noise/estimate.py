@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from noiseworth.noise.components import Components, floor_of, numbers_of
 from noiseworth.rng import Stream, normal, uniform
 
-_CHUNK = 512  # images at a time
+_CHUNK = 256  # images at a time
 _DRAWS = 48_000  # noisy versions of clean images that are learned from
 _STEPS, _BATCH, _RATE = 4000, 256, 3e-3
 _WIDTH = 128
