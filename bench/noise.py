@@ -138,11 +138,11 @@ def check_sigma(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
 
 def _errors(ratio: Array) -> dict[str, float]:
     """Of measured over true levels, where there is a number at all."""
-    told = ratio[np.isfinite(ratio)]
+    finite = ratio[np.isfinite(ratio)]
     return {
-        "median bias": abs(float(np.median(told)) - 1),
-        "root mean square error": float(np.sqrt(np.square(told - 1).mean())),
-        "without a number": 1 - len(told) / len(ratio),
+        "median bias": abs(float(np.median(finite)) - 1),
+        "root mean square error": float(np.sqrt(np.square(finite - 1).mean())),
+        "without a number": 1 - len(finite) / len(ratio),
     }
 
 
@@ -201,8 +201,8 @@ def check_unknown(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
         kept[name] = {f"{knowledge} {seed}": risk for (knowledge, seed), risk in risks.items()}
         _hide(folder / "true", folder / "nothing", np.full(len(true), np.nan))
         find_clean(folder / "nothing", folder / "sorted")
-        found = open_dataset(folder / "sorted")
-        right = int(((found.sigma == 0) == (true.sigma[found.ids] == 0)).sum())
+        parted = open_dataset(folder / "sorted")
+        right = int(((parted.sigma == 0) == (true.sigma[parted.ids] == 0)).sum())
         what = f"images put on the right side, a tenth clean and nobody says which, {name}"
         checklist.add("noise/unknown", what, right / len(true), 0.99, "min", "share")
     return kept
@@ -217,7 +217,7 @@ def check_all_checks(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
 
 
 def _hide(true: Path, out: Path, sigma: Array) -> None:
-    """The same pixels, packed with the levels that are told; NaN is not told."""
+    """The same pixels, packed with the levels that are finite; NaN is not finite."""
     data = open_dataset(true)
     np.savez(out.with_suffix(".npz"), images=read_all(data))
     lines = ["name,sigma", *(f"{i},{'' if np.isnan(s) else s}" for i, s in enumerate(sigma))]

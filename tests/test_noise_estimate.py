@@ -67,10 +67,10 @@ def test_clipping_is_learned() -> None:
     clean = _textures(1500, 16, 0).clamp(-1, 1)
     noisy = stored(clean + 0.8 * _noise(1500, 16, 3))
     components = fit_components(_textures(1500, 16, 9))
-    told = calibrate(components, clean, 0.05, 2.0, stored=stored)(noisy).sigma
-    untold = calibrate(components, clean, 0.05, 2.0)(noisy).sigma
-    assert abs(np.median(told) / 0.8 - 1) < 0.05
-    assert np.median(untold) < 0.72
+    aware = calibrate(components, clean, 0.05, 2.0, stored=stored)(noisy).sigma
+    unaware = calibrate(components, clean, 0.05, 2.0)(noisy).sigma
+    assert abs(np.median(aware) / 0.8 - 1) < 0.05
+    assert np.median(unaware) < 0.72
 
 
 def _hidden(digits: Path, out: Path, sigma: float | str, clean: int = 300) -> Path:
@@ -120,10 +120,10 @@ def test_clean_images_are_found(digits: Path, tmp_path: Path, sigma: str) -> Non
     np.savez(tmp_path / "all.npz", images=read_all(data))
     pack(str(tmp_path / "all.npz"), tmp_path / "all", range=(-1.0, 1.0))
     record = find_clean(tmp_path / "all", tmp_path / "sorted", picture=tmp_path / "order.png")
-    found = open_dataset(tmp_path / "sorted")
-    is_right = (found.sigma == 0) == (data.sigma[found.ids] == 0)
+    parted = open_dataset(tmp_path / "sorted")
+    is_right = (parted.sigma == 0) == (data.sigma[parted.ids] == 0)
     assert is_right.mean() > 0.98
-    assert len(found) == 1500 - record.unsure
+    assert len(parted) == 1500 - record.unsure
     assert (tmp_path / "order.png").is_file()
 
 

@@ -53,13 +53,13 @@ def estimate_noise(config: EstimateConfig) -> EstimateRecord:
         )
     sigma, interval = dataset.sigma.astype(np.float64), dataset.interval.astype(np.float64)
     sigma[rows], interval[rows] = estimate.sigma, np.stack([estimate.low, estimate.high], 1)
-    told, width = estimate.sigma[~is_unclear], (estimate.high - estimate.low)[~is_unclear]
+    levels, width = estimate.sigma[~is_unclear], (estimate.high - estimate.low)[~is_unclear]
     record = EstimateRecord(
         path=str(config.out),
         count=len(rows),
         learned_from=measured.learned_from,
-        quantiles=[float(q) for q in np.quantile(told, [0, 0.25, 0.5, 0.75, 1])],
-        precision=float(np.median(width / (2 * np.maximum(told, measured.negligible)))),
+        quantiles=[float(q) for q in np.quantile(levels, [0, 0.25, 0.5, 0.75, 1])],
+        precision=float(np.median(width / (2 * np.maximum(levels, measured.negligible)))),
         unclear=int(is_unclear.sum()),
         like_clean=int(is_like_clean.sum()),
         clipped=measured.clipped,

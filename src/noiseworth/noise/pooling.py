@@ -29,11 +29,11 @@ def pool(estimate: Estimate) -> Estimate:
     Args:
         estimate: of each image alone. A level of 0 has no logarithm and is kept.
     """
-    told = (estimate.low > 0) & np.isfinite(estimate.high)
-    if told.sum() < 2:
+    is_usable = (estimate.low > 0) & np.isfinite(estimate.high)
+    if is_usable.sum() < 2:
         return estimate
-    centre = np.log(estimate.sigma[told])
-    error = (np.log(estimate.high[told]) - np.log(estimate.low[told])) / (2 * ndtri(_ENDS[1]))
+    centre = np.log(estimate.sigma[is_usable])
+    error = (np.log(estimate.high[is_usable]) - np.log(estimate.low[is_usable])) / (2 * ndtri(_ENDS[1]))
     error = np.hypot(error, 1e-3)
     low, high = (centre - _REACH * error).min(), (centre + _REACH * error).max()
     grid = np.linspace(low, high, int(np.clip((high - low) / _STEP, 2, _MOST_POINTS)))
@@ -50,9 +50,9 @@ def pool(estimate: Estimate) -> Estimate:
             ends[end, part] = grid[np.minimum((reached < quantile).sum(1), len(grid) - 1)]
     margin = ndtri(_ENDS[1]) * max(_SYSTEMATIC, grid[1] - grid[0])
     result = Estimate(*(np.array(a, np.float64) for a in (estimate.sigma, estimate.low, estimate.high)))
-    result.sigma[told] = np.exp(mean)
-    result.low[told] = np.exp(np.minimum(ends[0], mean) - margin)
-    result.high[told] = np.exp(np.maximum(ends[1], mean) + margin)
+    result.sigma[is_usable] = np.exp(mean)
+    result.low[is_usable] = np.exp(np.minimum(ends[0], mean) - margin)
+    result.high[is_usable] = np.exp(np.maximum(ends[1], mean) + margin)
     return result
 
 
