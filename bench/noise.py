@@ -3,8 +3,8 @@
 `sigma`: CIFAR-10-JPEG with noise of known level, learned from 4,000 clean images, measured on 1,500 others; beside
 scikit-image's estimator and the two of deepinv (`pip install scikit-image PyWavelets ptwt einops` and `pip install
 --no-deps deepinv`, whose package wants torchvision, while its estimators do not). `clipped`: the same after clipping to
-8 bits. `unknown`: trainings on levels that were measured, over those on true levels. `checks`: how often each check of
-noise fires, with its fault and without.
+8 bits. `unknown`: trainings on levels that were measured, over those on true levels. `clean`: which images are clean, where
+nobody says. `checks`: how often each check of noise fires, with its fault and without.
 """
 
 import argparse
@@ -44,7 +44,7 @@ Array = NDArray[np.float64]
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 TEACHERS, MEASURED = 4000, 1500
 COMPARED = 400  # images that other estimators measure, one by one
-CLAIMS = ("sigma", "clipped", "unknown", "checks")
+CLAIMS = ("sigma", "clipped", "unknown", "clean", "checks")
 
 
 @dataclass(frozen=True)
@@ -171,41 +171,57 @@ def check_clipped(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     return {"ours": bias, "others": theirs}
 
 
-def check_unknown(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
-    """The risk after training on levels that were measured, over that on the true ones; and which images are clean, where nobody says."""
-    kept: dict[str, Any] = {}
-    for name, source, fit, n_images in (
-        ("digits 8x8", "sklearn:digits", None, 40_000),
-        ("Fashion-MNIST 16x16", str(inputs.fashion), "resize:16x16", 40_000),
+def prepare_mixed(inputs: Inputs) -> dict[str, Path]:
+    """Digits and Fashion-MNIST 16x16, a tenth clean and the others with noise 0.2 or 0.5: folders with `all` and `true`."""
+    folders = {}
+    for name, source, fit in (
+        ("digits 8x8", "sklearn:digits", None),
+        ("Fashion-MNIST 16x16", str(inputs.fashion), "resize:16x16"),
     ):
-        folder = _fresh(inputs.work / name.split()[0])
-        pack(source, folder / "all", sigma=0.0, held_out=297 if fit is None else 2000, fit=fit)
-        subset(folder / "all" / "train", folder / "some", take=1500 if fit is None else 5000)
-        corrupt(folder / "some", folder / "true", clean_fraction=0.1, sigma="choice:0.2,0.5")
+        folder = folders[name] = inputs.work / name.split()[0]
+        if not (folder / "true").exists():
+            pack(source, folder / "all", sigma=0.0, held_out=297 if fit is None else 2000, fit=fit)
+            subset(folder / "all" / "train", folder / "some", take=1500 if fit is None else 5000)
+            corrupt(folder / "some", folder / "true", clean_fraction=0.1, sigma="choice:0.2,0.5")
+    return folders
+
+
+def check_unknown(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """The risk after training on levels that were measured, over that on the true ones."""
+    kept: dict[str, Any] = {}
+    for name, folder in prepare_mixed(inputs).items():
         true = open_dataset(folder / "true")
-        risks = {}
-        for knowledge in ("true", "measured"):
-            data = folder / "true"
-            if knowledge == "measured":
-                _hide(folder / "true", folder / "hidden", np.where(true.sigma > 0, np.nan, 0.0))
-                estimate_noise(folder / "hidden", folder / "measured")
-                data = folder / "measured"
-            for seed in range(3):
-                risks[knowledge, seed] = _risk_after_training(
-                    data, folder / "all" / "held-out", folder / f"run-{knowledge}-{seed}", n_images, seed
-                )
+        hidden = _hide(folder / "true", folder / "hidden", np.where(true.sigma > 0, np.nan, 0.0))
+        estimate_noise(hidden, _fresh(folder / "measured"))
+        risks = {
+            (knowledge, seed): _risk_after_training(
+                folder / knowledge, folder / "all" / "held-out", folder / f"run-{knowledge}-{seed}", seed
+            )
+            for knowledge in ("true", "measured")
+            for seed in range(3)
+        }
         for seed in range(3):
             ratio = risks["measured", seed] / risks["true", seed]
             what = f"risk after training on measured levels over that on true ones, {name}, seed {seed}"
             checklist.add("noise/unknown", what, ratio, 1.03, "max", "ratio")
         kept[name] = {f"{knowledge} {seed}": risk for (knowledge, seed), risk in risks.items()}
-        _hide(folder / "true", folder / "nothing", np.full(len(true), np.nan))
-        find_clean(folder / "nothing", folder / "sorted")
-        parted = open_dataset(folder / "sorted")
-        right = int(((parted.sigma == 0) == (true.sigma[parted.ids] == 0)).sum())
-        what = f"images put on the right side, a tenth clean and nobody says which, {name}"
-        checklist.add("noise/unknown", what, right / len(true), 0.99, "min", "share")
     return kept
+
+
+def check_clean(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Which images are clean, where nobody says."""
+    for name, folder in prepare_mixed(inputs).items():
+        true = open_dataset(folder / "true")
+        hidden = _hide(folder / "true", folder / "nothing", np.full(len(true), np.nan))
+        find_clean(hidden, _fresh(folder / "parted"))
+        parted = open_dataset(folder / "parted")
+        right = (parted.sigma == 0) == (true.sigma[parted.ids] == 0)
+        where = f"{name}, a tenth clean, the others with noise 0.2 or 0.5, and nobody says which"
+        what = f"images that are put on the right side, of those that are put on one, {where}"
+        checklist.add("noise/clean", what, float(right.mean()), 0.99, "min", "share")
+        what = f"images that are put on no side, {where}"
+        checklist.add("noise/clean", what, 1 - len(parted) / len(true), 0.02, "max", "share")
+    return {}
 
 
 def check_all_checks(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
@@ -216,8 +232,9 @@ def check_all_checks(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     return check_checks(checklist, torch.from_numpy(open_dataset(packed / "train").read_first(20_000)))
 
 
-def _hide(true: Path, out: Path, sigma: Array) -> None:
-    """The same pixels, packed with the levels that are finite; NaN is not finite."""
+def _hide(true: Path, out: Path, sigma: Array) -> Path:
+    """The same pixels, packed into `out` with other levels; NaN is an unknown one."""
+    _fresh(out)
     data = open_dataset(true)
     np.savez(out.with_suffix(".npz"), images=read_all(data))
     lines = ["name,sigma", *(f"{i},{'' if np.isnan(s) else s}" for i, s in enumerate(sigma))]
@@ -225,11 +242,12 @@ def _hide(true: Path, out: Path, sigma: Array) -> None:
     pack(
         str(out.with_suffix(".npz")), out, range=(-1.0, 1.0), sigma=str(out.with_suffix(".csv")), by_row=True
     )
+    return out
 
 
-def _risk_after_training(data: Path, held_out: Path, run: Path, n_images: int, seed: int) -> float:
+def _risk_after_training(data: Path, held_out: Path, run: Path, seed: int) -> float:
     """Geometric mean over levels of the risk divided by the level squared."""
-    trainer = Trainer(TrainConfig(data=str(data), out=str(run), n_images=n_images, seed=seed, device="cpu"))
+    trainer = Trainer(TrainConfig(data=str(data), out=str(run), n_images=40_000, seed=seed, device="cpu"))
     for _ in trainer.steps():
         pass
     levels = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
@@ -260,6 +278,7 @@ def main() -> None:
         "sigma": check_sigma,
         "clipped": check_clipped,
         "unknown": check_unknown,
+        "clean": check_clean,
         "checks": check_all_checks,
     }
     for claim in [] if arguments.page else arguments.claims:

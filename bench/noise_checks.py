@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from checks import Checklist
 from noiseworth.noise.checks import check_noise
 from noiseworth.noise.components import fit_components
-from noiseworth.noise.models import CorrelatedNoise, GaussianNoise, PoissonGaussianNoise
+from noiseworth.noise.models import CorrelatedNoise, GaussianNoise
+from noiseworth.noise.sensors import PoissonGaussianNoise
 
 Images = NDArray[np.float64]
 SETS, NOISY, CLEAN, SIGMA = 100, 900, 400, 0.3
@@ -32,7 +33,7 @@ def _plain(x: Images, seed: int) -> Images:
 
 def _smooth(x: Images, seed: int) -> Images:
     f = np.fft.fftfreq(x.shape[-1])
-    spectrum = np.exp(-(f[:, None] ** 2 + f[None] ** 2))
+    spectrum = np.exp(-2 * (f[:, None] ** 2 + f[None] ** 2))
     return CorrelatedNoise(SIGMA**2 * spectrum / spectrum.mean()).sample(x, seed, np.arange(len(x)))
 
 
@@ -56,7 +57,7 @@ FAULTS = (
     Fault(
         "the declared level", "a tenth more than declared", lambda x, seed: x + 1.1 * (_plain(x, seed) - x)
     ),
-    Fault("white", "correlation 0.05 of neighbours", _smooth),
+    Fault("white", "correlation 0.1 of neighbours", _smooth),
     Fault("free of stripes", "a tenth of the variance in rows", _striped),
     Fault("Gaussian", "excess kurtosis 1.5", _outliers),
     Fault("independent of the signal", "variance 0.7 to 1.3 of its mean", _shot),

@@ -29,7 +29,7 @@ WORDS = {
     "diffusion": "worth, pairs, objective, sampler",
     "theory": "mixtures in closed form",
     "networks": "the networks",
-    "noise": "noise models",
+    "noise": "measuring and checking noise",
 }
 # The middle of each box, as a share of the width, and where a long arrow goes down between boxes.
 MIDDLES = {

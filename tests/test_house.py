@@ -105,7 +105,6 @@ def test_the_table_of_layers_in_the_docs_is_that_of_the_settings() -> None:
         "contracts"
     ][0]["layers"]
     names = {name.strip(" ()") for layer in layers for name in re.split(r"[|:]", layer)}
-    names -= {"noise"}  # its floor is laid, it comes next
     assert names == {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()} - {
         "__init__",
         "__pycache__",

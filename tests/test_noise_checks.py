@@ -15,7 +15,8 @@ from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.data.pack import pack
 from noiseworth.noise.checks import Check, check_noise
 from noiseworth.noise.components import fit_components
-from noiseworth.noise.models import CorrelatedNoise, GaussianNoise, PoissonGaussianNoise
+from noiseworth.noise.models import CorrelatedNoise, GaussianNoise
+from noiseworth.noise.sensors import PoissonGaussianNoise
 
 SIZE, NOISY, CLEAN, SIGMA = 16, 900, 400, 0.3
 Images = NDArray[np.float64]

@@ -10,16 +10,9 @@ from scipy.stats import kstest, rice
 from scipy.stats import poisson as poisson_law
 
 from noiseworth.errors import UserError
-from noiseworth.noise.models import (
-    CorrelatedNoise,
-    GaussianNoise,
-    NoiseModel,
-    PoissonGaussianNoise,
-    RicianNoise,
-    VariableNoise,
-    from_json,
-    poisson,
-)
+from noiseworth.noise.base import NoiseModel
+from noiseworth.noise.models import CorrelatedNoise, GaussianNoise, VariableNoise, from_json
+from noiseworth.noise.sensors import PoissonGaussianNoise, RicianNoise, poisson
 
 N, SIZE = 4000, 6
 IDS = np.arange(N)

@@ -317,3 +317,42 @@ def test_the_spectrum_of_copies_of_one_image_is_as_large_as_its_error(count: int
     assert float(variance.mean()) >= error * (1 - 1e-9)
     assert float(variance.mean()) <= noise**2 * (2 / count) ** 0.5 + 1e-12  # that of one variance alone
     assert sigma_data**2 >= max(error * (1 - 1e-9), 1e-6 - 1e-12)
+
+
+@pytest.mark.parametrize("sigma", [0.45, 0.7, 2.0])
+def test_noise_that_was_measured_is_worth_less_near_its_level(sigma: float) -> None:
+    """The worth is the inverse variance of targets whose noise is off by chance."""
+    n, s, error, v = 400_000, 0.4, 0.003, 0.02
+    generator = torch.Generator().manual_seed(0)
+    y, eps, off = torch.randn(3, n, generator=generator, dtype=torch.float64)
+    y = s * y  # of a clean pixel of 0
+    x = y + math.sqrt(sigma**2 - s**2) * eps
+    measured = s * (1 + error * off)
+    a, believed = 1 - s**2 / sigma**2, 1 - measured**2 / sigma**2
+    moved = (y - (1 - believed) * x) / believed - (y - (1 - a) * x) / a
+    level, own, variance = (torch.tensor(value, dtype=torch.float64) for value in (sigma, s, v))
+    known, unsure = (
+        float(worth(level, own, variance, error=e)) for e in (None, torch.tensor(error, dtype=torch.float64))
+    )
+    # Var T = v + s^2 / a = v / worth; what the error adds is its first order, good to a percent or two at this error.
+    added = v / unsure - v / known
+    assert abs(float(moved.square().mean()) / added - 1) < 0.03
+
+
+def test_images_of_unsure_noise_are_drawn_less_where_it_matters() -> None:
+    s = torch.cat([torch.zeros(100), torch.full((1000,), 0.4)]).double()
+    v = PosteriorVariance(torch.full((64,), 0.3))
+    error = torch.cat([torch.zeros(100), torch.full((1000,), 0.15)]).double()
+    levels = LogNormalLevels(-0.9, 0.6)
+    ids = torch.arange(20_000)
+    samplers = [PairSampler(s, levels, v, error=e) for e in (None, error)]
+    for sampler in samplers:
+        sampler.refresh(10**7)
+    known, unsure = (sampler.draw(0, ids) for sampler in samplers)
+    for low, high, most in ((0.42, 0.5, 0.95), (1.5, 5.0, 1.05)):
+        share = [
+            float((pairs.index[(pairs.sigma > low) & (pairs.sigma < high)] >= 100).double().mean())
+            for pairs in (known, unsure)
+        ]
+        assert share[1] < most * share[0]
+        assert most < 1 or share[1] > 0.95 * share[0]

@@ -17,7 +17,7 @@ from noiseworth.options import with_options
 from noiseworth.records import CleanRecord, EstimateRecord, write_atomically
 
 _WIDEST = 2.0  # ratio of an interval's ends, beyond which the level is unknown
-_SURE = 0.95  # probability, below which it stays unknown whether an image is clean
+_SURE = 0.8  # probability, below which an image that seems clean is left out
 _FEWEST_PARTED = 40  # images, that are parted further
 _SHEET = 96  # images on the picture of those in order
 
@@ -91,8 +91,8 @@ def _remedy(learned_from: int) -> str:
 def find_clean(config: CleanConfig) -> CleanRecord:
     """Say which images of unknown noise are clean, and write a data set in which they are; the noise of the others stays unknown.
 
-    Images are parted by what looks like noise in them, and the lower side again, as long as it has two sides. What is left is
-    learned from: the second time it is known how much of what looks like noise is picture.
+    Images are parted by what looks like noise in them, and the lower side again, as long as it has two sides: of the less noisy
+    images the components are sharper, and noisy images can be of several levels.
 
     Raises:
         UserError: no image's noise is unknown, an image has NaN, the images are not of two kinds, or `out` holds
@@ -110,10 +110,9 @@ def find_clean(config: CleanConfig) -> CleanRecord:
             f"{config.data}: {len(rows)} images of unknown noise are too few to part; look at them, and say which are clean"
             " with --sigma when they are packed"
         )
-    known = np.flatnonzero(dataset.sigma == 0)
     whole, low, sides, levels = rows, rows, None, np.zeros(0)
-    while len(low) >= _FEWEST_PARTED:  # noisy images can be of several levels
-        measured = measure(dataset, low, known[:0], config.seed).estimate.sigma
+    while len(low) >= _FEWEST_PARTED:
+        measured = measure(dataset, low, rows[:0], config.seed).estimate.sigma
         halves = part(measured)
         if not halves.are_two:
             break
@@ -123,11 +122,6 @@ def find_clean(config: CleanConfig) -> CleanRecord:
             f"{config.data}: the images do not part into clean and noisy ones (their levels go from {measured.min():.3g} to"
             f" {measured.max():.3g} without a gap); say which are clean with --sigma when they are packed"
         )
-    if len(known) + len(low) >= FEWEST_CLEAN:
-        measured = measure(dataset, whole, np.concatenate([known, low]), config.seed).estimate.sigma
-        taught = part(measured)
-        if taught.are_two:
-            sides, levels = taught, measured
     is_sure = sides.confidence > _SURE
     clean, unsure = whole[sides.is_low & is_sure], whole[sides.is_low & ~is_sure]
     sigma = dataset.sigma.astype(np.float64)

@@ -36,20 +36,30 @@ class Sides:
 
 
 def part(levels: Array) -> Sides:
-    """Part images (N,) by the logarithm of their levels where the two sides are most alike within (Otsu, IEEE Trans. Syst. Man
-    Cybern. 9, 1979)."""
+    """Part images (N,) by the logarithm of their levels: first where the sides are most alike within (Otsu, IEEE Trans. Syst. Man
+    Cybern. 9, 1979), then each to the side whose normal distribution makes it likelier, since sides differ in width."""
     log = np.log(np.maximum(levels, np.max(levels) * 1e-6))
-    threshold = _threshold(log)
-    is_low = log < threshold
+    is_low = log < _threshold(log)
+    odds, distance = _odds(log, is_low)
+    is_low = odds > 0
+    odds = np.abs(odds)
+    return Sides(is_low, 1 / (1 + np.exp(-np.minimum(odds, 50))), distance)
+
+
+def _odds(log: Array, is_low: NDArray[np.bool_]) -> tuple[Array, float]:
+    """Logarithm of the odds of the lower side (N,), and the distance of the two."""
     fits = []
     for side in (log[is_low], log[~is_low]):
         centre = float(np.median(side))
         fits.append((centre, max(1.4826 * float(np.median(np.abs(side - centre))), 1e-3)))
-    distance = (fits[1][0] - fits[0][0]) / (fits[0][1] + fits[1][1])
+    (low, low_spread), (high, high_spread) = fits
     share = np.clip(is_low.mean(), _LEAST, 1 - _LEAST)
-    low, high = (np.log(w) + norm.logpdf(log, *fit) for w, fit in zip((share, 1 - share), fits, strict=True))
-    odds = np.where(is_low, low - high, high - low)
-    return Sides(is_low, 1 / (1 + np.exp(-np.clip(odds, -50, 50))), distance)
+    odds = (
+        np.log(share / (1 - share)) + norm.logpdf(log, low, low_spread) - norm.logpdf(log, high, high_spread)
+    )
+    # The wider distribution is the likelier one on the far side of the narrower, too.
+    odds = np.where(log <= low, np.abs(odds), np.where(log >= high, -np.abs(odds), odds))
+    return odds, (high - low) / (low_spread + high_spread)
 
 
 def _threshold(log: Array) -> float:

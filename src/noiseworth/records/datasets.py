@@ -133,7 +133,7 @@ class CleanRecord:
 
     Attributes:
         clean: images that are clean.
-        unsure: images that seem clean, but less than 95% surely; they are left out of the new data set.
+        unsure: images that seem clean, but less than 80% surely; they are left out of the new data set.
         confidence: mean probability of the side that an image was put on.
         clean_level: what looks like noise in clean images: fine texture.
         noisy_level: noise of the others.

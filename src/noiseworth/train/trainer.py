@@ -108,11 +108,11 @@ class Trainer:
         )
         self.v = PosteriorVariance(eigenvalues)
         s, levels = torch.from_numpy(data.sigma), LogNormalLevels(*config.levels)
-        self.pair_sampler: PairSampler | PublishedPairSampler
-        if config.objective == "published":
-            self.pair_sampler = PublishedPairSampler(s, levels)
-        else:
-            self.pair_sampler = PairSampler(s, levels, self.v, presentations=config.presentations)
+        self.pair_sampler: PairSampler | PublishedPairSampler = (
+            PublishedPairSampler(s, levels)
+            if config.objective == "published"
+            else PairSampler(s, levels, self.v, presentations=config.presentations, error=data.sigma_error())
+        )
 
     def _make_model(self) -> None:
         """The denoiser, its averages and its optimiser, on the device."""
