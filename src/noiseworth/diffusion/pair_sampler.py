@@ -137,11 +137,8 @@ class PairSampler:
         self._peak = peak[:, 0]
 
     def table(self, s: Tensor, imputed: bool) -> Tensor:
-        """How often one image of noise `s` (G,), or its imputed version, is drawn in each cell of levels.
-
-        Returns:
-            (G, cells); summed over all images and cells it is 1, but for the change of worth inside a cell.
-        """
+        """How often one image of noise `s` (G,), or its imputed version, is drawn in each cell of levels: (G, cells); summed over all
+        images and cells it is 1, but for the change of worth inside a cell."""
         log_worth, v = self._log_worth(self._centre, "typical"), self.v(self._centre)
         log_lambda = self._depth - log_worth.amax(dim=1)
         drawn = (self._counts() * presentations_at((log_lambda[:, None] + log_worth).clamp(min=0))).sum(1)
