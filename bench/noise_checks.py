@@ -43,8 +43,8 @@ def _striped(x: Images, seed: int) -> Images:
 
 
 def _outliers(x: Images, seed: int) -> Images:
-    """Student's t with 8 degrees of freedom: excess kurtosis 1.5."""
-    noise = np.random.default_rng(seed).standard_t(8, x.shape) * (6 / 8) ** 0.5
+    """Student's t with 6 degrees of freedom: excess kurtosis 3."""
+    noise = np.random.default_rng(seed).standard_t(6, x.shape) * (4 / 6) ** 0.5
     return np.asarray(x + SIGMA * noise)
 
 
@@ -59,7 +59,7 @@ FAULTS = (
     ),
     Fault("white", "correlation 0.1 of neighbours", _smooth),
     Fault("free of stripes", "a tenth of the variance in rows", _striped),
-    Fault("Gaussian", "excess kurtosis 1.5", _outliers),
+    Fault("Gaussian", "excess kurtosis 3", _outliers),
     Fault("independent of the signal", "variance 0.7 to 1.3 of its mean", _shot),
     Fault("of mean zero", "half a sigma", lambda x, seed: _plain(x, seed) + 0.5 * SIGMA),
 )

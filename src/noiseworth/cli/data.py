@@ -29,7 +29,7 @@ def print_datasets(config: Any, records: list[DatasetRecord]) -> None:
         unknown = len(sigma) - int(counts.sum())
         if unknown:
             share = f"{unknown:,} of " if counts.sum() else ""
-            noise.append(f"{share}noise unknown (give --sigma to train on it)")
+            noise.append(f"{share}noise unknown (noiseworth noise estimate measures it)")
         if len(noise) > 4:
             noise = [*noise[:2], "...", noise[-1]]
         dtypes = "+".join(sorted({part.dtype for part in record.parts}))

@@ -219,7 +219,7 @@ def _require_level(sigma: float | str | None) -> None:
 
 @dataclass(frozen=True)
 class EstimateConfig:
-    """Measure the noise level of each image, with a 95% interval; clean images in the data set make it exact."""
+    """Measure the noise level of each image, with a 95% interval; clean images in the data set make it sharp."""
 
     data: StrPath = field(metadata=POSITIONAL)
     """A packed data set. The images of unknown noise are measured, those of sigma 0 are learned from."""

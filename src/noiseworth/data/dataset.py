@@ -174,7 +174,7 @@ class Dataset:
         if len(unknown):
             raise UserError(
                 f"{self.path}: the noise level of {len(unknown)} of {len(self)} images is unknown (first:"
-                f" image {unknown[0]}); pack again with --sigma"
+                f" image {unknown[0]}); measure it (noiseworth noise estimate), or pack again with --sigma"
             )
         bad = np.flatnonzero(~(np.isfinite(self.sigma) & (self.sigma >= 0)))
         if len(bad):
