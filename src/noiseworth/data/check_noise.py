@@ -5,7 +5,7 @@ import torch
 
 from noiseworth.data.config import CheckConfig
 from noiseworth.data.dataset import open_dataset
-from noiseworth.data.measured import evenly, read_finite, stored_as
+from noiseworth.data.measured import VALUES, evenly, read_finite, stored_as
 from noiseworth.errors import UserError
 from noiseworth.noise.checks import check_noise
 from noiseworth.noise.components import fit_components
@@ -23,7 +23,8 @@ def check_dataset(config: CheckConfig) -> list[NoiseCheckRecord]:
         UserError: there are too few of either, an image has NaN, or the pictures hide the noise.
     """
     dataset = open_dataset(config.data)
-    noisy, clean = (evenly(np.flatnonzero(kind), _MOST) for kind in (dataset.sigma > 0, dataset.sigma == 0))
+    most = min(_MOST, max(VALUES // int(np.prod(dataset.shape)), 50))
+    noisy, clean = (evenly(np.flatnonzero(kind), most) for kind in (dataset.sigma > 0, dataset.sigma == 0))
     remedy = "join noisy images of known level and clean ones of the same kind (`noiseworth join`), or measure first (`noise estimate`)"
     if not len(noisy) or not len(clean):
         missing = "noisy images of known level" if not len(noisy) else "clean images"

@@ -17,7 +17,7 @@ from noiseworth.progress import progress_bar
 FEWEST_CLEAN = 100  # images, of which fewer teach too little
 _LOOKED_AT = 2000  # images, of which the components and the range of levels are taken
 _CLEAN = 10_000  # images that are learned from, at most
-_VALUES = 2**26  # of images that are in memory at once, about
+VALUES = 2**26  # of images that are in memory at once, about
 _CLIPPED = 0.002  # share of the pixels at the very lowest or highest value, from which these are an end
 _MARGIN = 3.0  # how far beyond what is there the levels reach that are learned
 _NEGLIGIBLE = 0.01  # of the standard deviation of the pixels: a level that no picture shows
@@ -49,7 +49,7 @@ def measure(dataset: Dataset, rows: Rows, clean: Rows, seed: int) -> Measurement
     Raises:
         UserError: an image has values that are not finite, or is too small; or all are constant.
     """
-    most = max(_VALUES // int(np.prod(dataset.shape)), 20)
+    most = max(VALUES // int(np.prod(dataset.shape)), 20)
     halves = [rows[::2], rows[1::2]] if len(rows) > 1 else [rows, rows]
     seen = [read_finite(dataset, evenly(half, min(_LOOKED_AT, most))) for half in halves]
     try:
@@ -88,7 +88,7 @@ def _in_halves(
     """The noise of the images at `rows`, of which every second one is in a half, each with its own estimator; 0 of an image that is the
     same everywhere."""
     whole = Estimate(*(np.empty(len(rows)) for _ in range(3)))
-    chunk = max(_VALUES // 64 // int(np.prod(dataset.shape)), 1)
+    chunk = max(VALUES // 64 // int(np.prod(dataset.shape)), 1)
     with progress_bar(total=len(rows), desc="measuring", unit=" images") as bar:
         for number, half in enumerate(halves[: len(rows)]):
             for start in range(0, len(half), chunk):

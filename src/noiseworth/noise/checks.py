@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseworth.noise.components import Components
+from noiseworth.noise.components import Components, stride_of
 
 Array = NDArray[np.float64]
 
-_CHUNK = 64
+_VALUES = 2**17  # of images at a time, about
 _HIDDEN = 0.5  # of the noise's variance: components with more picture than that say nothing of noise
 _QUIET = 0.2  # likewise, for fourth moments, in which pictures weigh more
 _FEWEST = 50  # images of a kind
@@ -58,8 +58,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Moments:
-    """Of each image (N, ...), over positions: mean squares of components (N, D) and mean fourth powers (N, D), mean squares
-    of the last components where the picture is dark and where it is bright (N, 2), products of neighbours (N, 2), and the mean."""
+    """Moments of each of N images, over positions.
+
+    Attributes:
+        second, fourth: (N, D) mean squares and mean fourth powers of components of patches.
+        by_brightness: (N, 2) mean squares of the last components where the picture is dark, and where it is bright.
+        rows: (N, 2) mean squared differences of neighbouring rows' means, and of columns'.
+        mean: (N,).
+    """
 
     second: Array
     fourth: Array
@@ -71,8 +77,9 @@ class Moments:
 def moments_of(components: Components, images: Tensor, last: int) -> Moments:
     """Moments of the components of patches of images (N, C, H, W); `last` of them count as no picture."""
     parts: list[list[Tensor]] = [[] for _ in range(5)]
-    for chunk in torch.split(images, _CHUNK):
-        values = torch.nn.functional.conv2d(chunk, components.filters).double()
+    stride = stride_of(images)
+    for chunk in torch.split(images, max(_VALUES // images[0].numel(), 1)):
+        values = torch.nn.functional.conv2d(chunk, components.filters, stride=stride).double()
         flat = values.flatten(2)
         square = flat.square()
         ends = square[:, :last]

@@ -55,7 +55,7 @@ class Components:
 
     def of_patches(self, images: Tensor) -> Tensor:
         """The square of each component (N, D, positions) of the patches of images (N, C, H, W)."""
-        return functional.conv2d(images, self.filters, stride=_stride(images)).square().flatten(2)
+        return functional.conv2d(images, self.filters, stride=stride_of(images)).square().flatten(2)
 
     def of_whole(self, images: Tensor) -> Tensor:
         """The square of each component (N, M) of images (N, C, H, W)."""
@@ -73,7 +73,7 @@ def fit_components(images: Tensor) -> Components:
         ValueError: the images are smaller than 5x5.
     """
     channels, height, width = images.shape[1:]
-    stride = _stride(images)
+    stride = stride_of(images)
     size = next((p for p in _SIZES if (height - p + 1) * (width - p + 1) >= _ROOM), 0)
     if not size:
         raise ValueError(f"images of {width}x{height} are too small to be measured")
@@ -121,7 +121,7 @@ def _cosines(patches: Tensor, channels: int, size: int) -> tuple[Tensor, Tensor]
     return (patches @ vectors).square().mean(0), vectors
 
 
-def _stride(images: Tensor) -> int:
+def stride_of(images: Tensor) -> int:
     """Pixels between neighbouring patches of images (N, C, H, W)."""
     return max(math.ceil(math.sqrt(images.shape[2] * images.shape[3] / _POSITIONS)), 1)
 
@@ -149,7 +149,7 @@ def floor_of(components: Components, images: Tensor) -> Floor:
     drift = (by_share[_SHARES.index(2 * _FLAT)] - variance).clamp(min=0)
     count, _, size, _ = components.filters.shape
     # Patches that overlap tell no more than the pixels that they cover.
-    covered = images[0].numel() * min(size / _stride(images), 1.0) ** 2
+    covered = images[0].numel() * min(size / stride_of(images), 1.0) ** 2
     return Floor(
         variance, math.sqrt(2 / max(_FLAT * max(round(_LAST * count), 1) / count * covered, 1)), drift
     )
