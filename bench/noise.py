@@ -4,7 +4,8 @@
 scikit-image's estimator and the two of deepinv (`pip install scikit-image PyWavelets ptwt einops` and `pip install
 --no-deps deepinv`, whose package wants torchvision, while its estimators do not). `clipped`: the same after clipping to
 8 bits. `unknown`: trainings on levels that were measured, over those on true levels. `clean`: which images are clean, where
-nobody says. `checks`: how often each check of noise fires, with its fault and without.
+nobody says. `checks`: how often each check of noise fires, with its fault and without. `camera`:
+simulated cameras, measured from frames.
 """
 
 import argparse
@@ -44,7 +45,7 @@ Array = NDArray[np.float64]
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 TEACHERS, MEASURED = 4000, 1500
 COMPARED = 400  # images that other estimators measure, one by one
-CLAIMS = ("sigma", "clipped", "unknown", "clean", "checks")
+CLAIMS = ("sigma", "clipped", "unknown", "clean", "checks", "camera")
 
 
 @dataclass(frozen=True)
@@ -274,12 +275,13 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     inputs = Inputs(arguments.work, arguments.fashion, arguments.cifar)
-    measures = {
+    measures: dict[str, Callable[[Checklist, Inputs], dict[str, Any]]] = {
         "sigma": check_sigma,
         "clipped": check_clipped,
         "unknown": check_unknown,
         "clean": check_clean,
         "checks": check_all_checks,
+        "camera": lambda checklist, _: check_cameras(checklist),
     }
     for claim in [] if arguments.page else arguments.claims:
         checklist = Checklist(f"python bench/noise.py --cifar ARCHIVE --claims {claim}")

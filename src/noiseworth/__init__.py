@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from noiseworth.cli.laws import fit as fit
     from noiseworth.cli.laws import plan as plan
     from noiseworth.cli.laws import price as price
+    from noiseworth.data.calibrate_camera import calibrate_camera as calibrate_camera
     from noiseworth.data.check_noise import check_dataset as check_dataset
+    from noiseworth.data.config import CalibrateConfig as CalibrateConfig
     from noiseworth.data.config import CheckConfig as CheckConfig
     from noiseworth.data.config import CleanConfig as CleanConfig
     from noiseworth.data.config import CorruptConfig as CorruptConfig

@@ -46,7 +46,7 @@ class Command:
 
 GROUPS = {
     "features": "Features of images, in which distances are measured; kept, so that later comparisons use the same ones.",
-    "noise": "The noise of images: measure it, find out which images are clean, and check what it is like.",
+    "noise": "The noise of images: measure it, find out which images are clean, check what it is like, measure a camera.",
     "sweep": "Many trainings by one plan: plan them, run them on this machine or on a cluster, and collect their results.",
     "bench": "Measurements of speed on this machine.",
 }
@@ -69,6 +69,13 @@ COMMANDS = [
     ),
     Command(
         "clean", "data.config:CleanConfig", "data.estimate_noise:find_clean", "cli.noise:print_clean", "noise"
+    ),
+    Command(
+        "calibrate",
+        "data.config:CalibrateConfig",
+        "data.calibrate_camera:calibrate_camera",
+        "cli.noise:print_camera",
+        "noise",
     ),
     Command(
         "check",

@@ -1,7 +1,7 @@
 """What the commands on noise print."""
 
-from noiseworth.data.config import CheckConfig, CleanConfig, EstimateConfig
-from noiseworth.records import CleanRecord, EstimateRecord, NoiseCheckRecord
+from noiseworth.data.config import CalibrateConfig, CheckConfig, CleanConfig, EstimateConfig
+from noiseworth.records import CameraRecord, CleanRecord, EstimateRecord, NoiseCheckRecord
 
 
 def print_estimate(config: EstimateConfig, record: EstimateRecord) -> None:
@@ -56,3 +56,28 @@ def print_checks(config: CheckConfig, checks: list[NoiseCheckRecord]) -> None:
 def exit_code(checks: list[NoiseCheckRecord]) -> int:
     """1 where a check fails."""
     return int(any(check.verdict == "fails" for check in checks))
+
+
+def print_camera(config: CalibrateConfig, record: CameraRecord) -> None:
+    """The camera's numbers with their intervals, and what is wrong with it."""
+    gain, read_noise = record.gain[0], record.read_noise[0]
+    print(
+        f"gain        {_with_ends(record.gain)} raw units an electron: a raw unit is {1 / gain:.4g} electrons"
+    )
+    print(f"offset      {_with_ends(record.offset)} raw units")
+    print(f"read noise  {_with_ends(record.read_noise)} raw units: {read_noise / gain:.3g} electrons")
+    if record.hot:
+        print(
+            f"{record.hot:,} of {record.pixels:,} pixels are hot: far noisier or brighter in the dark than others"
+        )
+    if record.stripes:
+        print(
+            f"rows or columns have noise of their own ({record.stripes:.1%} of the variance without light): the numbers above"
+            " take it for noise of single pixels; take off each row's offset first"
+        )
+    print(f"{record.path}: the noise model" + (", with maps of the pixels" if record.has_maps else ""))
+
+
+def _with_ends(number: tuple[float, float, float]) -> str:
+    value, low, high = number
+    return f"{value:.4g} ({low:.4g} to {high:.4g})"

@@ -268,6 +268,21 @@ class CheckConfig:
 
 
 @dataclass(frozen=True)
+class CalibrateConfig:
+    """Measure a camera's gain, offset and read noise, with 95% intervals, from frames without light and frames of even light."""
+
+    flats: Sequence[StrPath] = field(metadata=SEVERAL)
+    """Packed data sets of raw frames of even, constant light, one for each level of light, two frames or more in each."""
+    dark: StrPath
+    """A packed data set of raw frames without light, of the same exposure; from 50 on, pixels are told from each other."""
+    out: StrPath = field(metadata={"written": (".json",)})
+    """A JSON file for the numbers."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class UnpackConfig:
     """Write the images of a data set as files, in the units that they were packed from, with a table of noise levels."""
 

@@ -2,6 +2,7 @@
 
 from noiseworth.records.datasets import (
     DATASET_FORMAT,
+    CameraRecord,
     CleanRecord,
     DatasetRecord,
     EstimateRecord,
@@ -69,6 +70,7 @@ __all__ = [
     "SWEEP_FORMAT",
     "AverageRecord",
     "BudgetRecord",
+    "CameraRecord",
     "CleanRecord",
     "CollectRecord",
     "ConvergenceRecord",

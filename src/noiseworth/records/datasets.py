@@ -128,6 +128,29 @@ class EstimateRecord:
 
 
 @dataclass(frozen=True)
+class CameraRecord:
+    """What `noiseworth noise calibrate` found. `gain` (raw units for each electron), `offset` and `read_noise` (raw units) with the ends of
+    their 95% intervals.
+
+    Attributes:
+        stripes: share of the dark frames' variance that rows or columns have in common; 0 where none is sure.
+        hot: of so many `pixels`, those that are far noisier or brighter in the dark than others.
+        has_maps: whether the model has numbers for each pixel.
+        model: the noise model, for `noiseworth.noise.models.from_json`.
+    """
+
+    path: str
+    gain: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    read_noise: tuple[float, float, float]
+    stripes: float
+    hot: int
+    pixels: int
+    has_maps: bool
+    model: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class CleanRecord:
     """What `noiseworth noise clean` found among `count` images. Levels are in model units, and medians of a side.
 

@@ -1,0 +1,67 @@
+"""`noise calibrate`: a camera's gain, offset and read noise, from packed frames, into a file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from noiseworth.data.config import CalibrateConfig
+from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.errors import UserError
+from noiseworth.noise.camera import Measured, measure_camera
+from noiseworth.options import with_options
+from noiseworth.records import CameraRecord, to_json, write_atomically
+
+_MOST = 2**28  # values of all frames of a kind
+
+
+@with_options(CalibrateConfig)
+def calibrate_camera(config: CalibrateConfig) -> CameraRecord:
+    """Measure a camera from frames without light and frames of even light, and write its numbers.
+
+    Raises:
+        UserError: frames are too few, too small, saturated or of different sizes, or have colours.
+    """
+    dark = _frames(config.dark)
+    flats = [_frames(flat) for flat in config.flats]
+    camera = measure_camera(dark, flats)
+    record = CameraRecord(
+        path=str(config.out),
+        gain=_ends(camera.gain),
+        offset=_ends(camera.offset),
+        read_noise=_ends(camera.read_noise),
+        stripes=camera.stripes,
+        hot=int(camera.hot.sum()),
+        pixels=camera.hot.size,
+        has_maps=bool(np.ndim(camera.model.read_noise)),
+        model=camera.model.to_json(),
+    )
+    Path(config.out).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(Path(config.out), to_json(record) + "\n")
+    return record
+
+
+def _frames(path: Path | str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+    """All frames (N, H, W) of a data set, in raw units.
+
+    Raises:
+        UserError: they have colours, are too many to hold, or have values that are not finite.
+    """
+    dataset: Dataset = open_dataset(path)
+    channels, height, width = dataset.shape
+    if channels != 1:
+        raise UserError(
+            f"{path}: frames of {channels} channels; calibrate each colour by itself, from raw frames"
+        )
+    if len(dataset) * height * width > _MOST:
+        raise UserError(
+            f"{path}: {len(dataset):,} frames of {width}x{height} are more than can be held; take some"
+            f" (noiseworth subset {path} OUT --take {max(_MOST // (height * width), 2)})"
+        )
+    frames = dataset.read_raw(np.arange(len(dataset)), "float64")[:, 0]
+    if not np.isfinite(frames).all():
+        raise UserError(f"{path}: has NaN or infinite pixels; take raw frames")
+    return frames
+
+
+def _ends(number: Measured) -> tuple[float, float, float]:
+    return number.value, number.low, number.high
