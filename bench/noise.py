@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 import pages
 from checks import RESULTS, Checklist, Results, table_rows
+from noise_camera import check_cameras
 from noise_checks import check_checks
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset, read_all

@@ -23,14 +23,13 @@ def _frames(model: PoissonGaussianNoise, light: float, seed: int, stripes: float
 def check_cameras(checklist: Checklist) -> dict[str, Any]:
     """Cameras of gain 0.3 to 3, read noise 2 to 8 raw units, half of them with maps, a tenth with noise of rows."""
     covered: dict[str, list[bool]] = {"gain": [], "read noise": []}
-    errors, striped, false_alarms = [], [], []
+    errors: list[float] = []
+    striped: list[bool] = []
+    false_alarms: list[bool] = []
     for number in range(CAMERAS):
         rng = np.random.default_rng(number)
-        gain, offset, read = (
-            np.exp(rng.uniform(np.log(0.3), np.log(3))),
-            rng.uniform(80, 120),
-            rng.uniform(2, 8),
-        )
+        drawn: list[Any] = [rng.uniform(*ends) for ends in ((np.log(0.3), np.log(3)), (80, 120), (2, 8))]
+        gain, offset, read = np.exp(drawn[0]), drawn[1], drawn[2]
         if number % 2:
             gain = gain * np.exp(0.05 * rng.standard_normal((SIZE, SIZE)))
             offset = offset + 2 * rng.standard_normal((SIZE, SIZE))

@@ -80,11 +80,11 @@ def test_maps_and_hot_pixels() -> None:
 @pytest.mark.parametrize(
     ("dark", "flats", "says"),
     [
-        (np.zeros((1, 32, 32)), [np.zeros((2, 32, 32))], "dark frames: two frames or more"),
-        (np.zeros((2, 32, 32)), [np.zeros((2, 32, 48))], "flat 1: 48x32 pixels"),
-        (np.zeros((2, 8, 8)), [np.zeros((2, 8, 8))], "at least 16x16"),
-        (np.zeros((2, 32, 32)), [np.full((2, 32, 32), 255.0)], "saturated"),
-        (np.zeros((2, 32, 32)), [], "there is none"),
+        (np.zeros((2, 32, 32)), [np.zeros((3, 32, 32))], "dark frames: 3 frames or more"),
+        (np.zeros((3, 32, 32)), [np.zeros((3, 32, 48))], "flat 1: 48x32 pixels"),
+        (np.zeros((3, 8, 8)), [np.zeros((3, 8, 8))], "at least 16x16"),
+        (np.zeros((3, 32, 32)), [np.full((3, 32, 32), 255.0)], "saturated"),
+        (np.zeros((3, 32, 32)), [], "there is none"),
     ],
 )
 def test_frames_that_cannot_say_are_refused(dark: Array, flats: list[Array], says: str) -> None:

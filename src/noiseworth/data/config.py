@@ -272,7 +272,7 @@ class CalibrateConfig:
     """Measure a camera's gain, offset and read noise, with 95% intervals, from frames without light and frames of even light."""
 
     flats: Sequence[StrPath] = field(metadata=SEVERAL)
-    """Packed data sets of raw frames of even, constant light, one for each level of light, two frames or more in each."""
+    """Packed data sets of raw frames of even, constant light, one for each level of light, three frames or more in each."""
     dark: StrPath
     """A packed data set of raw frames without light, of the same exposure; from 50 on, pixels are told from each other."""
     out: StrPath = field(metadata={"written": (".json",)})

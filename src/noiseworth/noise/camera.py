@@ -2,12 +2,11 @@
 
 The variance of a pixel in time grows with its mean in a straight line, `variance = gain (mean - offset) + read_noise^2`
 (photon transfer: Janesick, 2007), whatever the pattern that is fixed in the pixels, since only changes from frame to
-frame count. Intervals are from leaving out one tile of the sensor at a time, so that neighbouring pixels that go
-together do not make them too narrow.
+frame count. Intervals are from leaving out some frames at a time: frames are independent, where pixels of one may go together.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,9 @@ from noiseworth.noise.sensors import PoissonGaussianNoise
 
 Array = NDArray[np.float64]
 
-_TILES = 8  # along each side of the sensor
+_FEWEST = 3  # frames of a kind
+_GROUPS = 16  # of frames, that are left out in turn
+_SMALLEST = 16  # pixels along a side
 _MAPS_FROM = 50  # frames of a kind, from which pixels are told from each other
 _HOT = 8.0  # robust standard deviations of a dark pixel's mean or variance
 _SATURATED = 0.001  # share of the pixels at the highest value, from which a level says nothing
@@ -62,57 +63,76 @@ def measure_camera(dark: Array, flats: Sequence[Array]) -> Camera:
     """Measure a camera.
 
     Args:
-        dark: (N, H, W) raw frames without light, two or more.
-        flats: for each level of even, constant light (N, H, W) raw frames, two or more.
+        dark: (N, H, W) raw frames without light, three or more.
+        flats: for each level of even, constant light (N, H, W) raw frames, three or more.
 
     Raises:
         UserError: there are too few frames, sizes differ, all levels are saturated, or the light adds no noise that could be seen.
     """
     for words, frames in (("dark frames", dark), *((f"flat {i + 1}", f) for i, f in enumerate(flats))):
-        if frames.ndim != 3 or len(frames) < 2:
-            raise UserError(f"{words}: two frames or more are needed, of one size")
+        if frames.ndim != 3 or len(frames) < _FEWEST:
+            raise UserError(f"{words}: {_FEWEST} frames or more are needed, of one size")
         if frames.shape[1:] != dark.shape[1:]:
             raise UserError(
                 f"{words}: {frames.shape[2]}x{frames.shape[1]} pixels, and the dark frames have others"
             )
-        if min(frames.shape[1:]) < 2 * _TILES:
-            raise UserError(f"{words}: frames of at least {2 * _TILES}x{2 * _TILES} pixels are needed")
+        if min(frames.shape[1:]) < _SMALLEST:
+            raise UserError(f"{words}: frames of at least {_SMALLEST}x{_SMALLEST} pixels are needed")
     top = max(float(f.max()) for f in flats) if flats else 0.0
     usable = [f for f in flats if _share_at(f, top) < _SATURATED]
     if not usable:
         raise UserError("flats: every level is saturated, or there is none; take some with less light")
-    offset, dark_variance = dark.mean(0), dark.var(0, ddof=1)
-    hot = _is_far(offset) | _is_far(np.log(np.maximum(dark_variance, 1e-12)))
-    means = np.stack([f.mean(0) for f in usable]) - offset
-    # The offset's own error is in both the mean and nothing else; that of the variance is not correlated with it.
-    extra = np.stack([f.var(0, ddof=1) for f in usable]) - dark_variance
-    if float(means[:, ~hot].mean()) <= 0 or float(extra[:, ~hot].mean(1).max()) < _LEAST_LIGHT * float(
-        dark_variance[~hot].mean()
-    ):
+    offset, variance = dark.mean(0), dark.var(0, ddof=1)
+    hot = _is_far(offset) | _is_far(np.log(np.maximum(variance, 1e-12)))
+    extra = [float((f.var(0, ddof=1) - variance)[~hot].mean()) for f in usable]
+    if max(extra) < _LEAST_LIGHT * float(variance[~hot].mean()):
         raise UserError("flats: light adds no noise that could be seen; take flats with more light")
-    weight = 1 / np.square(extra[:, ~hot].mean(1) + dark_variance[~hot].mean())[:, None, None]
-    above, below = (weight * extra * means).sum(0), (weight * means**2).sum(0)
-    tiles = _tiles(dark.shape[1:])
-    inside = [(tiles == tile) & ~hot for tile in range(_TILES**2)]
-    sums = np.array(
+    above, below = _slope(dark, usable, hot)
+    whole = _numbers(dark, usable, hot)
+    groups = min(_GROUPS, len(dark), *(len(f) for f in usable))
+    without = np.array(
         [
-            [part[mask].sum() for part in (above, below, offset, dark_variance)] + [mask.sum()]
-            for mask in inside
+            _numbers(_leave_out(dark, g, groups), [_leave_out(f, g, groups) for f in usable], hot)
+            for g in range(groups)
         ]
     )
+    gain, level, read_noise = (_measured(*pair) for pair in zip(whole, without.T, strict=True))
+    model = _model(
+        (gain, level, read_noise), above, below, offset, variance, len(dark), min(len(f) for f in usable)
+    )
+    return Camera(gain, level, read_noise, _stripes(dark, hot), hot, model)
 
-    def gain(s: Array) -> float:
-        return float(s[0] / s[1])
 
-    def level(s: Array) -> float:
-        return float(s[2] / s[4])
+def _slope(dark: Array, flats: Sequence[Array], hot: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """For each pixel (H, W), what the gain is the ratio of: variance against mean, each level by how well its variance is known."""
+    offset, variance = dark.mean(0), dark.var(0, ddof=1)
+    above, below = np.zeros_like(offset), np.zeros_like(offset)
+    for frames in flats:
+        own = frames.var(0, ddof=1)
+        weight, mean = 1 / float(own[~hot].mean()) ** 2, frames.mean(0) - offset
+        above += weight * (own - variance) * mean
+        below += weight * mean**2
+    return above, below
 
-    def read_noise(s: Array) -> float:
-        return math.sqrt(max(float(s[3] / s[4]), 0.0))
 
-    numbers = (_jackknife(sums, gain), _jackknife(sums, level), _jackknife(sums, read_noise))
-    model = _model(numbers, above, below, offset, dark_variance, len(dark), min(len(f) for f in usable))
-    return Camera(*numbers, _stripes(dark, hot), hot, model)
+def _numbers(dark: Array, flats: Sequence[Array], hot: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Gain, offset and read noise of the pixels that are not hot."""
+    above, below = _slope(dark, flats, hot)
+    read_noise = math.sqrt(float(dark.var(0, ddof=1)[~hot].mean()))
+    return float(above[~hot].sum() / below[~hot].sum()), float(dark.mean(0)[~hot].mean()), read_noise
+
+
+def _leave_out(frames: Array, group: int, groups: int) -> Array:
+    kept: Array = frames[np.arange(len(frames)) % groups != group]
+    return kept
+
+
+def _measured(whole: float, without: Array) -> Measured:
+    """A number, with the interval that it has from those (G,) without a group of frames each (jackknife)."""
+    count = len(without)
+    error = math.sqrt((count - 1) / count * float(np.square(without - without.mean()).sum()))
+    reach = float(student.ppf(0.975, count - 1)) * error
+    return Measured(whole, whole - reach, whole + reach)
 
 
 def _model(
@@ -151,23 +171,6 @@ def _stripes(dark: Array, hot: NDArray[np.bool_]) -> float:
         if ratio - 1 > _STRIPES * math.sqrt(2 / (half * count)):
             best = max(best, (ratio - 1) / length)
     return best
-
-
-def _jackknife(sums: Array, statistic: Callable[[Array], float]) -> Measured:
-    """A function of sums over tiles (T, K), and its interval by leaving out a tile at a time."""
-    total = sums.sum(0)
-    whole = statistic(total)
-    without = np.array([statistic(total - tile) for tile in sums])
-    count = len(sums)
-    error = math.sqrt((count - 1) / count * float(np.square(without - without.mean()).sum()))
-    reach = float(student.ppf(0.975, count - 1)) * error
-    return Measured(whole, whole - reach, whole + reach)
-
-
-def _tiles(shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """The number of the tile (H, W) in which each pixel lies."""
-    rows, columns = (np.arange(n) * _TILES // n for n in shape)
-    return rows[:, None] * _TILES + columns[None]
 
 
 def _share_at(frames: Array, top: float) -> float:
