@@ -22,8 +22,14 @@ from torch import Tensor, nn
 from noiseworth.noise.components import Components, floor_of, numbers_of
 from noiseworth.rng import Stream, normal, uniform
 
-_CHUNK = 256  # images at a time
-_DRAWS = 48_000  # noisy versions of clean images that are learned from
+_VALUES = 2**20  # of images at a time, about
+_SIDE = (
+    96  # pixels, to which larger images are cut where it is learned: enough to measure to within a percent
+)
+_DRAWS, _DRAWN = (
+    48_000,
+    3e8,
+)  # noisy versions of clean images that are learned from, and their values, at most
 _STEPS, _BATCH, _RATE = 4000, 256, 3e-3
 _WIDTH = 128
 _SET_ASIDE = 0.25  # of the clean images, on which the intervals are set
@@ -69,7 +75,7 @@ class FloorEstimator:
 
     def __call__(self, images: Tensor) -> Estimate:
         """The noise of images (N, C, H, W)."""
-        floors = [floor_of(self.components, chunk) for chunk in torch.split(images, _CHUNK)]
+        floors = [floor_of(self.components, chunk) for chunk in _pieces(images)]
         variance, drift = (
             torch.cat([getattr(floor, name) for floor in floors]).double().numpy()
             for name in ("variance", "drift")
@@ -111,7 +117,7 @@ class CalibratedEstimator:
 
     def __call__(self, images: Tensor) -> Estimate:
         """The noise of images (N, C, H, W)."""
-        return self._from_numbers(torch.cat([self._numbers(chunk) for chunk in torch.split(images, _CHUNK)]))
+        return self._from_numbers(torch.cat([self._numbers(chunk) for chunk in _pieces(_cut(images))]))
 
     def _numbers(self, images: Tensor) -> Tensor:
         """Logarithms (N, F) of what tells noise from picture."""
@@ -179,22 +185,34 @@ def calibrate(
     if len(clean) < 20:
         raise ValueError(f"{len(clean)} clean images are too few to learn from")
     estimator = CalibratedEstimator(components, lowest, highest)
-    ids = torch.arange(_DRAWS)
+    clean = _cut(clean)
+    draws = int(min(_DRAWS, _DRAWN / clean[0].numel()))
+    ids = torch.arange(draws)
     which, level = uniform(seed, Stream.CALIBRATE, ids, 2, attempt=1).unbind(1)
     log_sigma = math.log(lowest) + level * math.log(highest / lowest)
     # The last draws are of the images set aside.
-    learned = round(_DRAWS * (1 - _SET_ASIDE))
+    learned = round(draws * (1 - _SET_ASIDE))
     first_aside = min(round(len(clean) * (1 - _SET_ASIDE)), len(clean) - 1)
     rows = torch.where(
         ids < learned, which * first_aside, first_aside + which * (len(clean) - first_aside)
     ).long()
     numbers = []
-    for chunk in torch.split(ids, _CHUNK):
+    for chunk in torch.split(ids, max(_VALUES // clean[0].numel(), 1)):
         noise = normal(seed, Stream.CALIBRATE, chunk, clean.shape[1:])
         noisy = clean[rows[chunk]] + log_sigma[chunk].exp().float()[:, None, None, None] * noise
         numbers.append(estimator._numbers(noisy if stored is None else stored(noisy)))
-        progress(len(chunk) / _DRAWS)
+        progress(len(chunk) / draws)
     table = torch.cat(numbers)
     estimator.learn(table[:learned], log_sigma[:learned].float(), seed)
     estimator.set_intervals(table[learned:], log_sigma[learned:])
     return estimator
+
+
+def _cut(images: Tensor) -> Tensor:
+    """The middle of images (N, C, H, W) that are larger than what is learned from."""
+    top, left = (max(n - _SIDE, 0) // 2 for n in images.shape[2:])
+    return images[:, :, top : top + _SIDE, left : left + _SIDE]
+
+
+def _pieces(images: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(images, max(_VALUES // images[0].numel(), 1))
