@@ -83,14 +83,48 @@ def test_maps_and_hot_pixels() -> None:
         (np.zeros((2, 32, 32)), [np.zeros((3, 32, 32))], "dark frames: 3 frames or more"),
         (np.zeros((3, 32, 32)), [np.zeros((3, 32, 48))], "flat 1: 48x32 pixels"),
         (np.zeros((3, 8, 8)), [np.zeros((3, 8, 8))], "at least 16x16"),
-        (np.zeros((3, 32, 32)), [np.full((3, 32, 32), 255.0)], "saturated"),
-        (np.zeros((3, 32, 32)), [], "there is none"),
+        (np.ones((3, 32, 32)), [np.full((3, 32, 32), 255.0)], "saturated"),
+        (np.ones((3, 32, 32)), [], "there is none"),
+        (np.abs(np.random.default_rng(0).standard_normal((3, 32, 32)).round()), [], "black level"),
     ],
 )
 def test_frames_that_cannot_say_are_refused(dark: Array, flats: list[Array], says: str) -> None:
     with pytest.raises(UserError, match=says) as refused:
         measure_camera(dark, flats)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("light", "count"), [(4.0, 4), (6.0, 16)])
+def test_little_light_and_few_frames_do_not_make_the_gain_small(light: float, count: int) -> None:
+    """The mean of a pixel has an error, too: 20 cameras of gain 1 and read noise 5."""
+    model = PoissonGaussianNoise(1.0, 100.0, 5.0)
+    gains = [
+        measure_camera(
+            _frames(model, 0.0, count, 20 * seed), [_frames(model, light, count, 20 * seed + 1)]
+        ).gain.value
+        for seed in range(20)
+    ]
+    assert abs(np.mean(gains) - 1) < 4 * np.std(gains) / np.sqrt(20)
+    assert np.std(gains) / np.sqrt(20) < 0.06
+
+
+def test_few_frames_of_whole_numbers_have_no_hot_pixels() -> None:
+    model = PoissonGaussianNoise(0.5, 100.0, 0.8)
+    camera = _measure(model, count=3)
+    assert camera.hot.mean() < 0.002
+    assert camera.read_noise.low < np.sqrt(0.64 + 1 / 12) < camera.read_noise.high
+
+
+def test_a_dead_pixel_and_a_flickering_lamp() -> None:
+    model = PoissonGaussianNoise(1.0, 100.0, 3.0)
+    dark = _frames(model, 0.0, 60, 0)
+    flicker = 1 + 0.01 * np.random.default_rng(3).standard_normal(60)
+    flat = np.concatenate([_frames(model, 8000.0 * f, 1, 10 + i) for i, f in enumerate(flicker)])
+    dark[:, 3, 4] = flat[:, 3, 4] = 100.0
+    camera = measure_camera(dark, [flat])
+    assert abs(camera.gain.value - 1) < 0.03
+    assert np.isfinite(camera.model.gain).all()
+    assert np.std(camera.model.gain) < 0.05  # pixels are alike
 
 
 def test_light_that_adds_no_noise_is_refused() -> None:

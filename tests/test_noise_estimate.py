@@ -14,7 +14,8 @@ from noiseworth.data.estimate_noise import estimate_noise, find_clean
 from noiseworth.data.pack import pack
 from noiseworth.data.views import subset
 from noiseworth.noise.components import fit_components
-from noiseworth.noise.estimate import Clipping, FloorEstimator, calibrate
+from noiseworth.noise.estimate import Clipping, Estimate, FloorEstimator, calibrate
+from noiseworth.noise.pooling import pool
 
 
 def _textures(n: int, size: int, seed: int) -> torch.Tensor:
@@ -60,6 +61,31 @@ def test_learned_levels_are_right_and_intervals_cover() -> None:
     estimate = estimator(test + torch.from_numpy(levels).float()[:, None, None, None] * noise)
     covered = ((estimate.low < levels) & (levels < estimate.high)).mean()
     assert abs(covered - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 2000) + 0.01
+
+
+def test_images_help_each_other_and_outliers_stay_what_they_are() -> None:
+    """Two levels, each image known to within 20%, and one image like no other, which the distribution is not taken from."""
+    rng = np.random.default_rng(0)
+    true = np.where(np.arange(9000) % 3 == 0, 0.1, 0.3)
+    true[4444] = 5.0
+    error = np.where(true == 5.0, 0.01, 0.2)
+    alone = true * np.exp(error * rng.standard_normal(9000))
+    together = pool(Estimate(alone, alone * np.exp(-1.96 * error), alone * np.exp(1.96 * error)))
+    assert np.isfinite(together.sigma).all()
+    ratio = together.sigma / true
+    assert np.sqrt(np.square(ratio - 1).mean()) < 0.1
+    assert abs(ratio[4444] - 1) < 0.04
+    covered = ((together.low < true) & (true < together.high)).mean()
+    assert covered > 0.94
+
+
+def test_many_that_cannot_tell_are_no_evidence() -> None:
+    """Of levels below the finest detail each image says: anything up to here. That all say so does not make it a level."""
+    low, high = np.full(500, 1e-3), np.full(500, 0.05)
+    alone = Estimate(np.sqrt(low * high), low, high)
+    together = pool(alone)
+    assert (together.low == low).all()
+    assert (together.high == high).all()
 
 
 def test_clipping_is_learned() -> None:

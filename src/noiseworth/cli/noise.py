@@ -22,7 +22,9 @@ def print_estimate(config: EstimateConfig, record: EstimateRecord) -> None:
     if record.like_clean:
         print(f"{record.like_clean:,} of them cannot be told from clean images")
     if record.unclear:
-        print(f"{record.unclear:,} of them were left out: their level is not known to within a factor of 2")
+        print(
+            f"{record.unclear:,} of them were left out: they are the same everywhere, or their level is not known to within a factor of 2"
+        )
     if record.clipped:
         print(
             f"noise was cut off at the ends of the range in {record.clipped:.1%} of the pixels: it is not Gaussian; store"
@@ -37,7 +39,9 @@ def print_clean(config: CleanConfig, record: CleanRecord) -> None:
         f" noise in them is {record.clean_level:.3g}, in the others {record.noisy_level:.3g}"
     )
     if record.unsure:
-        print(f"{record.unsure:,} images were left out: they seem clean, but not surely")
+        print(
+            f"{record.unsure:,} images were left out: they seem clean, but not surely, or are the same everywhere"
+        )
     print(f"next: noiseworth noise estimate {record.path} OUT measures the noise of the others")
 
 

@@ -1,7 +1,6 @@
 """`noise check`: whether the noise of a data set is what training takes it for."""
 
 import numpy as np
-import torch
 
 from noiseworth.data.config import CheckConfig
 from noiseworth.data.dataset import open_dataset
@@ -12,6 +11,7 @@ from noiseworth.noise.components import fit_components
 from noiseworth.options import with_options
 from noiseworth.records import NoiseCheckRecord
 
+_FEWEST = 100  # images of each kind
 _MOST = 8000  # images of each kind that are looked at
 
 
@@ -29,11 +29,15 @@ def check_dataset(config: CheckConfig) -> list[NoiseCheckRecord]:
     if not len(noisy) or not len(clean):
         missing = "noisy images of known level" if not len(noisy) else "clean images"
         raise UserError(f"{config.data}: has no {missing}; {remedy}")
+    if min(len(noisy), len(clean)) < _FEWEST:
+        few = f"{len(noisy):,} noisy and {len(clean):,} clean images"
+        raise UserError(f"{config.data}: {few} are too few; {_FEWEST} of each are needed; {remedy}")
     images, pictures = read_finite(dataset, noisy), read_finite(dataset, clean)
     try:
-        components = fit_components(torch.cat([images[::2], pictures[::2]]))
+        # Components of images that are checked would have less of their noise than others.
+        components = fit_components(pictures[::2])
         checks = check_noise(
-            components, images, dataset.sigma[noisy].astype(np.float64), pictures, stored_as(dataset, images)[1]
+            components, images, dataset.sigma[noisy].astype(np.float64), pictures[1::2], stored_as(dataset, images)[1]
         )  # fmt: skip
     except ValueError as error:
         raise UserError(f"{config.data}: {error}; {remedy}") from None

@@ -247,8 +247,6 @@ class CleanConfig:
     is. Images of which it is not sure are left out."""
     picture: StrPath | None = field(default=None, metadata=PICTURE)
     """A PNG file for a grid of images, from the cleanest to the noisiest."""
-    seed: int = 0
-    """Decides the noise that is added to images to learn from."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -8,7 +8,7 @@ and a data set can be at any address that fsspec knows.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ from noiseworth.data.storage import (
 )
 from noiseworth.errors import UserError
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, Use, parse_record
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Dataset:
@@ -115,21 +112,9 @@ class Dataset:
 
     def select(self, rows: NDArray[Any]) -> "Dataset":
         """The images at `rows` (indices, or one bool per image), as a data set on the same files."""
-        return Dataset(self.path, self.record, self._rows[rows], self._parts)
-
-    def sigma_error(self) -> "Tensor | None":
-        """The standard error (N,) of each noise level as a share of it, float64; None where none was measured."""
-        import torch
-
-        low, high = self.interval.T.astype(np.float64)
-        is_measured = (high > low) & (self.sigma > 0)
-        if not is_measured.any():
-            return None
-        low, high, sigma = low[is_measured], high[is_measured], self.sigma[is_measured].astype(np.float64)
-        error = np.zeros(len(self))
-        # An interval is 2 x 1.96 standard errors; of one that reaches down to 0, the upper half says how wide it is.
-        error[is_measured] = np.log(high / np.maximum(low, sigma**2 / high)) / (2 * 1.959964)
-        return torch.from_numpy(error)
+        other = Dataset(self.path, self.record, self._rows[rows], self._parts)
+        other.sigma, other.interval = self.sigma[rows], self.interval[rows]
+        return other
 
     def with_noise(self, sigma: NDArray[Any], interval: NDArray[Any]) -> "Dataset":
         """The same images with other noise levels (N,), in model units, and the ends of their intervals (N, 2)."""

@@ -41,8 +41,8 @@ def estimate_noise(config: EstimateConfig) -> EstimateRecord:
     rows = np.flatnonzero(is_wanted)
     measured = measure(dataset, rows, np.flatnonzero(dataset.sigma == 0), config.seed)
     estimate = measured.estimate
-    is_like_clean = estimate.high <= measured.negligible
     is_constant = estimate.high == 0  # it says nothing: neither noise nor picture
+    is_like_clean = (estimate.high <= measured.negligible) & ~is_constant
     is_unclear = (estimate.high > _WIDEST * estimate.low) & ~is_like_clean | is_constant
     if is_unclear.mean() > 0.5:
         raise UserError(
@@ -111,8 +111,13 @@ def find_clean(config: CleanConfig) -> CleanRecord:
             " with --sigma when they are packed"
         )
     whole, low, sides, levels = rows, rows, None, np.zeros(0)
+    blank = rows[:0]  # the same everywhere: neither noise nor picture
     while len(low) >= _FEWEST_PARTED:
-        measured = measure(dataset, low, rows[:0], config.seed).estimate.sigma
+        measured = measure(dataset, low, rows[:0], seed=0).estimate.sigma
+        if (measured == 0).any():
+            blank = np.concatenate([blank, low[measured == 0]])
+            whole, low = low[measured > 0], low[measured > 0]
+            continue
         halves = part(measured)
         if not halves.are_two:
             break
@@ -124,8 +129,9 @@ def find_clean(config: CleanConfig) -> CleanRecord:
         )
     is_sure = sides.confidence > _SURE
     clean, unsure = whole[sides.is_low & is_sure], whole[sides.is_low & ~is_sure]
-    sigma = dataset.sigma.astype(np.float64)
-    sigma[clean] = 0.0
+    unsure = np.concatenate([unsure, blank])
+    sigma, interval = dataset.sigma.copy(), dataset.interval.copy()
+    sigma[clean] = interval[clean] = 0.0
     kept = np.setdiff1d(np.arange(len(dataset)), unsure)
     record = CleanRecord(
         path=str(config.out),
@@ -140,14 +146,13 @@ def find_clean(config: CleanConfig) -> CleanRecord:
         "command": "noise clean",
         "clean": record.clean,
         "left_out": record.unsure,
-        "seed": config.seed,
     }
     with new_directory(Path(config.out)) as folder:
-        view = dataset.select(kept).with_noise(sigma[kept], np.stack([sigma[kept]] * 2, 1))
+        view = dataset.select(kept).with_noise(sigma[kept], interval[kept])
         select_view(view, folder, Path(config.out), "clean-found", provenance)
         making.note(folder, record)
     if config.picture is not None:
-        rest = np.setdiff1d(rows, whole)  # of the higher levels, all of them noisy
+        rest = np.setdiff1d(np.setdiff1d(rows, whole), blank)  # of the higher levels, all of them noisy
         order = np.concatenate([whole[np.argsort(levels, kind="stable")], rest])
         shown = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), _SHEET)).astype(int))]
         Path(config.picture).parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noiseworth.data.dataset import Dataset
 from noiseworth.errors import UserError
 from noiseworth.noise.components import fit_components
-from noiseworth.noise.estimate import Clipping, Estimate, FloorEstimator, calibrate
+from noiseworth.noise.estimate import Clipping, Estimate, FloorEstimator, calibrate, middle_of
 from noiseworth.noise.pooling import pool
 from noiseworth.progress import progress_bar
 
@@ -53,14 +53,19 @@ def measure(dataset: Dataset, rows: Rows, clean: Rows, seed: int) -> Measurement
     halves = [rows[::2], rows[1::2]] if len(rows) > 1 else [rows, rows]
     seen = [read_finite(dataset, evenly(half, min(_LOOKED_AT, most))) for half in halves]
     try:
-        floors = [FloorEstimator(fit_components(images)) for images in seen[::-1]]
+        floors = [FloorEstimator(fit_components(images, among=len(rows) == 1)) for images in seen[::-1]]
     except ValueError as error:
         raise UserError(f"{dataset.path}: {error}; measure larger images of the same camera") from None
     stored, clipped = stored_as(dataset, torch.cat(seen))
     if len(clean) < FEWEST_CLEAN:
         negligible = _NEGLIGIBLE * float(torch.cat(seen).std())
         return Measurement(_in_halves(floors, dataset, rows, halves), 0, clipped, negligible)
-    teachers = read_finite(dataset, evenly(clean, min(_CLEAN, most)))
+    teachers = torch.cat(
+        [
+            middle_of(read_finite(dataset, some))
+            for some in np.array_split(evenly(clean, _CLEAN), max(len(clean) // most, 1))
+        ]
+    )
     contrast, of_clean = float(teachers.std()), float(np.median(floors[0](teachers).sigma))
     levels = np.concatenate([floor(images).sigma for floor, images in zip(floors, seen, strict=True)])
     highest = _MARGIN * max(float(levels.max()), _NEGLIGIBLE * contrast)
@@ -123,7 +128,9 @@ def stored_as(dataset: Dataset, images: torch.Tensor) -> tuple[Clipping, float]:
     low, high = float(images.min()), float(images.max())
     at_low, at_high = (float((images == end).float().mean()) for end in (low, high))
     clips_low, clips_high = (high > low and share > _CLIPPED for share in (at_low, at_high))
-    step = 1 / dataset.record.scale if dataset.dtype.kind == "u" else 0.0
+    parts = dataset.record.parts  # of several types or units no one step is that of all
+    is_of_one = len({(part.dtype, part.scale) for part in parts}) == 1 and parts[0].scale is None
+    step = 1 / dataset.record.scale if is_of_one and dataset.dtype.kind in "ui" else 0.0
     clipping = Clipping(low if clips_low else -np.inf, high if clips_high else np.inf, step)
     return clipping, at_low * clips_low + at_high * clips_high
 

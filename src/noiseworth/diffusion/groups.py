@@ -15,10 +15,9 @@ class Groups:
         counts: images in each group.
         lowest, highest: the least and the greatest noise in each.
         typical: the mean noise in each.
-        error: the mean standard error of the noise in each, as a share of it; None where it is known.
     """
 
-    def __init__(self, s: Tensor, error: Tensor | None = None) -> None:
+    def __init__(self, s: Tensor) -> None:
         self._order = torch.argsort(s, stable=True)
         ranked = s[self._order]
         self.counts = _group_counts(ranked)
@@ -26,13 +25,8 @@ class Groups:
         self._starts = ends - self.counts
         self.lowest = ranked[self._starts]
         self.highest = ranked[ends - 1]
-
-        def mean_of(values: Tensor) -> Tensor:
-            sums = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(values, 0)])
-            return (sums[ends] - sums[self._starts]) / self.counts
-
-        mean = mean_of(ranked)
-        self.error = None if error is None else mean_of(error[self._order])
+        sums = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(ranked, 0)])
+        mean = (sums[ends] - sums[self._starts]) / self.counts
         # Exactly the common value where a group has one.
         self.typical = torch.where(self.highest == self.lowest, self.lowest, mean)
 
@@ -40,12 +34,6 @@ class Groups:
     def cleanest(self) -> float:
         """The least noise of all."""
         return float(self.lowest[0])
-
-    def error_of(self, s: Tensor) -> Tensor | None:
-        """The error of the groups in which noise levels of any shape lie."""
-        if self.error is None:
-            return None
-        return self.error[(torch.searchsorted(self.lowest, s.contiguous(), right=True) - 1).clamp(min=0)]
 
     def members(self, chosen: Tensor) -> Tensor:
         """All images of the groups marked in (groups,)."""

@@ -1,26 +1,31 @@
 """Drawing training pairs (level, image): each where the next presentation gives the most information.
 
-At one level, each further presentation of an image gives less information: after `c PRESENTATIONS` presentations per unit of
-`ln sigma`, an image of worth `w` has given `w c / (1 + c)`. With `I(sigma) = sum_i w_i c_i / (1 + c_i)`, the information of all
-images, the presentations that make `integral p(sigma) ln I(sigma) d ln sigma` largest are
+At one level, each further presentation of an image gives less information: after `c PRESENTATIONS`
+presentations per unit of `ln sigma`, an image of worth `w` has given `w c / (1 + c)`. With
+`I(sigma) = sum_i w_i c_i / (1 + c_i)`, the information of all images, the presentations that make
+`integral p(sigma) ln I(sigma) d ln sigma` largest are
 
     c_i(sigma) = (sqrt(lambda(sigma) w_i) - 1)+      where  lambda I(lambda) = p(sigma) / mu
 
-and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion to `c_i(sigma)`, and their loss is weighted by
-`w_i / (1 + c_i)`, so that an image counts by the information that it has given. There are two limits:
+and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion to `c_i(sigma)`, and their
+loss is weighted by `w_i / (1 + c_i)`, so that an image counts by the information that it has given. There
+are two limits:
 
-- little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma), EDM's distribution;
-- much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the least variance of the
-  gradient for images that count by their worth), and levels follow `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: a level with more
-  data gets more training, and a few clean images are not overfitted.
+- little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma),
+  EDM's noise distribution;
+- much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the
+  least variance of the gradient for images that count by their worth), and levels follow
+  `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: a level with more data gets more training, and a few clean images
+  are not overfitted.
 
-The one constant, PRESENTATIONS, is the same for all data. No pair with zero worth, and so none with a zero gradient, is ever
-drawn. Levels of successive slots are spread evenly (an additive sequence of the golden ratio with a random start), so that how
-often a level is drawn varies little by chance.
+The one constant, PRESENTATIONS, is the same for all data. No pair with zero worth, and so none with a zero
+gradient, is ever drawn. Levels of successive slots are spread evenly (an additive sequence of the golden
+ratio with a random start), so that how often a level is drawn varies little by chance.
 
-Cost does not grow with the number of distinct noise levels, thanks to rejection sampling: images are grouped by noise; a group is
-drawn by an upper bound of `c_i`, and one of its images uniformly; the image is accepted with the probability `c_i / bound`. At the
-few levels where this takes too many attempts, an image is drawn from all of them directly, in the same proportions.
+Cost does not grow with the number of distinct noise levels, thanks to rejection sampling: images are grouped
+by noise; a group is drawn by an upper bound of `c_i`, and one of its images uniformly; the image is accepted
+with the probability `c_i / bound`. At the few levels where this takes too many attempts, an image is drawn
+from all of them directly, in the same proportions.
 """
 
 import math
@@ -37,14 +42,14 @@ from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, 
 from noiseworth.errors import UserError
 from noiseworth.rng import Stream, uniform
 
-# Presentations of one image per unit of ln sigma after which half of its information about these levels is used up.
+# Presentations of one image per unit of ln sigma after which half of its information about these levels is
+# used up.
 PRESENTATIONS = 3.0
 
 _CELLS = 256
 _MAX_ATTEMPTS = 50
-_MOST_APART = (
-    1000.0  # times that the best worth at a level may exceed that at the centre of its cell, see `_cut`
-)
+# Times that the best worth at a level may exceed that at the centre of its cell, see `_cut`.
+_MOST_APART = 1000.0
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as a signed number
 
 
@@ -66,12 +71,10 @@ class PairSampler:
         v: PosteriorVariance,
         *,
         presentations: float = PRESENTATIONS,
-        error: Tensor | None = None,
     ) -> None:
-        """`s` (N,): noise of the images; `error` (N,): its standard error as a share of it, where it was measured."""
         self.levels, self.v, self.presentations = levels, v, presentations
         self.s = s.to(torch.float64)
-        self._real = Groups(self.s, error)
+        self._real = Groups(self.s)
         self.version = 0
         self._imputed: Groups | None = None
         self.imputed_rows = torch.zeros(0, dtype=torch.int64)
@@ -137,17 +140,16 @@ class PairSampler:
         self._peak = peak[:, 0]
 
     def table(self, s: Tensor, imputed: bool) -> Tensor:
-        """How often one image of noise `s` (G,), or its imputed version, is drawn in each cell of levels: (G, cells); summed over all
-        images and cells it is 1, but for the change of worth inside a cell."""
+        """How often one image of noise `s` (G,), or its imputed version, is drawn in each cell of levels.
+
+        Returns:
+            (G, cells); summed over all images and cells it is 1, but for the change of worth inside a cell.
+        """
         log_worth, v = self._log_worth(self._centre, "typical"), self.v(self._centre)
         log_lambda = self._depth - log_worth.amax(dim=1)
         drawn = (self._counts() * presentations_at((log_lambda[:, None] + log_worth).clamp(min=0))).sum(1)
         level = self._centre[:, None]
-        own = (
-            imputed_worth(level, s[None].clamp(min=1e-30))
-            if imputed
-            else self._own_worth(level, s[None], v[:, None])
-        )
+        own = imputed_worth(level, s[None].clamp(min=1e-30)) if imputed else worth(level, s[None], v[:, None])
         mass = torch.diff(self._cumulative) / self._cumulative[-1]
         return (
             mass / drawn * presentations_at((log_lambda[:, None] + torch.log(own)).clamp(min=0)).T
@@ -245,7 +247,7 @@ class PairSampler:
     def _log_worth(self, sigma: Tensor, which: Literal["typical", "lowest"]) -> Tensor:
         """(K, groups): log worth at levels (K,) of each group's typical or ("lowest") best image."""
         level, v = sigma[:, None], self.v(sigma)[:, None]
-        values = self._own_worth(level, getattr(self._real, which)[None], v)
+        values = worth(level, getattr(self._real, which)[None], v)
         if self._imputed is not None:
             noisiest = self._imputed.highest[None] if which == "lowest" else None
             values = torch.cat(
@@ -253,13 +255,10 @@ class PairSampler:
             )
         return torch.log(values)
 
-    def _own_worth(self, sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
-        return worth(sigma, s, v, error=self._real.error_of(s))  # the mean error of a group's noise
-
     def _log_worth_of(self, sigma: Tensor, rows: Tensor, imputed: Tensor) -> Tensor:
         """Logarithm of the worth of one image at each level (B,)."""
         v, s = self.v(sigma), self.s[rows]
-        return torch.log(torch.where(imputed, imputed_worth(sigma, s), self._own_worth(sigma, s, v)))
+        return torch.log(torch.where(imputed, imputed_worth(sigma, s), worth(sigma, s, v)))
 
     def _member(self, group: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """A uniformly drawn image of each group, and whether the group is of imputed ones."""

@@ -26,27 +26,20 @@ def trust(sigma: Tensor, s: Tensor, min_a: float = MIN_A) -> Tensor:
     return torch.where(a >= min_a, a, torch.zeros_like(a))
 
 
-def worth(sigma: Tensor, s: Tensor, v: Tensor, min_a: float = MIN_A, error: Tensor | None = None) -> Tensor:
+def worth(sigma: Tensor, s: Tensor, v: Tensor, min_a: float = MIN_A) -> Tensor:
     """The worth of images of noise `s` at levels `sigma`, relative to a clean image.
-
-    Where `s` was measured, to within a share `error`, the target is off by `(T - x) (a / a' - 1)`, with `a'` of the level that
-    was measured: that is noise, too, of variance `(s^2 / a) 4 error^2 (1 - a) / a^2`, and counts near the level.
 
     Args:
         sigma: levels, positive.
         s: noise levels of images, 0 or more.
         v: `v(sigma)`, positive; the three broadcast against each other.
         min_a: images with a smaller `a` are given worth 0.
-        error: standard error of `s` as a share of it, of the shape of `s`; None where `s` is known.
 
     Returns:
         float64 in [0, 1].
     """
     a = trust(sigma, s, min_a)
-    divisor = torch.where(a > 0, a, torch.ones_like(a))
-    noise = s.to(torch.float64) ** 2 / divisor
-    if error is not None:
-        noise = noise * (1 + 4 * error**2 * (1 - a) / divisor**2)
+    noise = s.to(torch.float64) ** 2 / torch.where(a > 0, a, torch.ones_like(a))
     return torch.where(a > 0, v / (v + noise), torch.zeros_like(a))
 
 

@@ -23,7 +23,12 @@ _GROUPS = 16  # of frames, that are left out in turn
 _SMALLEST = 16  # pixels along a side
 _MAPS_FROM = 50  # frames of a kind, from which pixels are told from each other
 _HOT = 8.0  # robust standard deviations of a dark pixel's mean or variance
-_SATURATED = 0.001  # share of the pixels at the highest value, from which a level says nothing
+_SATURATED, _AT_TOP = (
+    0.001,
+    4,
+)  # share and number of the pixels at the highest value, from which a level says nothing
+_CLIPPED = 0.01  # share of the dark pixels at 0, from which their noise was cut off
+_ROUNDING = 1 / 12  # variance that rounding to whole numbers adds
 _STRIPES = 4.0  # standard errors
 _LEAST_LIGHT = 0.05  # of the read variance, that the shot noise of the brightest level must add
 
@@ -78,16 +83,22 @@ def measure_camera(dark: Array, flats: Sequence[Array]) -> Camera:
             )
         if min(frames.shape[1:]) < _SMALLEST:
             raise UserError(f"{words}: frames of at least {_SMALLEST}x{_SMALLEST} pixels are needed")
+    if float((dark == 0).mean()) > _CLIPPED and float(dark.min()) == 0:
+        raise UserError(
+            f"dark frames: {float((dark == 0).mean()):.1%} of the pixels are 0, where noise was cut off; set the camera's offset"
+            " (black level) higher"
+        )
     top = max(float(f.max()) for f in flats) if flats else 0.0
-    usable = [f for f in flats if _share_at(f, top) < _SATURATED]
+    usable = [f for f in flats if not _is_saturated(f, top)]
     if not usable:
         raise UserError("flats: every level is saturated, or there is none; take some with less light")
     offset, variance = dark.mean(0), dark.var(0, ddof=1)
-    hot = _is_far(offset) | _is_far(np.log(np.maximum(variance, 1e-12)))
+    # Of few frames of whole numbers, pixels that never change are no rarity: what is hot has more, not less.
+    hot = _is_far(np.abs(offset - np.median(offset))) | _is_far(np.log(variance + _ROUNDING))
+    usable = [_steady(f, offset, hot) for f in usable]
     extra = [float((f.var(0, ddof=1) - variance)[~hot].mean()) for f in usable]
     if max(extra) < _LEAST_LIGHT * float(variance[~hot].mean()):
         raise UserError("flats: light adds no noise that could be seen; take flats with more light")
-    above, below = _slope(dark, usable, hot)
     whole = _numbers(dark, usable, hot)
     groups = min(_GROUPS, len(dark), *(len(f) for f in usable))
     without = np.array(
@@ -97,21 +108,32 @@ def measure_camera(dark: Array, flats: Sequence[Array]) -> Camera:
         ]
     )
     gain, level, read_noise = (_measured(*pair) for pair in zip(whole, without.T, strict=True))
-    model = _model(
-        (gain, level, read_noise), above, below, offset, variance, len(dark), min(len(f) for f in usable)
-    )
+    model = _model((gain, level, read_noise), dark, usable, hot)
     return Camera(gain, level, read_noise, _stripes(dark, hot), hot, model)
 
 
+def _steady(frames: Array, offset: Array, hot: NDArray[np.bool_]) -> Array:
+    """Flats (N, H, W) as they would be if the lamp did not flicker."""
+    light = (frames - offset)[:, ~hot].mean(1)
+    if (light <= 0).any():
+        return frames
+    steady: Array = offset + (frames - offset) * (light.mean() / light)[:, None, None]
+    return steady
+
+
 def _slope(dark: Array, flats: Sequence[Array], hot: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """For each pixel (H, W), what the gain is the ratio of: variance against mean, each level by how well its variance is known."""
+    """For each pixel (H, W), what the gain is the ratio of: variance against light, each level by how well its variance is known.
+
+    Both are multiplied by the light of the whole level, which has next to no error: the square of a pixel's own light
+    has, and would make the gain too small where there is little light.
+    """
     offset, variance = dark.mean(0), dark.var(0, ddof=1)
     above, below = np.zeros_like(offset), np.zeros_like(offset)
     for frames in flats:
-        own = frames.var(0, ddof=1)
-        weight, mean = 1 / float(own[~hot].mean()) ** 2, frames.mean(0) - offset
-        above += weight * (own - variance) * mean
-        below += weight * mean**2
+        own, light = frames.var(0, ddof=1), frames.mean(0) - offset
+        weight = float(light[~hot].mean()) / float(own[~hot].mean()) ** 2
+        above += weight * (own - variance)
+        below += weight * light
     return above, below
 
 
@@ -136,25 +158,26 @@ def _measured(whole: float, without: Array) -> Measured:
 
 
 def _model(
-    numbers: tuple[Measured, Measured, Measured],
-    above: Array,
-    below: Array,
-    offset: Array,
-    variance: Array,
-    dark_frames: int,
-    flat_frames: int,
+    numbers: tuple[Measured, Measured, Measured], dark: Array, flats: Sequence[Array], hot: NDArray[np.bool_]
 ) -> PoissonGaussianNoise:
     """With maps of what there are frames enough for; a pixel's gain is drawn to that of all by how badly it is known."""
     gain, level, read_noise = (number.value for number in numbers)
-    if dark_frames < _MAPS_FROM:
+    if len(dark) < _MAPS_FROM:
         return PoissonGaussianNoise(gain, level, read_noise)
-    if flat_frames < _MAPS_FROM:
-        return PoissonGaussianNoise(gain, offset, np.sqrt(variance))
-    own = above / below
-    error = 2 / (flat_frames - 1) * gain**2  # variance of a pixel's gain from one level, by chance alone
-    spread = max(float(np.var(own)) - error, 0.0)
-    table = gain + spread / (spread + error) * (own - gain)
-    return PoissonGaussianNoise(np.maximum(table, 0.1 * gain), offset, np.sqrt(variance))
+    offset, deviation = dark.mean(0), dark.std(0, ddof=1)
+    if min(len(f) for f in flats) < _MAPS_FROM:
+        return PoissonGaussianNoise(gain, offset, deviation)
+    above, below = _slope(dark, flats, hot)
+    own = np.divide(above, below, out=np.full_like(above, gain), where=below > 0)
+    own[hot] = gain
+    # The variance of a pixel's gain by chance: from the two halves of the frames, which share nothing but the pixel.
+    halves = []
+    for start in (0, 1):
+        part = _slope(dark[start::2], [f[start::2] for f in flats], hot)
+        halves.append(np.divide(*part, out=np.full_like(above, gain), where=part[1] > 0)[~hot])
+    spread = float(np.cov(np.stack(halves))[0, 1])
+    share = min(max(spread / max(float(np.var(own[~hot])), 1e-300), 0.0), 1.0)
+    return PoissonGaussianNoise(np.maximum(gain + share * (own - gain), 0.1 * gain), offset, deviation)
 
 
 def _stripes(dark: Array, hot: NDArray[np.bool_]) -> float:
@@ -173,12 +196,14 @@ def _stripes(dark: Array, hot: NDArray[np.bool_]) -> float:
     return best
 
 
-def _share_at(frames: Array, top: float) -> float:
-    """The share of pixels at the highest value of all, where many are: of few, it is no end of a range."""
-    return float((frames >= top).mean())
+def _is_saturated(frames: Array, top: float) -> bool:
+    """Whether many pixels are at the highest value of all: of few, it is no end of a range."""
+    count = int((frames >= top).sum())
+    return count > max(_AT_TOP, _SATURATED * frames.size)
 
 
 def _is_far(values: Array) -> NDArray[np.bool_]:
+    """Which are far above the others."""
     centre = np.median(values)
     spread = 1.4826 * np.median(np.abs(values - centre))
-    return np.abs(values - centre) > _HOT * max(float(spread), 1e-12)
+    return values - centre > _HOT * max(float(spread), 1e-12)

@@ -63,11 +63,14 @@ class Components:
         return ((images.flatten(1) - self.centre) @ self.whole.T).square()
 
 
-def fit_components(images: Tensor) -> Components:
+def fit_components(images: Tensor, among: bool = False) -> Components:
     """Components of images (N, C, H, W). Noisy ones will do: white noise has no components of its own.
 
     What is measured must not be among `images`, if these are few: directions in which they vary little by chance would
     be taken for directions of little noise.
+
+    Args:
+        among: what is measured is among `images` all the same: cosines stand in for components.
 
     Raises:
         ValueError: the images are smaller than 5x5.
@@ -82,13 +85,13 @@ def fit_components(images: Tensor) -> Components:
     patches = functional.unfold(some, size, stride=stride).transpose(1, 2).flatten(0, 1)
     variance, vectors = (
         _principal(patches)
-        if len(patches) >= _PATCHES_FOR_EACH * patches.shape[1]
+        if not among and len(patches) >= _PATCHES_FOR_EACH * patches.shape[1]
         else _cosines(patches, channels, size)
     )
     filters = vectors.T.reshape(-1, channels, size, size).contiguous()
     flat = images.flatten(1)
     centre = flat.mean(0)
-    if flat.shape[1] > _WHOLE or len(flat) < _FOR_EACH * flat.shape[1]:
+    if among or flat.shape[1] > _WHOLE or len(flat) < _FOR_EACH * flat.shape[1]:
         return Components(filters, variance, centre)
     whole_variance, whole = _principal(flat - centre)
     return Components(filters, variance, centre, whole.T.contiguous(), whole_variance)

@@ -117,7 +117,7 @@ class CalibratedEstimator:
 
     def __call__(self, images: Tensor) -> Estimate:
         """The noise of images (N, C, H, W)."""
-        return self._from_numbers(torch.cat([self._numbers(chunk) for chunk in _pieces(_cut(images))]))
+        return self._from_numbers(torch.cat([self._numbers(chunk) for chunk in _pieces(middle_of(images))]))
 
     def _numbers(self, images: Tensor) -> Tensor:
         """Logarithms (N, F) of what tells noise from picture."""
@@ -185,7 +185,7 @@ def calibrate(
     if len(clean) < 20:
         raise ValueError(f"{len(clean)} clean images are too few to learn from")
     estimator = CalibratedEstimator(components, lowest, highest)
-    clean = _cut(clean)
+    clean = middle_of(clean)
     draws = int(min(_DRAWS, _DRAWN / clean[0].numel()))
     ids = torch.arange(draws)
     which, level = uniform(seed, Stream.CALIBRATE, ids, 2, attempt=1).unbind(1)
@@ -208,8 +208,8 @@ def calibrate(
     return estimator
 
 
-def _cut(images: Tensor) -> Tensor:
-    """The middle of images (N, C, H, W) that are larger than what is learned from."""
+def middle_of(images: Tensor) -> Tensor:
+    """The middle of images (N, C, H, W) that are larger than what is learned from, 96x96."""
     top, left = (max(n - _SIDE, 0) // 2 for n in images.shape[2:])
     return images[:, :, top : top + _SIDE, left : left + _SIDE]
 

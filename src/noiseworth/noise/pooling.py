@@ -16,7 +16,10 @@ _STEP = 0.01  # of the grid, in the logarithm
 _MOST_POINTS = 1500
 _FITTED = 4000  # images, of which the distribution is taken
 _ITERATIONS = 400
-_SYSTEMATIC = 0.01  # error that all images share, and that their number does not make smaller
+_OTHERS = 1e-3  # of the distribution, that is spread evenly
+# Errors that all images share, and that their number does not make smaller; at least, and of an image's own.
+_SYSTEMATIC, _SHARED = 0.01, 0.4
+_WIDEST = 4.0  # ratio of the ends of an image's own interval, beyond which it has no part in it
 _REACH = 3.0  # errors, beyond the outermost images
 _ENDS = (0.025, 0.975)
 
@@ -27,16 +30,17 @@ def pool(estimate: Estimate) -> Estimate:
     """The noise of images (N,), each with what the others say; the ends are those of the posterior's 95% interval.
 
     Args:
-        estimate: of each image alone. A level of 0 has no logarithm and is kept.
+        estimate: of each image alone. One whose ends are more than a factor of 4 apart is kept as it is.
     """
-    is_usable = (estimate.low > 0) & np.isfinite(estimate.high)
+    # Of an image that says next to nothing, what it says is no bell around its level.
+    is_usable = (estimate.low > 0) & (estimate.high < _WIDEST * estimate.low)
     if is_usable.sum() < 2:
         return estimate
     centre = np.log(estimate.sigma[is_usable])
     error = (np.log(estimate.high[is_usable]) - np.log(estimate.low[is_usable])) / (2 * ndtri(_ENDS[1]))
-    error = np.hypot(error, 1e-3)
-    low, high = (centre - _REACH * error).min(), (centre + _REACH * error).max()
-    grid = np.linspace(low, high, int(np.clip((high - low) / _STEP, 2, _MOST_POINTS)))
+    low, high = (centre - _REACH * error).min() - _STEP, (centre + _REACH * error).max() + _STEP
+    grid = np.linspace(low, high, int(np.clip((high - low) / _STEP, 3, _MOST_POINTS)))
+    error = np.maximum(error, grid[1] - grid[0])
     some = np.unique(np.linspace(0, len(centre) - 1, min(len(centre), _FITTED)).astype(int))
     weights = _distribution(_likelihood(grid, centre[some], error[some]))
     mean, ends = np.empty_like(centre), np.empty((2, len(centre)))
@@ -48,7 +52,7 @@ def pool(estimate: Estimate) -> Estimate:
         reached = posterior.cumsum(1)
         for end, quantile in enumerate(_ENDS):
             ends[end, part] = grid[np.minimum((reached < quantile).sum(1), len(grid) - 1)]
-    margin = ndtri(_ENDS[1]) * max(_SYSTEMATIC, grid[1] - grid[0])
+    margin = ndtri(_ENDS[1]) * np.maximum(_SYSTEMATIC, _SHARED * error)
     result = Estimate(*(np.array(a, np.float64) for a in (estimate.sigma, estimate.low, estimate.high)))
     result.sigma[is_usable] = np.exp(mean)
     result.low[is_usable] = np.exp(np.minimum(ends[0], mean) - margin)
@@ -68,4 +72,5 @@ def _distribution(likelihood: Array) -> Array:
     for _ in range(_ITERATIONS):
         share = likelihood @ weights
         weights = weights * (likelihood.T @ (1 / np.maximum(share, 1e-300))) / len(likelihood)
-    return weights
+    # An image that is like no other was perhaps not among those that were looked at.
+    return (1 - _OTHERS) * weights + _OTHERS / len(weights)

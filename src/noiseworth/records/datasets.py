@@ -112,7 +112,7 @@ class EstimateRecord:
         learned_from: number of clean images that it learned from; 0 where there are too few.
         quantiles: of the measured levels: the lowest, the quarters, the highest.
         precision: median of the intervals' half widths, as a share of the level.
-        unclear: images whose interval is wider than a factor of 2; they are left out of the new data set.
+        unclear: images whose interval is wider than a factor of 2, or that are the same everywhere; they are left out of the new data set.
         like_clean: images that cannot be told from clean ones.
         clipped: share of the measured pixels at the ends of the range, where noise was cut off.
     """
@@ -156,7 +156,7 @@ class CleanRecord:
 
     Attributes:
         clean: images that are clean.
-        unsure: images that seem clean, but less than 80% surely; they are left out of the new data set.
+        unsure: images that seem clean, but less than 80% surely, or are the same everywhere; they are left out of the new data set.
         confidence: mean probability of the side that an image was put on.
         clean_level: what looks like noise in clean images: fine texture.
         noisy_level: noise of the others.

@@ -111,7 +111,7 @@ class Trainer:
         self.pair_sampler: PairSampler | PublishedPairSampler = (
             PublishedPairSampler(s, levels)
             if config.objective == "published"
-            else PairSampler(s, levels, self.v, presentations=config.presentations, error=data.sigma_error())
+            else PairSampler(s, levels, self.v, presentations=config.presentations)
         )
 
     def _make_model(self) -> None:
