@@ -61,7 +61,8 @@ class Inputs:
 @cache
 def others() -> dict[str, Callable[[torch.Tensor], Array]]:
     """Name -> an estimator of other packages, of images (N, C, H, W)."""
-    from skimage import restoration
+    # By name, as those who do not run this have it not.
+    restoration = importlib.import_module("skimage.restoration")
 
     def of_skimage(images: torch.Tensor) -> Array:
         estimate: Callable[..., float] = restoration.estimate_sigma
