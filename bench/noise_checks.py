@@ -100,4 +100,9 @@ def check_checks(checklist: Checklist, pictures: torch.Tensor) -> dict[str, Any]
         checklist.add("noise/checks", what, hits, 0.95 * SETS, "min", "sets")
         what = f"of {SETS} data sets without a fault, '{fault.check}' fires in"
         checklist.add("noise/checks", what, alarms, 0.05 * SETS, "max", "sets")
-    return {"fired": {name or "no fault": sets for name, sets in fired.items()}}
+    names = {name for sets in fired.values() for one in sets for name in one}
+    counts = {
+        fault or "no fault": {name: sum(name in one for one in sets) for name in sorted(names)}
+        for fault, sets in fired.items()
+    }
+    return {"fired": counts}
