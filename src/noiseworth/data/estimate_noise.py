@@ -142,11 +142,7 @@ def find_clean(config: CleanConfig) -> CleanRecord:
         clean_level=float(np.median(levels[sides.is_low])),
         noisy_level=float(np.median(levels[~sides.is_low])),
     )
-    provenance = {
-        "command": "noise clean",
-        "clean": record.clean,
-        "left_out": record.unsure,
-    }
+    provenance = {"command": "noise clean", "clean": record.clean, "left_out": record.unsure}
     with new_directory(Path(config.out)) as folder:
         view = dataset.select(kept).with_noise(sigma[kept], interval[kept])
         select_view(view, folder, Path(config.out), "clean-found", provenance)

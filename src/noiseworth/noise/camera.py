@@ -23,10 +23,8 @@ _GROUPS = 16  # of frames, that are left out in turn
 _SMALLEST = 16  # pixels along a side
 _MAPS_FROM = 50  # frames of a kind, from which pixels are told from each other
 _HOT = 8.0  # robust standard deviations of a dark pixel's mean or variance
-_SATURATED, _AT_TOP = (
-    0.001,
-    4,
-)  # share and number of the pixels at the highest value, from which a level says nothing
+# Share and number of the pixels at the highest value, beyond which a level of light says nothing.
+_SATURATED, _AT_TOP = 0.001, 4
 _CLIPPED = 0.01  # share of the dark pixels at 0, from which their noise was cut off
 _ROUNDING = 1 / 12  # variance that rounding to whole numbers adds
 _STRIPES = 4.0  # standard errors
