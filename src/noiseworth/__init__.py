@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     from noiseworth.cli.laws import price as price
     from noiseworth.data.calibrate_camera import calibrate_camera as calibrate_camera
     from noiseworth.data.check_noise import check_dataset as check_dataset
-    from noiseworth.data.config import CalibrateConfig as CalibrateConfig
-    from noiseworth.data.config import CheckConfig as CheckConfig
-    from noiseworth.data.config import CleanConfig as CleanConfig
     from noiseworth.data.config import CorruptConfig as CorruptConfig
-    from noiseworth.data.config import EstimateConfig as EstimateConfig
     from noiseworth.data.config import JoinConfig as JoinConfig
     from noiseworth.data.config import PackConfig as PackConfig
     from noiseworth.data.config import SplitConfig as SplitConfig
@@ -39,6 +35,10 @@ if TYPE_CHECKING:
     from noiseworth.data.estimate_noise import find_clean as find_clean
     from noiseworth.data.inspect import inspect as inspect
     from noiseworth.data.loader import Loader as Loader
+    from noiseworth.data.noise_config import CalibrateConfig as CalibrateConfig
+    from noiseworth.data.noise_config import CheckConfig as CheckConfig
+    from noiseworth.data.noise_config import CleanConfig as CleanConfig
+    from noiseworth.data.noise_config import EstimateConfig as EstimateConfig
     from noiseworth.data.pack import pack as pack
     from noiseworth.data.views import join as join
     from noiseworth.data.views import split as split

@@ -62,24 +62,28 @@ COMMANDS = [
     Command("inspect", "cli.data:InspectConfig", "cli.data:inspect_dataset", "cli.data:print_inspection"),
     Command(
         "estimate",
-        "data.config:EstimateConfig",
+        "data.noise_config:EstimateConfig",
         "data.estimate_noise:estimate_noise",
         "cli.noise:print_estimate",
         "noise",
     ),
     Command(
-        "clean", "data.config:CleanConfig", "data.estimate_noise:find_clean", "cli.noise:print_clean", "noise"
+        "clean",
+        "data.noise_config:CleanConfig",
+        "data.estimate_noise:find_clean",
+        "cli.noise:print_clean",
+        "noise",
     ),
     Command(
         "calibrate",
-        "data.config:CalibrateConfig",
+        "data.noise_config:CalibrateConfig",
         "data.calibrate_camera:calibrate_camera",
         "cli.noise:print_camera",
         "noise",
     ),
     Command(
         "check",
-        "data.config:CheckConfig",
+        "data.noise_config:CheckConfig",
         "data.check_noise:check_dataset",
         "cli.noise:print_checks",
         "noise",

@@ -30,6 +30,7 @@ class Stream(IntEnum):
     CORRUPT = 5  # simulated noise of a data set
     ELECTRONS = 18  # numbers of electrons that a simulated camera counts
     CALIBRATE = 19  # noise added to clean images, from which the measurement of noise learns
+    MISSING = 20  # which pixels of an image are lost
     CLEAN = 6  # which images of a data set stay clean
     HELD_OUT = 7  # which images of a data set are held out
     RISK = 8  # noise added to held-out images

@@ -1,6 +1,6 @@
 """What the commands on noise print."""
 
-from noiseworth.data.config import CalibrateConfig, CheckConfig, CleanConfig, EstimateConfig
+from noiseworth.data.noise_config import CalibrateConfig, CheckConfig, CleanConfig, EstimateConfig
 from noiseworth.records import CameraRecord, CleanRecord, EstimateRecord, NoiseCheckRecord
 
 

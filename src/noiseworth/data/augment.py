@@ -28,7 +28,27 @@ def augment(images: list[Tensor], how: Augmentation, ids: Tensor, seed: int) -> 
     """
     if how == "none":
         return images
-    height, width = images[0].shape[-2:]
+    source = _source_pixels(images[0], how, ids, seed)
+    return [
+        batch.flatten(2)
+        .gather(2, source.to(batch.device).expand(-1, batch.shape[1], -1))
+        .reshape(batch.shape)
+        for batch in images
+    ]
+
+
+def undo_augment(images: Tensor, how: Augmentation, ids: Tensor, seed: int) -> Tensor:
+    """Images (B, C, H, W) as they were before `augment`; arguments as there."""
+    if how == "none":
+        return images
+    source = _source_pixels(images, how, ids, seed).to(images.device).expand(-1, images.shape[1], -1)
+    # Gathered at the inverse of the permutation, whose gradient is deterministic.
+    return images.flatten(2).gather(2, torch.argsort(source, dim=2)).reshape(images.shape)
+
+
+def _source_pixels(images: Tensor, how: Augmentation, ids: Tensor, seed: int) -> Tensor:
+    """(B, 1, H W): where each pixel of the new images comes from."""
+    height, width = images.shape[-2:]
     u = uniform(seed, Stream.AUGMENT, ids.cpu(), 4)
     if how == "turns" and height != width:
         raise ValueError(f"quarter turns need square images, these are {width}x{height}")
@@ -48,10 +68,4 @@ def augment(images: list[Tensor], how: Augmentation, ids: Tensor, seed: int) -> 
     x = torch.where(is_flipped, width - 1 - x, x)
     if how == "shift":
         y, x = (y - down[:, None, None]) % height, (x - right[:, None, None]) % width
-    source_pixel = (y * width + x).flatten(1)[:, None]
-    return [
-        batch.flatten(2)
-        .gather(2, source_pixel.to(batch.device).expand(-1, batch.shape[1], -1))
-        .reshape(batch.shape)
-        for batch in images
-    ]
+    return (y * width + x).flatten(1)[:, None]

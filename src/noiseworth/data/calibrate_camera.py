@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseworth.data.config import CalibrateConfig
 from noiseworth.data.dataset import Dataset, open_dataset
+from noiseworth.data.noise_config import CalibrateConfig
 from noiseworth.errors import UserError
 from noiseworth.noise.camera import Measured, measure_camera
 from noiseworth.options import with_options

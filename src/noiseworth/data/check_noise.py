@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from noiseworth.data.config import CheckConfig
 from noiseworth.data.dataset import open_dataset
-from noiseworth.data.measured import VALUES, evenly, read_finite, stored_as
+from noiseworth.data.measured import VALUES, evenly, read_finite, require_white, stored_as
+from noiseworth.data.noise_config import CheckConfig
 from noiseworth.errors import UserError
 from noiseworth.noise.checks import check_noise
 from noiseworth.noise.components import fit_components
@@ -24,6 +24,7 @@ def check_dataset(config: CheckConfig) -> list[NoiseCheckRecord]:
     """
     dataset = open_dataset(config.data)
     most = min(_MOST, max(VALUES // int(np.prod(dataset.shape)), 50))
+    require_white(dataset)
     noisy, clean = (evenly(np.flatnonzero(kind), most) for kind in (dataset.sigma > 0, dataset.sigma == 0))
     remedy = "join noisy images of known level and clean ones of the same kind (`noiseworth join`), or measure first (`noise estimate`)"
     if not len(noisy) or not len(clean):

@@ -7,7 +7,6 @@ from typing import Literal
 
 from noiseworth.errors import UserError
 from noiseworth.options import (
-    PICTURE,
     POSITIONAL,
     SEVERAL,
     StrPath,
@@ -75,9 +74,13 @@ class PackConfig:
     drop_alpha: bool = False
     """Take the colours of transparent pixels as they are stored. By default only an alpha channel that is opaque
     everywhere is left out."""
-    missing: float | None = None
+    noise: StrPath | None = None
+    """A noise model in a JSON file (of `noiseworth noise calibrate`, or of your own), of the images that are not known to be
+    clean: noise of a camera or a scanner, a variance map, a spectrum."""
+    missing: float | Literal["keep"] | None = None
     """Value for pixels that were not measured (NaN, FITS BLANK, DICOM padding, _FillValue, GDAL's no data), in the
-    units of the values. By default images that have such pixels are refused."""
+    units of the values; or "keep": they stay NaN, and training learns from the others. By default images that have such pixels
+    are refused."""
     trust_sizes: bool = False
     """Read files that unpack to far more than they hold, which are refused as decompression bombs by default."""
     on_error: Literal["stop", "skip"] = "stop"
@@ -127,10 +130,17 @@ class CorruptConfig:
     """Directory of the new data set."""
     clean_fraction: float
     """Share of the images, chosen at random, that stay clean: 0 to 1."""
-    sigma: float | str
+    sigma: float | str | None = None
     """Noise standard deviation of the other images, where clean values span [-1, 1]: a number;
     choice:0.1,0.5; uniform:0.1:0.5; loguniform:0.05:0.8; or a table (CSV, TSV, Parquet) with the columns id
     and sigma."""
+    noise: StrPath | None = None
+    """A noise model in a JSON file, in place of --sigma: that of a camera (`noiseworth noise calibrate`) or a scanner,
+    a variance map, or a spectrum."""
+    missing: float = 0.0
+    """Share of the pixels of the other images that are lost, at random; they become NaN. It goes with one --sigma, too."""
+    blur: float = 0.0
+    """Blur the other images, by a Gaussian of this standard deviation in pixels; their noise counts as unknown."""
     seed: int = 0
     """Decides which images stay clean, and the noise."""
 
@@ -138,6 +148,15 @@ class CorruptConfig:
         check(self)
         require_new_name(self)
         _require_level(self.sigma)
+        require(0 <= self.missing < 1, "missing", self.missing, "a share of at least 0, and below 1")
+        require(self.blur >= 0, "blur", self.blur, "0 or more")
+        given = [self.sigma is not None, self.noise is not None, self.blur > 0]
+        if sum(given) > 1 or not (any(given) or self.missing):
+            raise UserError(
+                "what becomes of the other images: give one of --sigma, --noise, --missing and --blur"
+            )
+        if self.missing and (self.noise is not None or self.blur):
+            raise UserError(f"--missing {self.missing:g}: goes with --sigma alone")
         require(
             0 <= self.clean_fraction <= 1, "clean_fraction", self.clean_fraction, "a share between 0 and 1"
         )
@@ -215,69 +234,6 @@ def _require_level(sigma: float | str | None) -> None:
     except ValueError:
         return  # a rule, a distribution, or a table
     require(isfinite(level) and level >= 0, "sigma", sigma, "finite, and 0 or more")
-
-
-@dataclass(frozen=True)
-class EstimateConfig:
-    """Measure the noise level of each image, with a 95% interval; clean images in the data set make it sharp."""
-
-    data: StrPath = field(metadata=POSITIONAL)
-    """A packed data set. The images of unknown noise are measured, those of sigma 0 are learned from."""
-    out: StrPath = field(metadata=POSITIONAL)
-    """Directory of the new data set, with the levels that were measured. It works as long as the measured one stays where
-    it is."""
-    again: bool = False
-    """Measure the noisy images whose level is known, too, and put what was measured in its place."""
-    seed: int = 0
-    """Decides the noise that is added to clean images to learn from."""
-
-    def __post_init__(self) -> None:
-        check(self)
-        require_new_name(self)
-
-
-@dataclass(frozen=True)
-class CleanConfig:
-    """Find out which images are clean, where nobody says: those that seem to have far less noise than the others."""
-
-    data: StrPath = field(metadata=POSITIONAL)
-    """A packed data set with images of unknown noise."""
-    out: StrPath = field(metadata=POSITIONAL)
-    """Directory of the new data set, in which the clean images are clean; it works as long as the other one stays where it
-    is. Images of which it is not sure are left out."""
-    picture: StrPath | None = field(default=None, metadata=PICTURE)
-    """A PNG file for a grid of images, from the cleanest to the noisiest."""
-
-    def __post_init__(self) -> None:
-        check(self)
-        require_new_name(self)
-
-
-@dataclass(frozen=True)
-class CheckConfig:
-    """Check that noise is what training takes it for: white, Gaussian, independent of the signal, of mean zero, whole, of the declared
-    level."""
-
-    data: StrPath = field(metadata=POSITIONAL)
-    """A packed data set of noisy images, and of clean ones of the same kind, which they are compared with."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass(frozen=True)
-class CalibrateConfig:
-    """Measure a camera's gain, offset and read noise, with 95% intervals, from frames without light and frames of even light."""
-
-    flats: Sequence[StrPath] = field(metadata=SEVERAL)
-    """Packed data sets of raw frames of even, constant light, one for each level of light, three frames or more in each."""
-    dark: StrPath
-    """A packed data set of raw frames without light, of the same exposure; from 50 on, pixels are told from each other."""
-    out: StrPath = field(metadata={"written": (".json",)})
-    """A JSON file for the numbers."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from noiseworth.data.config import CorruptConfig
+from noiseworth.data.damage import copy_images, damage
 from noiseworth.data.dataset import Dataset, open_clean
 from noiseworth.data.made_by import Making
 from noiseworth.data.noise_levels import check_noise, parse_distribution
@@ -31,7 +32,7 @@ _MAX_ROUNDING = 0.01  # of sigma; beyond it float32 is stored
 
 @with_options(CorruptConfig)
 def corrupt(config: CorruptConfig) -> DatasetRecord:
-    """Add white Gaussian noise to all but a random fraction of a clean data set, and write a new data set.
+    """Add noise to all but a random fraction of a clean data set (or lose their pixels, or blur them), and write a new data set.
 
     The new data set does not contain the clean pixels of the images that were corrupted.
 
@@ -41,10 +42,13 @@ def corrupt(config: CorruptConfig) -> DatasetRecord:
     making = Making("corrupt", config)
     if (earlier := making.found(DatasetRecord)) is not None:
         return earlier
-    distribution = parse_distribution(config.sigma)
+    distribution = None if config.sigma is None else parse_distribution(config.sigma)
     dataset = open_clean(config.source)
     order = permutation(config.seed, Stream.CLEAN, len(dataset)).numpy()
     n_clean = round(config.clean_fraction * len(dataset))
+    if distribution is None or config.missing:
+        clean, damaged = np.sort(order[:n_clean]), np.sort(order[n_clean:])
+        return damage(dataset, clean, damaged, config, making)
     levels = distribution.levels(dataset.ids, config.seed)
     levels[order[:n_clean]] = 0
     groups = [np.flatnonzero(levels == 0), np.flatnonzero(levels > 0)]
@@ -112,7 +116,7 @@ def _write(
             if (sigma > 0).all():
                 rounding.append(_noisy(dataset, rows, sigma, seed, part_directory / "images.npy"))
             else:
-                _clean(dataset, rows, part_directory / "images.npy")
+                copy_images(dataset, rows, part_directory / "images.npy")
             parts.append(Part(Columns(sigma.astype(np.float32), dataset.ids[rows], labels)))
         source = {"source_fingerprint": dataset.record.fingerprint}
         rounding_note = {"rounding_over_sigma": max(rounding)} if rounding else {}
@@ -128,13 +132,6 @@ def _write(
         if making is not None:
             making.note(folder, record)
     return record
-
-
-def _clean(dataset: Dataset, rows: NDArray[np.int64], path: Path) -> None:
-    writer = ImageWriter(path, dataset.shape, str(dataset.dtype))
-    for start in range(0, len(rows), _CHUNK):
-        writer.add(dataset.read_raw(rows[start : start + _CHUNK], str(dataset.dtype)))
-    writer.close()
 
 
 def _noisy(

@@ -21,6 +21,7 @@ from noiseworth.data.storage import (
     read_bytes,
 )
 from noiseworth.errors import UserError
+from noiseworth.noise.base import NoiseModel
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, Use, parse_record
 
 
@@ -34,6 +35,7 @@ class Dataset:
         interval: (N, 2) float32, the ends of the 95% interval of sigma; both are sigma where it was not measured.
         ids: (N,) int64, the number each image got when it was first packed.
         labels: (N,) int64, or None if any part has none.
+        noise_models: models of noise; the first is None, for white Gaussian noise.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class Dataset:
         ]
         self.interval: NDArray[np.float32] = np.concatenate(intervals)[self._rows]
         self.ids: NDArray[np.int64] = np.concatenate([part.ids for part in self._parts])[self._rows]
+        self.noise_models: list[NoiseModel | None] = [None]
+        self._kinds = np.array([self._kind_of(part.noise) for part in self._parts])
         labels = [part.labels for part in self._parts if part.labels is not None]
         self.labels: NDArray[np.int64] | None = (
             np.concatenate(labels)[self._rows] if len(labels) == len(self._parts) else None
@@ -63,6 +67,39 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def _kind_of(self, model: NoiseModel | None) -> int:
+        """The number of a model in `noise_models`, where equal ones are put together."""
+        described = [None if m is None else m.to_json() for m in self.noise_models]
+        own = None if model is None else model.to_json()
+        if own not in described:
+            self.noise_models.append(model)
+            return len(described)
+        return described.index(own)
+
+    @property
+    def kind(self) -> NDArray[np.int64]:
+        """(N,) the number of each image's model in `noise_models`; 0: its noise is white and Gaussian."""
+        kinds: NDArray[np.int64] = self._kinds[self.part_of(np.arange(len(self)))]
+        return kinds
+
+    @property
+    def may_miss(self) -> NDArray[np.bool_]:
+        """(N,) whether NaN in an image stands for pixels that were not measured."""
+        by_part = np.array([part.record.missing for part in self._parts])
+        missing: NDArray[np.bool_] = by_part[self.part_of(np.arange(len(self)))]
+        return missing
+
+    @property
+    def is_clean(self) -> NDArray[np.bool_]:
+        """(N,) whether an image has no noise, and no pixels that were not measured."""
+        clean: NDArray[np.bool_] = (self.sigma == 0) & ~self.may_miss
+        return clean
+
+    @property
+    def is_white(self) -> bool:
+        """Whether the noise of all images is white and Gaussian, and all pixels were measured."""
+        return not self.kind.any() and not self.may_miss.any()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -139,14 +176,16 @@ class Dataset:
         return views
 
     def use(self, which: Use) -> "Dataset":
-        """All images, the clean ones (sigma = 0) or the noisy ones (sigma > 0).
+        """All images, the clean ones or the noisy ones.
 
         Raises:
             UserError: there are no such images.
         """
         if which == "all":
             return self
-        chosen = self.select(self.sigma == 0 if which == "clean" else self.sigma > 0)
+        is_clean = self.is_clean
+        is_noisy = (self.sigma > 0) | (self.sigma == 0) & ~is_clean
+        chosen = self.select(is_clean if which == "clean" else is_noisy)
         if not len(chosen):
             raise UserError(
                 f"{self.path}: has no {which} images; `noiseworth inspect {self.path}` shows what it has"
@@ -206,7 +245,7 @@ def open_clean(path: Path | str) -> Dataset:
         UserError: there is no data set, or some of its images are noisy, or of unknown noise.
     """
     dataset = open_dataset(path)
-    is_clean = dataset.sigma == 0  # unknown noise is NaN
+    is_clean = dataset.is_clean  # unknown noise is NaN
     if not is_clean.all():
         count = len(dataset) - int(is_clean.sum())
         raise UserError(

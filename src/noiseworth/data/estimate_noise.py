@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseworth.data.config import CleanConfig, EstimateConfig
 from noiseworth.data.dataset import open_dataset
 from noiseworth.data.image_grid import grid_png
 from noiseworth.data.made_by import Making
-from noiseworth.data.measured import FEWEST_CLEAN, measure
+from noiseworth.data.measured import FEWEST_CLEAN, measure, require_white
+from noiseworth.data.noise_config import CleanConfig, EstimateConfig
 from noiseworth.data.views import select_view
 from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
@@ -34,6 +34,7 @@ def estimate_noise(config: EstimateConfig) -> EstimateRecord:
     if (earlier := making.found(EstimateRecord)) is not None:
         return earlier
     dataset = open_dataset(config.data)
+    require_white(dataset)
     is_wanted = np.isnan(dataset.sigma) | (dataset.sigma > 0) & config.again
     if not is_wanted.any():
         noisy = "; --again measures that of the noisy ones" if (dataset.sigma > 0).any() else ""
@@ -102,6 +103,7 @@ def find_clean(config: CleanConfig) -> CleanRecord:
     if (earlier := making.found(CleanRecord)) is not None:
         return earlier
     dataset = open_dataset(config.data)
+    require_white(dataset)
     rows = np.flatnonzero(np.isnan(dataset.sigma))
     if not len(rows):
         raise UserError(f"{config.data}: the noise of all images is known; there is nothing to find out")

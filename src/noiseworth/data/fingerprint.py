@@ -9,7 +9,7 @@ from noiseworth.data.storage import is_address
 from noiseworth.errors import UserError
 from noiseworth.records import DATASET_FORMAT, PartRecord
 
-_COLUMNS = ("images", "sigma", "ids", "labels", "rows", "interval")
+_COLUMNS = ("images", "sigma", "ids", "labels", "rows", "interval", "noise")
 
 
 def fingerprint(folder: Path, parts: Sequence[PartRecord], offset: float, scale: float) -> str:
@@ -26,7 +26,7 @@ def fingerprint(folder: Path, parts: Sequence[PartRecord], offset: float, scale:
             view = f"{part.folder} {part.fingerprint} {part.images} {part.offset!r} {part.scale!r}"
             digest.update(view.encode())
         for name in _COLUMNS:
-            file = folder / part.folder / f"{name}.npy"
+            file = folder / part.folder / (f"{name}.npy" if name != "noise" else "noise.json")
             if file.is_file():
                 with file.open("rb") as opened:
                     of_file = hashlib.file_digest(opened, "sha256").digest()

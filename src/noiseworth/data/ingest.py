@@ -32,6 +32,7 @@ class Ingested:
     sigma: list[float | None] = field(default_factory=list)
     # Share of each image's pixels at the ends of its integer type.
     saturated: list[float] = field(default_factory=list)
+    missing: list[bool] = field(default_factory=list)  # whether pixels were not measured
     low: float = math.inf
     high: float = -math.inf
     # What the files say of black and white; of the values' units.
@@ -137,7 +138,11 @@ class _Pass:
         kind.labels.append(entry.label)
         kind.sigma.append(entry.sigma)
         kind.saturated.append(share)
-        kind.low, kind.high = min(kind.low, float(pixels.min())), max(kind.high, float(pixels.max()))
+        kind.missing.append(pixels.dtype.kind == "f" and bool(np.isnan(pixels).any()))
+        kind.low, kind.high = (
+            min(kind.low, float(np.nanmin(pixels))),
+            max(kind.high, float(np.nanmax(pixels))),
+        )
         kind.value_ranges.add(picture.value_range)
         kind.units.add(picture.units)
         kind.rounding = max(kind.rounding, picture.rounding)
@@ -191,17 +196,23 @@ def _differs(where: str, shape: tuple[int, ...], dtype: str, other: Ingested) ->
     )
 
 
-def _load(entry: Entry, where: str, missing: float | None) -> Picture:
+def _load(entry: Entry, where: str, missing: float | str | None) -> Picture:
     picture = entry.load()
-    if missing is not None and picture.pixels.dtype.kind == "f":
+    if missing == "keep" and picture.pixels.dtype.kind == "f":
+        if not np.isinf(picture.pixels).any() and not np.isnan(picture.pixels).all():
+            return picture
+        raise UserError(
+            f"{where}: has infinite pixels, or none that was measured; skip it with --on-error skip"
+        )
+    if isinstance(missing, float) and picture.pixels.dtype.kind == "f":
         pixels = picture.pixels
         picture = replace(
             picture, pixels=np.where(np.isnan(pixels), np.asarray(missing, pixels.dtype), pixels)
         )
     if picture.pixels.dtype.kind == "f" and not np.isfinite(picture.pixels).all():
         raise UserError(
-            f"{where}: has NaN or infinite pixels, or pixels that were not measured; give their value with --missing,"
-            " or skip such images with --on-error skip"
+            f"{where}: has NaN or infinite pixels, or pixels that were not measured; give their value with --missing"
+            " (or keep: training fills them), or skip such images with --on-error skip"
         )
     return picture
 

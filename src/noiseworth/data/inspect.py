@@ -111,7 +111,8 @@ def find_leaks(dataset: Dataset) -> tuple[list[list[int]], int]:
     between almost any two clean images: the noise must be small, or the pixels many. At most 1000 such noisy
     images are examined.
     """
-    clean, noisy = np.flatnonzero(dataset.sigma == 0), np.flatnonzero(dataset.sigma > 0)
+    noisy = np.flatnonzero((dataset.sigma > 0) & ~dataset.may_miss)
+    clean = np.flatnonzero(dataset.is_clean)
     pixels = int(np.prod(dataset.shape))
     spread = np.sqrt(2 / pixels)
     if len(clean) > 1 and len(noisy):

@@ -87,6 +87,20 @@ def measure(dataset: Dataset, rows: Rows, clean: Rows, seed: int) -> Measurement
     return Measurement(estimate, len(teachers), clipped, _NEGLIGIBLE * contrast)
 
 
+def require_white(dataset: Dataset) -> None:
+    """Raises UserError where the data set says that its noise is not white, or that pixels were not measured."""
+    for model in dataset.noise_models[1:]:
+        if model is not None and (dataset.kind > 0).any():
+            raise UserError(
+                f"{dataset.path}: has {model.describe()}; white noise is measured and checked here: take the images that have no"
+                " noise model"
+            )
+    if dataset.may_miss.any():
+        raise UserError(
+            f"{dataset.path}: has images with pixels that were not measured; measure the noise of whole ones"
+        )
+
+
 def _in_halves(
     estimators: Sequence[Estimator], dataset: Dataset, rows: Rows, halves: Sequence[Rows]
 ) -> Estimate:

@@ -9,26 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.data.config import PackConfig
+from noiseworth.data.damage import read_noise_model
 from noiseworth.data.duplicates import held_out_rows
 from noiseworth.data.ingest import Ingested, ingest, public_name
 from noiseworth.data.labels import resolve_labels
 from noiseworth.data.made_by import Making
 from noiseworth.data.noise_levels import check_early, folders_of_rules, resolve_sigma
+from noiseworth.data.pack_noise import check_noise, check_units, own_noise
 from noiseworth.data.resize import Fit, parse_fit
 from noiseworth.data.tables import Table
 from noiseworth.data.value_range import narrower_range
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.errors import UserError
+from noiseworth.noise.base import NoiseModel
 from noiseworth.options import with_options
 from noiseworth.records import DatasetRecord
 
 _RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
-_SATURATED = 0.001  # a larger share of pixels at the ends of the integer type gives a warning
 _CHUNK = 1024
 _MOST_LINES = 20  # of warnings
-_MOST_NOISE = (
-    8.0  # model units; more than four times the range of clean values is taken for a mistake of units
-)
 _log = logging.getLogger("noiseworth")
 
 
@@ -70,6 +69,7 @@ class _Resolved:
     columns: Columns
     classes: list[str]
     splits: dict[str, NDArray[np.int64]]
+    noise: NoiseModel | None  # of sigma 1, of the images that are not clean; None: white
 
     @property
     def scale(self) -> float:
@@ -90,8 +90,9 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
         sigma *= rule.noise_factor
     if config.sigma_units == "raw":
         sigma /= (high - low) / 2
-    _check_units(config, sigma, (low, high))
-    _check_noise(ingested, sigma, rule, sources[0])
+    noise = own_noise(config, sigma, rule)
+    check_units(config, sigma, (low, high))
+    check_noise(ingested, sigma, rule, sources[0])
     splits, inner = _splits(ingested, config.splits)
     names = ingested.names if config.labels else inner
     of_noise = folders_of_rules(config.sigma)
@@ -108,7 +109,8 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
         is_held_out = held_out_rows(images, config.held_out, config.seed, _groups(config, ingested))
         splits = {"held-out": np.flatnonzero(is_held_out), "train": np.flatnonzero(~is_held_out)}
     columns = Columns(sigma.astype(np.float32), np.arange(count, dtype=np.int64), labels)
-    return _Resolved(low, high, columns, classes if config.labels else classes or ingested.classes, splits)
+    classes = classes if config.labels else classes or ingested.classes
+    return _Resolved(low, high, columns, classes, splits, noise)
 
 
 def _write(
@@ -121,6 +123,8 @@ def _write(
         provenance["classes"] = resolved.classes
     if config.fit:
         provenance["fit"] = config.fit
+    if config.noise:
+        provenance["noise"] = read_noise_model(config.noise).describe()
     if ingested.skipped:
         provenance["skipped"] = len(ingested.skipped)
     if ingested.left_out:
@@ -136,7 +140,7 @@ def _write(
         if config.held_out:
             of_split["seed"] = config.seed
         (folder / split).mkdir(exist_ok=True)
-        parts = _parts(folder / split, ingested.path, stored, resolved.columns, rows, config.part_images)
+        parts = _parts(folder / split, ingested, stored, resolved, rows, config.part_images)
         records.append(
             write_dataset(
                 folder / split,
@@ -200,44 +204,6 @@ def _groups(config: PackConfig, ingested: Ingested) -> list[str] | None:
     return [str(value) for value in values]
 
 
-def _check_units(config: PackConfig, sigma: NDArray[np.float64], ends: tuple[float, float]) -> None:
-    """Raises UserError: noise of several times the whole range of values, which is most likely given in other units."""
-    bad = sigma[sigma > _MOST_NOISE]
-    if not len(bad):
-        return
-    given = bad[0] * (ends[1] - ends[0]) / 2 if config.sigma_units == "raw" else bad[0]
-    if config.sigma_units == "raw":
-        remedy = "is it the variance, or given in model units?"
-    else:
-        remedy = f"give --sigma-units raw if it is in the units of the pixels, which reach from {ends[0]:g} to {ends[1]:g}"
-    raise UserError(
-        f"--sigma {given:g}: noise of more than {_MOST_NOISE / 2:g} times the range of the values; {remedy}"
-    )
-
-
-def _check_noise(ingested: Ingested, sigma: NDArray[np.float64], rule: Fit | None, source: str) -> None:
-    """Refuse `--fit` rules by which noise is no longer white, and warn of noise that was clipped."""
-    noisy = sigma > 0
-    if rule is not None and rule.how in ("resize", "pad") and noisy.any():
-        which = ingested.names[int(np.flatnonzero(noisy)[0])]
-        why = (
-            "correlates the noise of neighbouring pixels" if rule.how == "resize" else "repeats noisy pixels"
-        )
-        raise UserError(
-            f"--fit {rule.how}: {why}, and {which} has sigma {sigma[noisy][0]:g}; use crop or shrink, which"
-            " keep noise white"
-        )
-    if noisy.any():
-        share = float(np.mean(np.array(ingested.saturated)[noisy]))
-        if share > _SATURATED:
-            _log.warning(
-                "%s: %.3g%% of the pixels of its noisy images are at the ends of %s: noise that was"
-                " clipped there is not Gaussian, but training assumes that it is; use the raw data of the"
-                " camera, if there are any",
-                source, 100 * share, ingested.dtype,
-            )  # fmt: skip
-
-
 def _splits(ingested: Ingested, wanted: bool) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
     """Rows of each split, and the images' names without the folder of their split."""
     names = ingested.inner
@@ -274,24 +240,32 @@ def _split_of(name: str) -> tuple[str, str, str]:
 
 def _parts(
     folder: Path,
-    file: Path,
+    ingested: Ingested,
     stored: NDArray[Any],
-    columns: Columns,
+    resolved: _Resolved,
     rows: NDArray[np.int64],
     most: int | None,
 ) -> list[Part]:
-    """Write the images at `rows` as parts; if one part is the whole file, it is moved, not copied."""
-    cuts = [rows[i : i + most] for i in range(0, len(rows), most)] if most else [rows]
+    """Write the images at `rows` as parts, of which each has one kind of noise; if one part is the whole file, it is moved, not copied."""
+    columns, missing = resolved.columns, np.array(ingested.missing)[rows]
+    modelled = (columns.sigma[rows] != 0) & (resolved.noise is not None)
+    alike = [rows[(modelled == m) & (missing == k)] for m in (False, True) for k in (False, True)]
+    cuts = [piece for group in alike if len(group) for piece in _cut(group, most)]
     parts = []
     for number, piece in enumerate(cuts):
         directory = part_folder(folder, number)
         directory.mkdir()
         if len(piece) == len(stored):
-            file.rename(directory / "images.npy")
+            ingested.path.rename(directory / "images.npy")
         else:
             writer = ImageWriter(directory / "images.npy", stored.shape[1:], str(stored.dtype))
             for i in range(0, len(piece), _CHUNK):
                 writer.add(stored[piece[i : i + _CHUNK]])
             writer.close()
-        parts.append(Part(columns.select(piece)))
+        noise = resolved.noise if resolved.noise is not None and columns.sigma[piece[0]] != 0 else None
+        parts.append(Part(columns.select(piece), noise=noise, missing=ingested.missing[piece[0]]))
     return parts
+
+
+def _cut(rows: NDArray[np.int64], most: int | None) -> list[NDArray[np.int64]]:
+    return [rows[i : i + most] for i in range(0, len(rows), most)] if most else [rows]

@@ -1,5 +1,6 @@
 """The files of a data set's parts: columns, and rows of images wherever they lie."""
 
+import json
 import posixpath
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from noiseworth.data.storage import (
     require_named,
 )
 from noiseworth.errors import UserError
+from noiseworth.noise.base import NoiseModel
+from noiseworth.noise.models import from_json
 from noiseworth.records import DatasetRecord, PartRecord, parse_record
 
 _MOST_OPEN = 200  # parts; of more, files are opened anew for each read, since a process may hold only so many
@@ -58,6 +61,7 @@ class PartFiles:
         self.labels = _column(join_path(folder, "labels.npy"), part, "int64") if part.labels else None
         interval = join_path(folder, "interval.npy")
         self.interval = _column(interval, part, "float32", 2) if part.interval else None
+        self.noise = _noise(join_path(folder, "noise.json"), part)
         self.own_units = part.scale is not None
         self._offset, self._scale = part.offset, part.scale
         view = part.images
@@ -94,6 +98,26 @@ class PartFiles:
             images -= np.float32(offset)
             images /= np.float32(scale)
         return images
+
+
+def _noise(path: str, part: PartRecord) -> NoiseModel | None:
+    """The model of the noise of a part whose noise is not white and Gaussian.
+
+    Raises:
+        UserError: the file is damaged, or has another kind of noise.
+    """
+    if not part.noise:
+        return None
+    try:
+        values = json.loads(_or_damaged(path, lambda: read_bytes(path)))
+        kind = values["kind"]
+    except (ValueError, TypeError, KeyError):
+        kind = None
+    if kind != part.noise:
+        raise UserError(
+            f"{path}: is not the {part.noise} noise that dataset.json says; pack the data set again"
+        )
+    return from_json(values)
 
 
 def _beside(path: str, view: str) -> str:

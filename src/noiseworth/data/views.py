@@ -213,7 +213,10 @@ def _views(
             dataset.record.fingerprint if part.images is None else part.fingerprint,
             *own,
             interval=not is_known,
+            noise=part.noise,
+            missing=part.missing,
         )
         columns = Columns(dataset.sigma[positions], ids, labels, None if is_known else interval)
-        parts.append(Part(columns, view=record, rows=rows))
+        model = dataset.noise_models[dataset.kind[positions[0]]]
+        parts.append(Part(columns, view=record, rows=rows, noise=model))
     return parts

@@ -1,6 +1,7 @@
 """Writing a data set: it appears complete, or not at all."""
 
 import errno
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from noiseworth.data.fingerprint import fingerprint
 from noiseworth.errors import UserError
+from noiseworth.noise.base import NoiseModel
 from noiseworth.process import DiskFullError, directory_beside, is_disk_full
 from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, to_json, write_atomically
 
@@ -102,6 +104,8 @@ class Part:
     images: NDArray[Any] | None = None
     view: PartRecord | None = None
     rows: NDArray[np.int64] | None = None  # of a view
+    noise: NoiseModel | None = None  # where it is not white and Gaussian
+    missing: bool = False  # NaN stands for pixels that were not measured
 
 
 @contextmanager
@@ -223,12 +227,20 @@ def write_dataset(
                     f" {len(part.columns)} rows"
                 )
             has_interval = part.columns.interval is not None
-            records.append(PartRecord(part_directory.name, dtype, len(stored), labels, interval=has_interval))
+            kind = "" if part.noise is None else str(part.noise.to_json()["kind"])
+            records.append(
+                PartRecord(
+                    part_directory.name, dtype, len(stored), labels,
+                    interval=has_interval, noise=kind, missing=part.missing,
+                )
+            )  # fmt: skip
         else:
             records.append(part.view)
         for key, column in columns.items():
             if column is not None:
                 _save(part_directory / f"{key}.npy", column)
+        if part.noise is not None:
+            write_atomically(part_directory / "noise.json", json.dumps(part.noise.to_json()) + "\n")
     channels, height, width = (int(n) for n in image_shape)
     size: Shape = (channels, height, width)
     digest = fingerprint(folder, records, offset, scale)

@@ -34,11 +34,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from noiseworth.diffusion.groups import Groups
+from noiseworth.diffusion.groups import DrawnFrom
+from noiseworth.diffusion.level_sequence import interior_edges, spread_evenly
 from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.pairs import Pairs
 from noiseworth.diffusion.presentations import DEPTHS, information_at, interpolate, presentations_at
-from noiseworth.diffusion.worth import MIN_A, PosteriorVariance, imputed_worth, worth
+from noiseworth.diffusion.profiles import Profiles
+from noiseworth.diffusion.worth import MIN_A, PosteriorVariance
 from noiseworth.errors import UserError
 from noiseworth.rng import Stream, uniform
 
@@ -50,7 +52,6 @@ _CELLS = 256
 _MAX_ATTEMPTS = 50
 # Times that the best worth at a level may exceed that at the centre of its cell, see `_cut`.
 _MOST_APART = 1000.0
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as a signed number
 
 
 class PairSampler:
@@ -58,6 +59,7 @@ class PairSampler:
 
     Attributes:
         s: (N,) noise of each image, float64.
+        kind: (N,) the kind of its noise: 0 is white, others are those of the profiles.
         trained_from: the lowest level that is ever drawn; 0 if there are clean or imputed images.
         refreshed_at: images seen when the sampler was last refreshed.
         version: how often it was refreshed.
@@ -71,24 +73,38 @@ class PairSampler:
         v: PosteriorVariance,
         *,
         presentations: float = PRESENTATIONS,
+        kind: Tensor | None = None,
+        profiles: Profiles | None = None,
+        imputed: Tensor | None = None,
     ) -> None:
+        """
+        Args:
+            imputed: positions of images that are imputed from the beginning; needed where each has missing pixels.
+        """
         self.levels, self.v, self.presentations = levels, v, presentations
         self.s = s.to(torch.float64)
-        self._real = Groups(self.s)
+        self.kind = torch.zeros(len(s), dtype=torch.int64) if kind is None else kind
+        self._profiles = profiles or Profiles([], 1.0, 1.0)
+        self._groups = DrawnFrom(self.s, self.kind)
         self.version = 0
-        self._imputed: Groups | None = None
         self.imputed_rows = torch.zeros(0, dtype=torch.int64)
         self._low_share = 0.0
-        # The level at which a = MIN_A; a little more, so that rounding cannot make `a` smaller.
-        self.trained_from = self._real.cleanest / (1 - MIN_A) ** 0.5 * (1 + 1e-9)
-        self._set_range()
+        if imputed is not None:
+            self.set_imputed(imputed)
+        else:
+            self._cleanest = float(
+                self._profiles.highest(self._groups.real.kind, self._groups.real.lowest).min()
+            )
+            # The level at which a = MIN_A; a little more, so that rounding cannot make `a` smaller.
+            self.trained_from = self._cleanest / (1 - MIN_A) ** 0.5 * (1 + 1e-9)
+            self._set_range()
         self.refresh(1)
 
     def _set_range(self) -> None:
         self._low_share = float(self.levels.share_below(self.trained_from)) if self.trained_from > 0 else 0.0
         if self._low_share > 1 - 1e-6:
             raise UserError(
-                f"the cleanest image has sigma {self._real.cleanest:.4g}, above almost every training level"
+                f"the cleanest image has sigma {self._cleanest:.4g}, above almost every training level"
                 f" (log-normal, median {float(self.levels.quantile(torch.tensor(0.5))):.3g}); raise"
                 " --level-mean or add cleaner images"
             )
@@ -98,7 +114,8 @@ class PairSampler:
 
         Call `refresh` next.
         """
-        self.imputed_rows, self._imputed = rows, Groups(self.s[rows])
+        self.imputed_rows = rows
+        self._groups.set_imputed(rows)
         self.trained_from = 0.0
         self._set_range()
 
@@ -108,9 +125,11 @@ class PairSampler:
         share = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) / _CELLS
         centre = self.levels.quantile(self._low_share + (1 - self._low_share) * share)
         self._centre = centre
-        edges = torch.log(self.levels.quantile(self._low_share + (1 - self._low_share) * _interior_edges()))
+        edges = torch.log(
+            self.levels.quantile(self._low_share + (1 - self._low_share) * interior_edges(_CELLS))
+        )
         width = torch.diff(edges)  # of each cell in ln sigma; the two outermost cells without their tails
-        log_worth, counts = self._log_worth(centre, "typical"), self._counts()
+        log_worth, counts = self._log_worth(centre, "typical"), self._groups.counts
         peak = log_worth.amax(dim=1, keepdim=True)
         relative = (log_worth - peak)[:, None]  # (cells, 1, groups)
         depths = (DEPTHS[:, None] + relative).clamp(min=0)  # (cells, depths, groups)
@@ -147,9 +166,12 @@ class PairSampler:
         """
         log_worth, v = self._log_worth(self._centre, "typical"), self.v(self._centre)
         log_lambda = self._depth - log_worth.amax(dim=1)
-        drawn = (self._counts() * presentations_at((log_lambda[:, None] + log_worth).clamp(min=0))).sum(1)
-        level = self._centre[:, None]
-        own = imputed_worth(level, s[None].clamp(min=1e-30)) if imputed else worth(level, s[None], v[:, None])
+        drawn = (self._groups.counts * presentations_at((log_lambda[:, None] + log_worth).clamp(min=0))).sum(
+            1
+        )
+        level, white = self._centre[:, None], torch.zeros(len(s), dtype=torch.int64)
+        how = self._profiles.imputed if imputed else self._profiles.worth
+        own = how(level, white, s[None].clamp(min=1e-30) if imputed else s[None], v[:, None])
         mass = torch.diff(self._cumulative) / self._cumulative[-1]
         return (
             mass / drawn * presentations_at((log_lambda[:, None] + torch.log(own)).clamp(min=0)).T
@@ -186,12 +208,12 @@ class PairSampler:
                 min=0
             )  # (pending, groups)
             most = presentations_at(bound)
-            cumulative = torch.cumsum(self._counts() * most, dim=1)
+            cumulative = torch.cumsum(self._groups.counts * most, dim=1)
             target = u[:, :1] * cumulative[:, -1:]
             group = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(
                 max=cumulative.shape[1] - 1
             )
-            row, is_imputed = self._member(group, u[:, 1])
+            row, is_imputed = self._groups.member(group, u[:, 1])
             own = log_lambda[pending] + self._log_worth_of(sigma[pending], row, is_imputed)
             accepted = u[:, 2] * most.gather(1, group[:, None])[:, 0] < presentations_at(own.clamp(min=0))
             done = pending[accepted]
@@ -201,7 +223,7 @@ class PairSampler:
                 break
         # At levels so low that almost no image of a group has any worth, all of its images are weighted.
         for slot in pending:
-            rows, kind = self._members(
+            rows, kind = self._groups.members(
                 log_lambda[slot] + self._log_worth(sigma[slot : slot + 1], "lowest")[0] > 0
             )
             each = (log_lambda[slot] + self._log_worth_of(sigma[slot].expand(len(rows)), rows, kind)).clamp(
@@ -226,11 +248,7 @@ class PairSampler:
 
     def _draw_levels(self, seed: int, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Levels (B,), and the cell in which each lies."""
-        start = uniform(seed, Stream.LEVEL, torch.zeros(1, dtype=torch.int64), 1)[0, 0]
-        # The product wraps modulo 2^64, which leaves the fraction of id / golden ratio; 53 bits are kept.
-        steps = (ids.to(torch.int64) * _GOLDEN) >> 11
-        u = torch.remainder(start + steps.to(torch.float64) * 2.0**-53, 1.0)
-        target = u * self._cumulative[-1]
+        target = spread_evenly(seed, ids) * self._cumulative[-1]
         cell = torch.searchsorted(self._cumulative, target, right=True).clamp(1, _CELLS) - 1
         mass = self._cumulative[cell + 1] - self._cumulative[cell]
         share = (cell + (target - self._cumulative[cell]) / mass) / _CELLS
@@ -238,61 +256,36 @@ class PairSampler:
         whole = (self._low_share + (1 - self._low_share) * share).clamp(1e-12, 1 - 1e-12)
         return self.levels.quantile(whole), cell
 
-    def _counts(self) -> Tensor:
-        """Number of images in each group, the imputed groups last."""
-        if self._imputed is None:
-            return self._real.counts
-        return torch.cat([self._real.counts, self._imputed.counts])
-
     def _log_worth(self, sigma: Tensor, which: Literal["typical", "lowest"]) -> Tensor:
         """(K, groups): log worth at levels (K,) of each group's typical or ("lowest") best image."""
         level, v = sigma[:, None], self.v(sigma)[:, None]
-        values = worth(level, getattr(self._real, which)[None], v)
-        if self._imputed is not None:
-            noisiest = self._imputed.highest[None] if which == "lowest" else None
-            values = torch.cat(
-                [values, imputed_worth(level, getattr(self._imputed, which)[None], noisiest)], dim=1
+        values = self._profiles.worth(
+            level, self._groups.real.kind, getattr(self._groups.real, which)[None], v
+        )
+        imputed = self._groups.imputed
+        if imputed is not None:
+            s, noisiest = getattr(imputed, which)[None], imputed.highest[None]
+            filled = self._profiles.imputed(
+                level, imputed.kind, s, v, noisiest if which == "lowest" else None
             )
+            values = torch.cat([values, filled], dim=1)
         return torch.log(values)
 
     def _log_worth_of(self, sigma: Tensor, rows: Tensor, imputed: Tensor) -> Tensor:
         """Logarithm of the worth of one image at each level (B,)."""
-        v, s = self.v(sigma), self.s[rows]
-        return torch.log(torch.where(imputed, imputed_worth(sigma, s), worth(sigma, s, v)))
-
-    def _member(self, group: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """A uniformly drawn image of each group, and whether the group is of imputed ones."""
-        groups = len(self._real.counts)
-        is_imputed = group >= groups
-        row = self._real.member(group.clamp(max=groups - 1), u)
-        if self._imputed is not None:
-            row = torch.where(
-                is_imputed, self.imputed_rows[self._imputed.member((group - groups).clamp(min=0), u)], row
-            )
-        return row, is_imputed
-
-    def _members(self, groups: Tensor) -> tuple[Tensor, Tensor]:
-        """All images of the groups marked in (groups,), and whether each is imputed."""
-        real = self._real.members(groups[: len(self._real.counts)])
-        if self._imputed is None:
-            return real, torch.zeros(len(real), dtype=torch.bool)
-        imputed = self.imputed_rows[self._imputed.members(groups[len(self._real.counts) :])]
-        return torch.cat([real, imputed]), torch.arange(len(real) + len(imputed)) >= len(real)
+        image = self.kind[rows], self.s[rows], self.v(sigma)
+        own = torch.where(imputed, self._profiles.imputed(sigma, *image), self._profiles.worth(sigma, *image))
+        return torch.log(own)
 
     def wants_imputed(self) -> bool:
         """Whether imputed versions of the noisy images would now be drawn at any level."""
         if self.trained_from > 0:
             return True
-        noisy = self._real.lowest[self._real.lowest > 0]
-        if not len(noisy):
+        kind, s = self._groups.real.kind, self._groups.real.lowest
+        noisy = self._profiles.highest(kind, s) > 0
+        if not bool(noisy.any()):
             return False
-        imputed = torch.log(imputed_worth(self._centre[:, None], noisy[None]))
+        level, v = self._centre[:, None], self.v(self._centre)[:, None]
+        imputed = torch.log(self._profiles.imputed(level, kind[noisy], s[None, noisy], v))
         log_lambda = self._depth - self._log_worth(self._centre, "typical").amax(dim=1)
         return bool((log_lambda[:, None] + imputed > 0).any())
-
-
-def _interior_edges() -> Tensor:
-    """Edges of the cells in probability; the outermost lie a quarter of a cell inside: tails are infinite."""
-    edges = torch.arange(_CELLS + 1, dtype=torch.float64)
-    edges[0], edges[-1] = 0.25, _CELLS - 0.25
-    return edges / _CELLS

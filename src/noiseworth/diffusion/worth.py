@@ -174,7 +174,7 @@ class PosteriorVariance:
         self._waiting = []
 
 
-def spectrum(images: Tensor, s: Tensor) -> tuple[Tensor, float]:
+def spectrum(images: Tensor, s: Tensor, power: Tensor | None = None) -> tuple[Tensor, float]:
     """The spectrum of the clean signal, from images of mixed noise.
 
     The basis is the orthonormal cosine transform over (C, H, W): it nearly diagonalises natural images of any
@@ -184,6 +184,7 @@ def spectrum(images: Tensor, s: Tensor) -> tuple[Tensor, float]:
     Args:
         images: (N, C, H, W) in model units.
         s: (N,) their noise.
+        power: (N, C, H, W), the variance of its coefficients at `s = 1`, where it is not white.
 
     Returns:
         Variances (C, H, W) of the coefficients, noise removed, 0 or more; and `sigma_data`, the root mean
@@ -195,7 +196,8 @@ def spectrum(images: Tensor, s: Tensor) -> tuple[Tensor, float]:
     weight = (1 / (1 + s.to(torch.float64) ** 2) ** 2)[:, None, None, None]
     weight = weight / weight.sum()
     coefficients = torch.from_numpy(dctn(images.to(torch.float64).numpy(), axes=(1, 2, 3), norm="ortho"))
-    noise = (weight.flatten() * s.to(torch.float64) ** 2).sum()
+    own = weight * s.to(torch.float64)[:, None, None, None] ** 2
+    noise = own.sum() if power is None else (own * power).sum(0)
     mean = (weight * coefficients).sum(0)
     variance = ((weight * (coefficients - mean) ** 2).sum(0) - noise).clamp(min=0)
     error = (2 * (weight.flatten() ** 2 * s.to(torch.float64) ** 4).sum() / variance.numel()).sqrt()

@@ -70,6 +70,16 @@ class VariableNoise:
         require_size("variance map", self.map, np.shape(signal))
         return np.broadcast_to(self.map, np.shape(signal))
 
+    @property
+    def sigma(self) -> float:
+        """Root mean square over the pixels that are not missing; 0 where all are."""
+        finite = self.map[np.isfinite(self.map)]
+        return math.sqrt(finite.mean()) if finite.size else 0.0
+
+    def scaled(self, factor: float) -> "VariableNoise":
+        """The same noise, so many times as strong."""
+        return VariableNoise(self.map * factor**2)
+
     def sample(self, signal: Array, seed: int, ids: NDArray[np.int64]) -> Array:
         """As `NoiseModel.sample`; a missing pixel is NaN."""
         deviation = np.sqrt(self.variance(signal))
@@ -110,6 +120,15 @@ class CorrelatedNoise:
         turned = np.roll(self.spectrum[::-1, ::-1], (1, 1), (0, 1))
         is_real = np.allclose(turned, self.spectrum, rtol=1e-6, atol=1e-12 * self.spectrum.max())
         require_noise(is_real, "spectrum", "the same at opposite frequencies, as that of real noise is")
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of a pixel."""
+        return math.sqrt(self.spectrum.mean())
+
+    def scaled(self, factor: float) -> "CorrelatedNoise":
+        """The same noise, so many times as strong."""
+        return CorrelatedNoise(self.spectrum * factor**2)
 
     def variance(self, signal: Array) -> Array:
         """The mean of the spectrum in every pixel."""

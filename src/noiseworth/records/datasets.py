@@ -21,6 +21,9 @@ class PartRecord:
     or an address), of which `rows.npy` in the folder says which; `fingerprint` is that of the data set that
     they belong to, `offset` and `scale` those of its raw values where they differ from this data set's.
     `interval` says whether its noise was measured: `interval.npy` then has the ends of each image's interval.
+    `noise` is the kind of its noise where that is not white and Gaussian: `noise.json` in the folder then has the model
+    (`noiseworth.noise.models`), for an image of sigma 1 where sigma is a measure of it. `missing` says whether NaN in its
+    images stands for pixels that were not measured.
     """
 
     folder: str
@@ -32,6 +35,8 @@ class PartRecord:
     offset: float | None = None
     scale: float | None = None
     interval: bool = False
+    noise: str = ""
+    missing: bool = False
 
     def __post_init__(self) -> None:
         is_name = self.folder not in ("", ".", "..") and not set("/\\\0") & set(self.folder)

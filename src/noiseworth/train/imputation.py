@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from noiseworth.data.dataset import Dataset
+from noiseworth.diffusion.conditional import impute_given
 from noiseworth.diffusion.imputation import consistent_pair, impute
 from noiseworth.diffusion.objective import ambient_pair
 from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.pairs import Pairs
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.published import PublishedPairSampler
+from noiseworth.rng import Stream, normal
 from noiseworth.train.config import TrainConfig
+from noiseworth.train.structure import NoiseStructure
 
 _FIRST = 40_000  # images seen before the model imputes; of a short run, a quarter
 _PER_ROUND = 2048  # images imputed in a round
@@ -41,15 +44,30 @@ class Imputation:
         denoiser: Callable[[Tensor, Tensor, Tensor | None], Tensor],
         labels: Tensor | None,
         device: torch.device,
+        structure: NoiseStructure | None = None,
     ) -> None:
+        self.structure = structure
         self.config, self.data, self.pair_sampler, self.device = config, data, pair_sampler, device
         self._denoiser, self._labels = denoiser, labels
         self.rows = torch.zeros(0, dtype=torch.int64)
         self.images: Tensor | None = None
         self.rounds = 0
         self._next_round_at = min(_FIRST, config.n_images // 4)
-        self._noisy = torch.nonzero(pair_sampler.s > 0)[:, 0]
+        noise = pair_sampler.s if structure is None else structure.highest
+        self._noisy = torch.nonzero(noise > 0)[:, 0]
         self._position = torch.zeros(0, dtype=torch.int64)
+        if isinstance(pair_sampler, PairSampler) and len(
+            pair_sampler.imputed_rows
+        ):  # no image is whole: what is missing is made up until the model can tell
+            self.rows = pair_sampler.imputed_rows
+            self.images = torch.cat([self._made_up(part) for part in torch.split(self.rows, _CHUNK)])
+            self._update_pair_sampler()
+
+    def _made_up(self, rows: Tensor) -> Tensor:
+        if self.structure is None:
+            raise AssertionError("images of white noise are whole")
+        y = torch.from_numpy(self.data.read(rows.numpy()))
+        return self.structure.first_filled(y, normal(self.config.seed, Stream.IMPUTE, rows, y.shape[1:]))
 
     def prepare(self, n_images: int) -> None:
         """Impute, if it is time to: the pair sampler asks for it, and enough images were seen since the last time."""
@@ -84,6 +102,15 @@ class Imputation:
     def _impute(self, rows: Tensor) -> Tensor:
         y = torch.from_numpy(self.data.read(rows.numpy())).to(self.device)
         ids = (rows + self.rounds * len(self.data)).to(self.device)
+        if self.structure is not None and bool((self.structure.kind[rows] > 0).any()):
+            return impute_given(
+                self._denoiser_of(rows),
+                y,
+                self.structure.noise_of(rows, y),
+                ids,
+                seed=self.config.seed,
+                sigma_data=self.structure.sigma_data,
+            ).cpu()
         return impute(
             self._denoiser_of(rows),
             y,
@@ -100,6 +127,16 @@ class Imputation:
         self._position = torch.full((len(self.data),), -1, dtype=torch.int64)
         self._position[self.rows] = torch.arange(len(self.rows))
 
+    def fill(self, pairs: Pairs, y: Tensor) -> Tensor:
+        """The images of a batch, with imputed ones in place of those whose pairs are to be imputed."""
+        if self.images is None or not bool(pairs.imputed.any()):
+            return y
+        y = y.clone()
+        y[pairs.imputed.to(self.device)] = self.images[self._position[pairs.index[pairs.imputed]]].to(
+            self.device
+        )
+        return y
+
     def replace(
         self, pairs: Pairs, y: Tensor, s: Tensor, noise: Tensor, ids: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -107,9 +144,9 @@ class Imputation:
         marked = pairs.imputed.to(self.device)
         sigma = pairs.sigma.to(self.device)
         if self.images is not None:
-            y, s = y.clone(), torch.where(marked, torch.zeros_like(s), s)
-            y[marked] = self.images[self._position[pairs.index[pairs.imputed]]].to(self.device)
-            return ambient_pair(y, s, sigma, noise)
+            return ambient_pair(
+                self.fill(pairs, y), torch.where(marked, torch.zeros_like(s), s), sigma, noise
+            )
         x_sigma, target = torch.empty_like(y), torch.empty_like(y)
         x_sigma[~marked], target[~marked] = ambient_pair(
             y[~marked], s[~marked], sigma[~marked], noise[~marked]

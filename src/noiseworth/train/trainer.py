@@ -19,13 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from noiseworth.data.augment import augment
-from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.objective import Loss, ambient_pair, regression_loss
-from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.pairs import Pairs
 from noiseworth.diffusion.precondition import Denoiser
-from noiseworth.diffusion.published import PublishedPairSampler, published_loss
-from noiseworth.diffusion.worth import PosteriorVariance, spectrum
+from noiseworth.diffusion.published import published_loss
 from noiseworth.errors import UserError
 from noiseworth.records import StepRecord
 from noiseworth.rng import Stream, uniform
@@ -37,13 +34,13 @@ from noiseworth.train.ema import SNAPSHOTS, Ema, further_averages
 from noiseworth.train.guards import SpikeDetector, be_deterministic, memory_advice
 from noiseworth.train.imputation import Imputation
 from noiseworth.train.model import load_weights, make_denoiser, make_optimizer
+from noiseworth.train.pairing import make_pairing
 from noiseworth.train.prefetch import NoiseAhead, Prefetcher
 from noiseworth.train.run_directory import check_data
 from noiseworth.train.saving import save_trainer
 from noiseworth.train.start import open_start, put_weights
 from noiseworth.train.training_data import open_training_data
 
-_SPECTRUM_IMAGES = 10_000
 _HIDDEN_LABELS = 0.1  # share of the images (Ho and Salimans, arXiv 2207.12598)
 _REFRESH_STEPS = 64  # steps between updates of v, and so of the pair sampler
 
@@ -64,6 +61,7 @@ class Trainer:
         pair_sampler: draws the training pairs.
         denoiser: the network that is trained; `model` is the same, prepared for the device and the processes.
         ema: the averaged denoiser; `averages` are all averages, by the names that a checkpoint gives them.
+        structure: noise that is not white, or None.
         imputation: what noisy images teach below their own noise.
     """
 
@@ -79,14 +77,16 @@ class Trainer:
         self.data, self.held_out, self.labels = opened.data, opened.held_out, opened.labels
         self.config = config = settle(config, self.data.shape, len(self.data), self.device)
         self.classes = opened.classes
-        self._make_pair_sampler()
+        pairing = make_pairing(config, self.data)
+        self.structure, self.sigma_data, self.v = pairing.structure, pairing.sigma_data, pairing.v
+        self.pair_sampler = pairing.pair_sampler
         self._make_model()
         self.start = open_start(config, self.denoiser)
         self.prefetcher = Prefetcher(self.data, self.pair_sampler, config.seed, self.device)
         self.noise = NoiseAhead(config.seed, self.data.shape, self.device)
         self.spikes = SpikeDetector()
         self.imputation = Imputation(
-            config, self.data, self.pair_sampler, self.averaged, self.labels, self.device
+            config, self.data, self.pair_sampler, self.averaged, self.labels, self.device, self.structure
         )
 
     @property
@@ -98,21 +98,6 @@ class Trainer:
     def autocast(self) -> torch.autocast:
         """A context in which the network computes in the precision of the run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
-
-    def _make_pair_sampler(self) -> None:
-        """`v(sigma)` from the spectrum of some images, and the pair sampler on it."""
-        config, data = self.config, self.data
-        some = np.unique(np.linspace(0, len(data) - 1, min(len(data), _SPECTRUM_IMAGES)).astype(np.int64))
-        eigenvalues, self.sigma_data = spectrum(
-            torch.from_numpy(data.read(some)), torch.from_numpy(data.sigma[some])
-        )
-        self.v = PosteriorVariance(eigenvalues)
-        s, levels = torch.from_numpy(data.sigma), LogNormalLevels(*config.levels)
-        self.pair_sampler: PairSampler | PublishedPairSampler = (
-            PublishedPairSampler(s, levels)
-            if config.objective == "published"
-            else PairSampler(s, levels, self.v, presentations=config.presentations)
-        )
 
     def _make_model(self) -> None:
         """The denoiser, its averages and its optimiser, on the device."""
@@ -218,6 +203,9 @@ class Trainer:
             model = partial(
                 self._network, labels=torch.where(hidden, self.classes, self.labels[pairs.index]).to(device)
             )
+        if self.structure is not None:
+            filled = self.imputation.fill(pairs, y)
+            return self.structure.loss(model, pairs, y, filled, noise, ids, self.v, config)
         if config.objective == "published":
             y = augment([y], config.augment, ids, config.seed)[0]
             return published_loss(model, y, s, sigma, noise, self.sigma_data), s

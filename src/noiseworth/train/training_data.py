@@ -44,8 +44,8 @@ def _open_held_out(config: TrainConfig, data: Dataset) -> Dataset | None:
     if config.held_out is None:
         return None
     whole = open_dataset(config.held_out)
-    clean = whole.select(whole.sigma == 0)
-    if not len(clean) and whole.shape == data.shape and noise_is_measurable(whole.sigma):
+    clean = whole.select(whole.is_clean)
+    if not len(clean) and whole.is_white and whole.shape == data.shape and noise_is_measurable(whole.sigma):
         return whole
     if whole.shape != data.shape or len(clean) < 2:
         has = f"images of {whole.shape}, {len(clean)} of them clean"

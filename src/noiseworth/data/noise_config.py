@@ -1,0 +1,69 @@
+"""Settings of the commands on noise. No numpy and no torch here, so that `--help` is quick."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from noiseworth.options import PICTURE, POSITIONAL, SEVERAL, StrPath, check, require_new_name
+
+
+@dataclass(frozen=True)
+class EstimateConfig:
+    """Measure the noise level of each image, with a 95% interval; clean images in the data set make it sharp."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set. The images of unknown noise are measured, those of sigma 0 are learned from."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set, with the levels that were measured. It works as long as the measured one stays where
+    it is."""
+    again: bool = False
+    """Measure the noisy images whose level is known, too, and put what was measured in its place."""
+    seed: int = 0
+    """Decides the noise that is added to clean images to learn from."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+
+
+@dataclass(frozen=True)
+class CleanConfig:
+    """Find out which images are clean, where nobody says: those that seem to have far less noise than the others."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set with images of unknown noise."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set, in which the clean images are clean; it works as long as the other one stays where it
+    is. Images of which it is not sure are left out."""
+    picture: StrPath | None = field(default=None, metadata=PICTURE)
+    """A PNG file for a grid of images, from the cleanest to the noisiest."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Check that noise is what training takes it for: white, Gaussian, independent of the signal, of mean zero, whole, of the declared
+    level."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set of noisy images, and of clean ones of the same kind, which they are compared with."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """Measure a camera's gain, offset and read noise, with 95% intervals, from frames without light and frames of even light."""
+
+    flats: Sequence[StrPath] = field(metadata=SEVERAL)
+    """Packed data sets of raw frames of even, constant light, one for each level of light, three frames or more in each."""
+    dark: StrPath
+    """A packed data set of raw frames without light, of the same exposure; from 50 on, pixels are told from each other."""
+    out: StrPath = field(metadata={"written": (".json",)})
+    """A JSON file for the numbers."""
+
+    def __post_init__(self) -> None:
+        check(self)
