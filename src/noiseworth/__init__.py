@@ -33,13 +33,17 @@ if TYPE_CHECKING:
     from noiseworth.data.dataset import open_dataset as open_dataset
     from noiseworth.data.estimate_noise import estimate_noise as estimate_noise
     from noiseworth.data.estimate_noise import find_clean as find_clean
+    from noiseworth.data.hide_damage import hide_damage as hide_damage
     from noiseworth.data.inspect import inspect as inspect
     from noiseworth.data.loader import Loader as Loader
     from noiseworth.data.noise_config import CalibrateConfig as CalibrateConfig
     from noiseworth.data.noise_config import CheckConfig as CheckConfig
     from noiseworth.data.noise_config import CleanConfig as CleanConfig
     from noiseworth.data.noise_config import EstimateConfig as EstimateConfig
+    from noiseworth.data.noise_config import HideConfig as HideConfig
+    from noiseworth.data.noise_config import StabiliseConfig as StabiliseConfig
     from noiseworth.data.pack import pack as pack
+    from noiseworth.data.stabilise_noise import stabilise_noise as stabilise_noise
     from noiseworth.data.views import join as join
     from noiseworth.data.views import split as split
     from noiseworth.data.views import subset as subset

@@ -82,6 +82,20 @@ COMMANDS = [
         "noise",
     ),
     Command(
+        "stabilise",
+        "data.noise_config:StabiliseConfig",
+        "data.stabilise_noise:stabilise_noise",
+        "cli.noise:print_stabilised",
+        "noise",
+    ),
+    Command(
+        "hide",
+        "data.noise_config:HideConfig",
+        "data.hide_damage:hide_damage",
+        "cli.noise:print_hidden",
+        "noise",
+    ),
+    Command(
         "check",
         "data.noise_config:CheckConfig",
         "data.check_noise:check_dataset",

@@ -31,6 +31,8 @@ class Stream(IntEnum):
     ELECTRONS = 18  # numbers of electrons that a simulated camera counts
     CALIBRATE = 19  # noise added to clean images, from which the measurement of noise learns
     MISSING = 20  # which pixels of an image are lost
+    HIDE = 22  # noise that hides damage
+    TELL = 21  # images and noise that a network learns to tell damaged images from
     CLEAN = 6  # which images of a data set stay clean
     HELD_OUT = 7  # which images of a data set are held out
     RISK = 8  # noise added to held-out images

@@ -20,7 +20,8 @@ def print_datasets(config: Any, records: list[DatasetRecord]) -> None:
     for record in records:
         channels, height, width = record.shape
         path = Path(config.out) / record.provenance[-1].get("split", "")
-        sigma = open_dataset(path).sigma
+        dataset = open_dataset(path)
+        sigma = dataset.usual().sigma
         levels, counts = group_sigmas(sigma)
         noise = [
             _noise_words(s) + (f" ({c:,})" if len(levels) > 1 else "")
@@ -30,6 +31,7 @@ def print_datasets(config: Any, records: list[DatasetRecord]) -> None:
         if unknown:
             share = f"{unknown:,} of " if counts.sum() else ""
             noise.append(f"{share}noise unknown (noiseworth noise estimate measures it)")
+        noise += [f"{words} ({len(rows):,})" for words, rows in dataset.unusual()]
         if len(noise) > 4:
             noise = [*noise[:2], "...", noise[-1]]
         dtypes = "+".join(sorted({part.dtype for part in record.parts}))
@@ -67,9 +69,19 @@ def print_corrupted(config: CorruptConfig, record: DatasetRecord) -> None:
     for part in record.parts:
         is_noisy = part == record.parts[-1] and rounding is not None
         noise = f"sigma {config.sigma}" if is_noisy else "clean"
+        if rounding is None and part == record.parts[-1] and config.clean_fraction < 1:
+            noise = _damage_words(config, record)
         print(f"{config.out}/{part.folder}: {part.count:,} images, {noise}, {part.dtype}")
     if rounding:
         print(f"storing the noise in {record.parts[-1].dtype} rounds it by {rounding:.2%} of sigma at most")
+
+
+def _damage_words(config: CorruptConfig, record: DatasetRecord) -> str:
+    said = record.provenance[-1]
+    words = [said["noise"]] if said.get("noise") else []
+    words += [f"{config.missing:.0%} of the pixels missing"] if config.missing else []
+    words += [f"blurred by {config.blur:g} pixels, noise unknown"] if config.blur else []
+    return ", ".join(words)
 
 
 @dataclass(frozen=True)
@@ -121,15 +133,18 @@ def _pictures(dataset: Any) -> list[tuple[str, bytes]]:
     from noiseworth.data.image_grid import grid_png
     from noiseworth.data.inspect import group_sigmas
 
+    unusual = [(words, grid_png(dataset.read(rows[:48]), columns=12)) for words, rows in dataset.unusual()]
+    dataset = dataset.usual()
     levels = group_sigmas(dataset.sigma)[0]
     if not len(levels):
-        return [("noise unknown", grid_png(dataset.read_first(48), columns=12))]
+        some = dataset.read_first(48)
+        return [*([("noise unknown", grid_png(some, columns=12))] if len(some) else []), *unusual]
     shown = levels if len(levels) <= 4 else levels[[0, 1, len(levels) // 2, -1]]
     pictures = []
     for level in shown:
         rows = np.argsort(np.abs(dataset.sigma - level), kind="stable")[:48]
         pictures.append((_noise_words(level), grid_png(dataset.read(np.sort(rows)), columns=12)))
-    return pictures
+    return pictures + unusual
 
 
 def print_inspection(config: InspectConfig, inspection: Inspection) -> None:
@@ -165,6 +180,7 @@ def inspection_lines(inspection: Inspection) -> list[str]:
     for group in i.noise:
         noise = "clean" if group.snr_db is None else f"sigma {group.sigma:.4g} (SNR {group.snr_db:.2f} dB)"
         lines += [f"{group.count:>10,}  {noise}"]
+    lines += [f"{'':>10}  {words}" for words in i.other_noise]
     if i.unknown:
         lines += [f"{i.unknown:>10,}  noise unknown"]
     if i.at_limits > 0.001:

@@ -1,7 +1,21 @@
 """What the commands on noise print."""
 
-from noiseworth.data.noise_config import CalibrateConfig, CheckConfig, CleanConfig, EstimateConfig
-from noiseworth.records import CameraRecord, CleanRecord, EstimateRecord, NoiseCheckRecord
+from noiseworth.data.noise_config import (
+    CalibrateConfig,
+    CheckConfig,
+    CleanConfig,
+    EstimateConfig,
+    HideConfig,
+    StabiliseConfig,
+)
+from noiseworth.records import (
+    CameraRecord,
+    CleanRecord,
+    EstimateRecord,
+    HideRecord,
+    NoiseCheckRecord,
+    StabiliseRecord,
+)
 
 
 def print_estimate(config: EstimateConfig, record: EstimateRecord) -> None:
@@ -80,6 +94,34 @@ def print_camera(config: CalibrateConfig, record: CameraRecord) -> None:
             " take it for noise of single pixels; take off each row's offset first"
         )
     print(f"{record.path}: the noise model" + (", with maps of the pixels" if record.has_maps else ""))
+
+
+def print_stabilised(config: StabiliseConfig, record: StabiliseRecord) -> None:
+    """How the images are now, and how even their noise is."""
+    print(
+        f"{record.path}: {record.noisy:,} noisy images, sigma {record.sigma:.4g}, and {record.clean:,} clean ones"
+    )
+    if record.noisy:
+        print(
+            f"noise is {record.least:.0%} to {record.most:.0%} of that in nine of ten pixels: less even where there is hardly any signal"
+        )
+    print("samples of a run on it come back in the units before")
+
+
+def print_hidden(config: HideConfig, record: HideRecord) -> None:
+    """The levels of the noise that was added, and how well damage shows at some levels."""
+    least, lower, _, upper, most = record.quantiles
+    print(
+        f"{record.path}: noise of sigma {least:.3g} to {most:.3g} (half of them {lower:.3g} to {upper:.3g}) hides the damage of"
+        f" {record.damaged - record.left_out:,} images"
+    )
+    if record.left_out:
+        print(f"{record.left_out:,} images were left out: no level hides their damage")
+    shown = ", ".join(
+        f"{share:.0%} at {level:.3g}"
+        for level, share in list(zip(record.levels, record.told_apart, strict=True))[::5]
+    )
+    print(f"damaged and clean images were told apart by noise level: {shown} (half is chance)")
 
 
 def _with_ends(number: tuple[float, float, float]) -> str:

@@ -43,11 +43,12 @@ def _print_done(run: str, done: DoneRecord) -> None:
     if done.trained_from:
         print(f"no clean images: trained from sigma {done.trained_from:.3g} up, and sampling will stop there")
     w = done.worth
-    for group, (sigma, count, worth) in enumerate(zip(w.sigmas, w.counts, w.mean_worth, strict=True)):
-        if sigma > 0:
+    names = [w.name(group) for group in range(len(w.sigmas))]
+    for group, (name, count, worth) in enumerate(zip(names, w.counts, w.mean_worth, strict=True)):
+        if name is not None:
             average = "of a clean one on average over the training levels"
-            print(f"{count:,} images of sigma {sigma:.3g}: worth {worth:.3f} {average} ({_price(w, group)})")
-    if any(w.sigmas):
+            print(f"{count:,} images of {name}: worth {worth:.3f} {average} ({_price(w, group)})")
+    if any(names):
         assumed = "assuming that a level matters as often as it is trained, and that an imputed image is worth what it is trusted"
         print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
 

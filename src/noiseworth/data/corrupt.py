@@ -127,6 +127,7 @@ def _write(
             offset=dataset.record.offset,
             scale=dataset.record.scale,
             units=dataset.record.units,
+            stabilised=dataset.record.stabilised,
             provenance=[*dataset.record.provenance, provenance | source | rounding_note],
         )
         if making is not None:

@@ -107,7 +107,7 @@ def damage(
         source = {"source_fingerprint": r.fingerprint}
         record = write_dataset(
             folder, parts, name=f"{r.name}-corrupted", offset=r.offset, scale=r.scale, units=r.units,
-            provenance=[*r.provenance, said | source],
+            provenance=[*r.provenance, said | source], stabilised=r.stabilised,
         )  # fmt: skip
         making.note(folder, record)
     return record

@@ -96,6 +96,23 @@ class Dataset:
         clean: NDArray[np.bool_] = (self.sigma == 0) & ~self.may_miss
         return clean
 
+    def unusual(self) -> list[tuple[str, NDArray[np.int64]]]:
+        """Images whose noise is not white, or of which pixels were not measured, by kind: what it is in words, and their positions."""
+        kind, missing, groups = self.kind, self.may_miss, []
+        for number in np.unique(kind).tolist():
+            for misses in (False, True):
+                rows = np.flatnonzero((kind == number) & (missing == misses))
+                model = self.noise_models[number]
+                words = [] if model is None else [model.name]
+                words += ["pixels missing"] if misses else []
+                if words and len(rows):
+                    groups.append((", ".join(words), rows))
+        return groups
+
+    def usual(self) -> "Dataset":
+        """The clean images, and those of white noise, known or not."""
+        return self.select((self.kind == 0) & ~self.may_miss)
+
     @property
     def is_white(self) -> bool:
         """Whether the noise of all images is white and Gaussian, and all pixels were measured."""
@@ -194,6 +211,12 @@ class Dataset:
 
     def require_known_sigma(self) -> None:
         """Raises UserError if the noise level of any image is unknown or invalid."""
+        for words, rows in self.unusual():
+            if np.isnan(self.sigma[rows]).all():
+                raise UserError(
+                    f"{self.path}: {len(rows):,} images have {words}, which depends on the signal; make it Gaussian first:"
+                    f" noiseworth noise stabilise {self.path} OUT"
+                )
         unknown = np.flatnonzero(np.isnan(self.sigma))
         if len(unknown):
             raise UserError(

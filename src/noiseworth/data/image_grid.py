@@ -9,6 +9,7 @@ from PIL import Image
 
 _GAP = 3
 _BACKGROUND = 255
+_MISSING = np.array((214, 60, 60), np.uint8)
 
 
 def grid_png(images: NDArray[np.float32], columns: int = 16, min_side: int = 24) -> bytes:
@@ -16,13 +17,15 @@ def grid_png(images: NDArray[np.float32], columns: int = 16, min_side: int = 24)
 
     Args:
         images: (N, C, H, W) in model units, shown from -1 (black) to 1 (white); channels beyond the third are
-            left out.
+            left out. Pixels that were not measured (NaN) are red.
         columns: images in a row.
         min_side: smallest width of one image in the picture, in pixels.
     """
     n, channels, height, width = images.shape
     shown = images[:, :3] if channels >= 3 else images[:, :1].repeat(3, axis=1)
-    pixels = np.rint((np.clip(shown, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    values = np.nan_to_num(np.rint((np.clip(shown, -1, 1) + 1) * 127.5)).transpose(0, 2, 3, 1)
+    is_missing = np.isnan(shown.transpose(0, 2, 3, 1)).any(axis=3, keepdims=True)
+    pixels = np.where(is_missing, _MISSING, values.astype(np.uint8))
     factor = max(1, math.ceil(min_side / width))
     pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
     columns = min(columns, n)

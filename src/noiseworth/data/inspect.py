@@ -68,7 +68,8 @@ def inspect(dataset: Dataset) -> Inspection:
             images[np.isfinite(images)], bins=_BINS, range=(low, high if high > low else low + 1)
         )[0]
     pixels = len(dataset) * int(np.prod(dataset.shape)) - bad
-    levels, sizes = group_sigmas(dataset.sigma)
+    usual = dataset.usual()
+    levels, sizes = group_sigmas(usual.sigma)
     labels = None if dataset.labels is None else np.bincount(dataset.labels).tolist()
     groups = duplicates(dataset)
     leaks, checked = find_leaks(dataset)
@@ -78,7 +79,11 @@ def inspect(dataset: Dataset) -> Inspection:
         count=len(dataset),
         parts=dataset.record.parts,
         noise=[SigmaGroup(float(s), int(c), snr_db(float(s))) for s, c in zip(levels, sizes, strict=True)],
-        unknown=int(np.isnan(dataset.sigma).sum()),
+        other_noise=[
+            f"{words}{_sigma_words(dataset.sigma[rows])} ({len(rows):,} images)"
+            for words, rows in dataset.unusual()
+        ],
+        unknown=int(np.isnan(usual.sigma).sum()),
         label_counts=labels,
         minimum=low,
         maximum=high,
@@ -93,6 +98,13 @@ def inspect(dataset: Dataset) -> Inspection:
         leaks=leaks[:_MAX_GROUPS],
         leak_checked=checked,
     )
+
+
+def _sigma_words(sigma: NDArray[np.float32]) -> str:
+    levels = group_sigmas(sigma)[0]
+    if not len(levels) or levels[-1] == 0:
+        return ""
+    return f", sigma {levels[0]:.3g}" + (f" to {levels[-1]:.3g}" if len(levels) > 1 else "")
 
 
 def duplicates(dataset: Dataset) -> list[list[int]]:

@@ -92,12 +92,11 @@ def require_white(dataset: Dataset) -> None:
     for model in dataset.noise_models[1:]:
         if model is not None and (dataset.kind > 0).any():
             raise UserError(
-                f"{dataset.path}: has {model.describe()}; white noise is measured and checked here: take the images that have no"
-                " noise model"
+                f"{dataset.path}: has {model.describe()}; this takes white noise, or clean images, alone"
             )
     if dataset.may_miss.any():
         raise UserError(
-            f"{dataset.path}: has images with pixels that were not measured; measure the noise of whole ones"
+            f"{dataset.path}: has images with pixels that were not measured; this takes whole images alone"
         )
 
 

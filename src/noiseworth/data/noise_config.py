@@ -67,3 +67,36 @@ class CalibrateConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True)
+class StabiliseConfig:
+    """Make the noise of a camera or an MRI scanner Gaussian and of one level, by a transform of all values; training then takes it."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set with a noise model (`pack --noise`), of noisy images, clean ones, or both."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set."""
+    noise: StrPath | None = None
+    """The noise model in a JSON file, where the data set has none: images of unknown noise have it. Held-out clean images need the
+    one of the images that are trained on."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+
+
+@dataclass(frozen=True)
+class HideConfig:
+    """Add to damaged images (blurred, compressed, of unknown quality) the noise that hides the damage: with it, training can use them."""
+
+    data: StrPath = field(metadata=POSITIONAL)
+    """A packed data set of clean images (sigma 0) and of damaged ones, whose noise is unknown."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory of the new data set: the damaged images, each with noise of its own level, and the clean ones."""
+    seed: int = 0
+    """Decides the noise."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.inspect import group_sigmas
+from noiseworth.data.measured import require_white
 from noiseworth.data.views import select_view
 from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
@@ -32,6 +33,7 @@ class OwnNoise:
             UserError: the noise level of an image is unknown.
         """
         dataset.require_known_sigma()
+        require_white(dataset)
         self._dataset = dataset
         sigma = dataset.sigma.astype(np.float64)
         levels = group_sigmas(dataset.sigma)[0]

@@ -50,6 +50,11 @@ def join(config: JoinConfig) -> list[DatasetRecord]:
                 f"{other.path}: images of shape {other.shape} cannot be joined with {sets[0].shape} in"
                 f" {sets[0].path}"
             )
+        if other.record.stabilised != sets[0].record.stabilised:
+            raise UserError(
+                f"{other.path}: cannot be joined with {sets[0].path}: the noise of only one was stabilised, or by another model;"
+                " join first, then stabilise"
+            )
     labelled = all(s.labels is not None for s in sets)
     with new_directory(out) as folder:
         parts: list[Part] = []
@@ -64,6 +69,7 @@ def join(config: JoinConfig) -> list[DatasetRecord]:
         provenance = {"command": "join", "sources": [s.record.fingerprint for s in sets]}
         record = write_dataset(
             folder, parts, name=name, offset=base.offset, scale=base.scale, units=base.units, shape=base.shape, provenance=[provenance],
+            stabilised=base.stabilised,
         )  # fmt: skip
         making.note(folder, [record])
     return [record]
@@ -180,7 +186,7 @@ def select_view(
     parts = _views(dataset, out, 0, None, dataset.labels is not None)
     return write_dataset(
         folder, parts, name=f"{r.name}-{name}", offset=r.offset, scale=r.scale, units=r.units, shape=r.shape,
-        provenance=[*r.provenance, provenance | {"source_fingerprint": r.fingerprint}],
+        provenance=[*r.provenance, provenance | {"source_fingerprint": r.fingerprint}], stabilised=r.stabilised,
     )  # fmt: skip
 
 

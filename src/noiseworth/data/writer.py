@@ -17,7 +17,14 @@ from noiseworth.data.fingerprint import fingerprint
 from noiseworth.errors import UserError
 from noiseworth.noise.base import NoiseModel
 from noiseworth.process import DiskFullError, directory_beside, is_disk_full
-from noiseworth.records import DATASET_FORMAT, DatasetRecord, PartRecord, to_json, write_atomically
+from noiseworth.records import (
+    DATASET_FORMAT,
+    DatasetRecord,
+    PartRecord,
+    StabilisedRecord,
+    to_json,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -195,6 +202,7 @@ def write_dataset(
     units: str,
     provenance: list[dict[str, Any]],
     shape: Shape | None = None,
+    stabilised: StabilisedRecord | None = None,
 ) -> DatasetRecord:
     """Write parts and `dataset.json` into `folder`, and sync them to disk.
 
@@ -203,6 +211,7 @@ def write_dataset(
 
     Args:
         shape: C, H, W; needed where all parts are views.
+        stabilised: the units before noise was made Gaussian.
     """
     records = []
     image_shape: tuple[int, ...] = shape or ()
@@ -244,7 +253,9 @@ def write_dataset(
     channels, height, width = (int(n) for n in image_shape)
     size: Shape = (channels, height, width)
     digest = fingerprint(folder, records, offset, scale)
-    record = DatasetRecord(DATASET_FORMAT, name, size, offset, scale, units, records, digest, provenance)
+    record = DatasetRecord(
+        DATASET_FORMAT, name, size, offset, scale, units, records, digest, provenance, stabilised
+    )
     write_atomically(folder / "dataset.json", to_json(record) + "\n")
     return record
 

@@ -22,6 +22,10 @@ class Pairs:
     weight: Tensor
     imputed: Tensor
 
+    def select(self, rows: Tensor) -> "Pairs":
+        """The pairs at `rows`."""
+        return Pairs(self.sigma[rows], self.index[rows], self.weight[rows], self.imputed[rows])
+
     def split(self, size: int) -> "list[Pairs]":
         """Batches of `size`, in order."""
         columns = (self.sigma, self.index, self.weight, self.imputed)

@@ -1,6 +1,6 @@
 """What every model of noise has, and what all of them need."""
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ Array = NDArray[np.float64]
 
 
 class NoiseModel(Protocol):
-    """What every model of noise can do."""
+    """What every model of noise can do; `name` is its kind in words."""
+
+    name: ClassVar[str]
 
     def variance(self, signal: Array) -> Array:
         """The variance of each pixel's noise, of the shape of the clean signal."""

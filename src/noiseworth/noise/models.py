@@ -7,7 +7,7 @@ units* for those of cameras and scanners (`sensors.py`). A draw is a function of
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,8 @@ class GaussianNoise:
     Args:
         sigma: standard deviation, in model units.
     """
+
+    name: ClassVar[str] = "white Gaussian noise"
 
     sigma: float
 
@@ -56,6 +58,8 @@ class VariableNoise:
     Raises:
         UserError: a variance is negative or NaN.
     """
+
+    name: ClassVar[str] = "noise that differs from pixel to pixel"
 
     def __init__(self, variance_map: ArrayLike) -> None:
         self.map: Array = np.asarray(variance_map, np.float64)
@@ -110,6 +114,8 @@ class CorrelatedNoise:
     Raises:
         UserError: a variance is negative, or the spectrum is not that of real noise: `S[-k] = S[k]`.
     """
+
+    name: ClassVar[str] = "correlated noise"
 
     def __init__(self, spectrum: ArrayLike) -> None:
         self.spectrum: Array = np.asarray(spectrum, np.float64)

@@ -3,7 +3,7 @@ units, what the camera or the scanner wrote."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ class PoissonGaussianNoise:
     Raises:
         UserError: a gain is not above 0, or a read noise is negative.
     """
+
+    name: ClassVar[str] = "camera noise"
 
     def __init__(self, gain: ArrayLike, offset: ArrayLike = 0.0, read_noise: ArrayLike = 0.0) -> None:
         self.gain, self.offset, self.read_noise = (
@@ -80,6 +82,8 @@ class RicianNoise:
     Args:
         sigma: standard deviation of each of the two parts, in raw units.
     """
+
+    name: ClassVar[str] = "Rician noise"
 
     sigma: float
 

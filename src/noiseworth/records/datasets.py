@@ -47,8 +47,19 @@ class PartRecord:
 
 
 @dataclass(frozen=True)
+class StabilisedRecord:
+    """The units before noise was stabilised (`noiseworth.noise.stabilise`): the noise model, and `model = (raw - offset) / scale`."""
+
+    noise: dict[str, Any]
+    offset: float
+    scale: float
+    units: str
+
+
+@dataclass(frozen=True)
 class DatasetRecord:
-    """`dataset.json`. `model = (raw - offset) / scale`; sigma is always in model units."""
+    """`dataset.json`. `model = (raw - offset) / scale`; sigma is always in model units. Of a data set whose noise was made Gaussian,
+    `stabilised` says what its values were before."""
 
     format: int
     name: str
@@ -59,6 +70,7 @@ class DatasetRecord:
     parts: list[PartRecord]
     fingerprint: str
     provenance: list[dict[str, Any]]
+    stabilised: StabilisedRecord | None = None
 
     def __post_init__(self) -> None:
         is_shape = min(self.shape) >= 1 and math.prod(self.shape) <= _MOST_VALUES
@@ -91,6 +103,7 @@ class Inspection:
     count: int
     parts: list[PartRecord]
     noise: list[SigmaGroup]
+    other_noise: list[str]  # what is not white, or has missing pixels, in words
     unknown: int
     label_counts: list[int] | None
     minimum: float
@@ -153,6 +166,41 @@ class CameraRecord:
     pixels: int
     has_maps: bool
     model: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StabiliseRecord:
+    """What `noiseworth noise stabilise` made: `noisy` images of Gaussian noise `sigma` (model units), and `clean` ones.
+
+    Attributes:
+        least, most: between which the standard deviation of noise, over sigma, lies for nine of ten noisy pixels.
+    """
+
+    path: str
+    noisy: int
+    clean: int
+    sigma: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class HideRecord:
+    """What `noiseworth noise hide` did to `damaged` images. Levels are in model units.
+
+    Attributes:
+        left_out: images whose damage no level hides.
+        quantiles: of the levels of noise that was added: the lowest, the quarters, the highest.
+        levels: at which images were judged.
+        told_apart: at each, the share of images that a network puts on the right side; one half is chance.
+    """
+
+    path: str
+    damaged: int
+    left_out: int
+    quantiles: list[float]
+    levels: list[float]
+    told_apart: list[float]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ class WorthRecord:
     listed by their median. `mean_worth[k]` averages over the training levels p(sigma);
     `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never, or too few images to tell).
     What imputed images are worth is assumed: `price_low[k]` is the price if as much as clean ones,
-    `price_high[k]` if nothing (null: never).
+    `price_high[k]` if nothing (null: never). `noise[k]` says in words what noise it is, where it is not white or pixels are
+    missing; empty where it is white.
     """
 
     FEWEST: ClassVar[int] = 100  # images: fewer do not show the posterior variance that a price rests on
@@ -66,6 +67,7 @@ class WorthRecord:
     price: list[float | None]
     price_low: list[float | None] = field(default_factory=list)
     price_high: list[float | None] = field(default_factory=list)
+    noise: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         require_as_many(self, "levels", "posterior_variance", "n_effective")
@@ -73,6 +75,12 @@ class WorthRecord:
         require(
             all(len(row) == len(self.levels) for row in self.worth), "worth must hold a value for each level"
         )
+
+    def name(self, group: int) -> str | None:
+        """Which noise a group's images have; None: none."""
+        words = self.noise[group] if self.noise else ""
+        sigma = f"sigma {self.sigmas[group]:.3g}" if self.sigmas[group] > 0 else ""
+        return ", ".join(filter(None, (sigma, words))) or None
 
     def price_ends(self, group: int) -> tuple[float, float | None] | None:
         """Least and greatest price of a noise level, whatever imputed images are worth (null: never); None where that does not matter."""

@@ -22,14 +22,16 @@ class Row:
     @property
     def n_clean(self) -> int:
         """Number of clean images in its training data."""
-        return sum(c for s, c in zip(self.done.worth.sigmas, self.done.worth.counts, strict=True) if s == 0)
+        return sum(c for group, c in enumerate(self.done.worth.counts) if self.done.worth.name(group) is None)
 
     @property
-    def noisy(self) -> list[tuple[float, int, float, str]]:
-        """(sigma, number of images, mean worth, price in words) of each noise level of its training data."""
+    def noisy(self) -> list[tuple[str, int, float, str]]:
+        """(which noise, number of images, mean worth, price in words) of each noise level of its training data."""
         w = self.done.worth
         prices = [_price(w, group) for group in range(len(w.sigmas))]
-        return [row for row in zip(w.sigmas, w.counts, w.mean_worth, prices, strict=True) if row[0] > 0]
+        names = [w.name(group) for group in range(len(w.sigmas))]
+        rows = zip(names, w.counts, w.mean_worth, prices, strict=True)
+        return [(name, count, worth, price) for name, count, worth, price in rows if name is not None]
 
     @property
     def n_noisy(self) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset, open_dataset, read_all
 from noiseworth.data.image_grid import grid_png
+from noiseworth.data.measured import require_white
 from noiseworth.data.pack import pack
 from noiseworth.data.storage import is_address
 from noiseworth.errors import UserError
@@ -32,6 +33,7 @@ from noiseworth.rng import Stream, normal
 from noiseworth.runs.config import EvaluationConfig
 from noiseworth.runs.convergence import check_convergence, warning_of
 from noiseworth.runs.model import RunModel, load_run
+from noiseworth.runs.own_units import as_generated, require_units
 from noiseworth.runs.sampling import samples_of
 from noiseworth.train.config import TrainConfig
 
@@ -70,6 +72,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
     held_out = None if config.held_out is None else open_dataset(config.held_out)
     if held_out is not None:
         held_out.require_known_sigma()
+        require_white(held_out)
         _require_same_shape(held_out, reference)
     clean_held_out = held_out if held_out is not None and not held_out.sigma.any() else None
     is_run = (target / "config.yaml").is_file()
@@ -81,6 +84,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
             " not a run"
         )
     model = load_run(target) if is_run else None
+    require_units(model, reference, held_out)
     if model is not None and model.shape != reference.shape:
         raise UserError(
             f"{target}: generates images of shape {model.shape}, {reference.path} has {reference.shape}"
@@ -151,8 +155,11 @@ def _open_reference(path: Path | str) -> Dataset:
     """
     dataset = open_dataset(path)
     dataset.require_known_sigma()
-    is_clean = dataset.sigma == 0
-    return dataset.select(is_clean) if is_clean.any() and not is_clean.all() else dataset
+    is_clean = dataset.is_clean
+    if is_clean.any() and not is_clean.all():
+        return dataset.select(is_clean)
+    require_white(dataset)
+    return dataset
 
 
 def with_noise_of(reference: Dataset, images: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -240,8 +247,8 @@ def _copies(
         data = open_dataset(config.data).use(config.use)
     except UserError:
         return None
-    clean = data.select(data.sigma == 0)
-    return memorisation(generated, extract(read_all(clean)), held_out) if len(clean) > 1 else None
+    clean = data.select(data.is_clean)
+    return memorisation(generated, extract(as_generated(clean)), held_out) if len(clean) > 1 else None
 
 
 def _risk(model: RunModel, held_out: Dataset, seed: int) -> RiskCurve:

@@ -8,6 +8,7 @@ import torch
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
 from noiseworth.diffusion.worth import PosteriorVariance
 from noiseworth.errors import UserError
+from noiseworth.records import StabilisedRecord
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.model import load_weights, make_denoiser
@@ -28,6 +29,7 @@ class RunModel:
     n_images: int
     config: TrainConfig
     sha256: str  # of the file of weights
+    stabilised: StabilisedRecord | None = None  # the units of the images before their noise was made Gaussian
 
 
 def load_run(run: Path | str) -> RunModel:
@@ -56,6 +58,7 @@ def load_run(run: Path | str) -> RunModel:
         state.n_images,
         config,
         state.sha256["ema.safetensors"],
+        state.stabilised,
     )
 
 

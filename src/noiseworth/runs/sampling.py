@@ -19,6 +19,7 @@ from noiseworth.progress import progress_bar
 from noiseworth.records import DatasetRecord, load_record
 from noiseworth.runs.config import SampleConfig
 from noiseworth.runs.model import RunModel, load_run
+from noiseworth.runs.own_units import in_own_units
 
 _GRID = 96  # images in grid.png
 
@@ -80,16 +81,17 @@ def _write(model: RunModel, config: SampleConfig, *, replace: bool = False) -> D
                 bar.update(len(ids))
         images = images.clip(-1, 1)
         (folder / "grid.png").write_bytes(grid_png(images[:_GRID]))
-        part = Part(
-            Columns(np.zeros(n, np.float32), np.arange(n)),
-            images * np.float32(model.scale) + np.float32(model.offset),
+        raw, units = (
+            in_own_units(images, model.offset, model.scale, model.stabilised),
+            model.stabilised or model,
         )
+        part = Part(Columns(np.zeros(n, np.float32), np.arange(n)), raw)
         write_dataset(
             folder,
             [part],
             name=f"{name}-samples",
-            offset=model.offset,
-            scale=model.scale,
+            offset=units.offset,
+            scale=units.scale,
             units="raw",
             provenance=[_provenance(model, config)],
         )

@@ -19,7 +19,7 @@ from torch import Tensor
 from noiseworth.data.writer import write_tensors
 from noiseworth.errors import UserError, first_line
 from noiseworth.process import DiskFullError, is_disk_full
-from noiseworth.records import load_record, sha256_of, to_json
+from noiseworth.records import StabilisedRecord, load_record, sha256_of, to_json
 
 USED = ("ema",)  # the groups that a model is made of, once it is trained
 
@@ -45,6 +45,7 @@ class State:
     sha256: dict[str, str]
     loss_mean: float = 0.0  # running mean of the loss, and the losses in it
     loss_steps: int = 0
+    stabilised: StabilisedRecord | None = None  # of the data set
 
 
 def save(

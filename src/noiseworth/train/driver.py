@@ -15,7 +15,7 @@ from noiseworth.data.fingerprint import verify_fingerprint
 from noiseworth.data.inspect import group_sigmas
 from noiseworth.data.storage import is_address
 from noiseworth.data.value_range import narrow_words
-from noiseworth.diffusion.worth import imputed_worth, worth
+from noiseworth.diffusion.profiles import Profiles
 from noiseworth.errors import Stopped, UserError
 from noiseworth.networks import count_parameters
 from noiseworth.process import noted_signals
@@ -232,17 +232,25 @@ def measure_worth(trainer: Trainer) -> WorthRecord:
     clean image, say how far the price rests on it.
     """
     grid = torch.tensor(np.geomspace(*_WORTH_RANGE, _WORTH_LEVELS))
-    groups, counts = group_sigmas(trainer.data.sigma)
-    s = torch.from_numpy(groups)
+    structure, sigma = trainer.structure, trainer.data.sigma
+    kinds = np.zeros(len(sigma), np.int64) if structure is None else structure.kind.numpy()
+    profiles = Profiles([], 1.0, 1.0) if structure is None else structure.profiles
+    tables = {kind: group_sigmas(sigma[kinds == kind]) for kind in np.unique(kinds).tolist()}
+    kind = torch.tensor([k for k, (levels, _) in tables.items() for _ in levels])
+    s = torch.from_numpy(np.concatenate([levels for levels, _ in tables.values()]))
+    counts = np.concatenate([sizes for _, sizes in tables.values()])
 
     def worth_of(levels: torch.Tensor) -> torch.Tensor:  # (groups, levels)
-        return worth(levels[None], s[:, None], trainer.v(levels)[None])
+        return profiles.worth(levels[None], kind[:, None], s[:, None], trainer.v(levels)[None])
 
     def worth_with_imputation(levels: torch.Tensor) -> torch.Tensor:
+        direct = worth_of(levels)
         if not len(trainer.imputation.rows):
-            return worth_of(levels)
-        imputed = imputed_worth(levels[None], s[:, None].clamp(min=torch.finfo(s.dtype).tiny))
-        return torch.where(s[:, None] > 0, torch.maximum(worth_of(levels), imputed), worth_of(levels))
+            return direct
+        some = s[:, None].clamp(min=torch.finfo(s.dtype).tiny)
+        imputed = profiles.imputed(levels[None], kind[:, None], some, trainer.v(levels)[None])
+        is_noisy = profiles.highest(kind, s)[:, None] > 0
+        return torch.where(is_noisy, torch.maximum(direct, imputed), direct)
 
     table = worth_with_imputation(grid)
     # Average over p(sigma) by its quantiles: the midpoint rule in probability.
@@ -264,4 +272,5 @@ def measure_worth(trainer: Trainer) -> WorthRecord:
         price=_prices(mean, is_told),
         price_low=_prices(most, is_told),
         price_high=_prices(least, is_told),
+        noise=[] if structure is None else [structure.words[k] for k in kind.tolist()],
     )

@@ -71,7 +71,7 @@ def monitor(trainer: Trainer) -> MonitorRecord:
     held_out = trainer.held_out
     is_clean = held_out is not None and not held_out.sigma.any()
     clean_held_out = _evenly_chosen(held_out, _IMAGES)[0] if held_out is not None and is_clean else None
-    clean, _ = _evenly_chosen(trainer.data.select(trainer.data.sigma == 0), _IMAGES)
+    clean, _ = _evenly_chosen(trainer.data.select(trainer.data.is_clean), _IMAGES)
     generated = _generate(trainer)
     is_finite = bool(np.isfinite(generated).all())
     generated = np.nan_to_num(generated, nan=0.0, posinf=1.0, neginf=-1.0)
@@ -209,7 +209,8 @@ def _distinct(generated: NDArray[np.float32]) -> float:
 @torch.no_grad()
 def _calibration(trainer: Trainer, clean: NDArray[np.float32] | None) -> tuple[list[float], list[float]]:
     """The sigma of some groups of noisy images, and the measured noise of each divided by the declared noise."""
-    data, device = trainer.data, trainer.device
+    device = trainer.device
+    data = trainer.data.select((trainer.data.kind == 0) & ~trainer.data.may_miss)
     levels = [float(s) for s in group_sigmas(data.sigma)[0] if s > 0]
     if clean is None or not levels:
         return [], []
@@ -247,7 +248,11 @@ def _by_level(trainer: Trainer) -> tuple[list[float], list[float]]:
         s, sigma = pair_sampler.s[pairs.index[rows]].to(device), pairs.sigma[rows].to(device)
         noise = normal(trainer.config.seed, Stream.NOISE, ids[rows].to(device), trainer.data.shape)
         with trainer.autocast():
-            if trainer.config.objective == "published":
+            if trainer.structure is not None:
+                loss = trainer.structure.loss(
+                    trainer.denoiser, pairs.select(rows), y, y, noise, ids[rows], trainer.v, trainer.config
+                )[0].weighted
+            elif trainer.config.objective == "published":
                 loss = published_loss(trainer.denoiser, y, s, sigma, noise, trainer.sigma_data).weighted
             else:
                 x_sigma, target = ambient_pair(y, s, sigma, noise)

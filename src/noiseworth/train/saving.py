@@ -51,4 +51,5 @@ def _state_of(trainer: "Trainer") -> checkpoint.State:
         loss_mean=trainer.spikes.mean,
         loss_steps=trainer.spikes.steps,
         sha256={},
+        stabilised=record.stabilised,
     )

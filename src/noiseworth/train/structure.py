@@ -44,7 +44,7 @@ class NoiseStructure:
         config: of the training.
 
     Attributes:
-        kind: (N,) of each image, in `profiles`.
+        kind: (N,) of each image, in `profiles`; `words` say what each is.
         profiles: what the kinds are worth.
         highest: (N,) the greatest noise of any coordinate of an image; infinite where pixels are missing.
         eigenvalues: (C, H, W) variances of the clean signal, as of `spectrum`.
@@ -143,6 +143,7 @@ class NoiseStructure:
         combined = self._model.double() * 2 + shares
         values, self.kind = torch.unique(combined, return_inverse=True)
         profiles, numbers = [], torch.zeros(len(values), dtype=torch.int64)
+        self.words = [""]
         for number, value in enumerate(values.tolist()):
             model = int(value - 1e-9) // 2
             share = value - 2 * model
@@ -154,6 +155,7 @@ class NoiseStructure:
                 variance = variance.flatten().masked_fill(missing, torch.inf)
                 signal = signal.flatten()
             profiles.append(Profile.of(variance, signal))
+            self.words.append(_words(self._is_fourier[model], model > 0, share))
             numbers[number] = len(profiles)
         self.kind = numbers[self.kind]
         self.profiles = Profiles(profiles, float(self.eigenvalues.mean()), self.sigma_data)
@@ -259,6 +261,13 @@ class NoiseStructure:
         if config.channels_last:
             moved = moved.contiguous(memory_format=torch.channels_last)
         return undo_augment(denoiser(moved, sigma), config.augment, ids, config.seed)
+
+
+def _words(is_fourier: bool, is_modelled: bool, share: float) -> str:
+    """What kind of noise it is."""
+    noise = "correlated" if is_fourier else "different from pixel to pixel" if is_modelled else ""
+    missing = f"{1 - share:.0%} of the pixels missing" if share < 1 else ""
+    return ", ".join(filter(None, (noise, missing)))
 
 
 def _require_trainable(data: Dataset, config: TrainConfig) -> None:
