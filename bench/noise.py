@@ -5,7 +5,7 @@ scikit-image's estimator and the two of deepinv (`pip install scikit-image PyWav
 --no-deps deepinv`, whose package wants torchvision, while its estimators do not). `clipped`: the same after clipping to
 8 bits. `unknown`: trainings on levels that were measured, over those on true levels. `clean`: which images are clean, where
 nobody says. `checks`: how often each check of noise fires, with its fault and without. `camera`:
-simulated cameras, measured from frames.
+simulated cameras, measured from frames. `exact` and `worth-it`: training on noise that is not white.
 """
 
 import argparse
@@ -29,6 +29,8 @@ import pages
 from checks import RESULTS, Checklist, Results, table_rows
 from noise_camera import check_cameras
 from noise_checks import check_checks
+from noise_exact import check_exact
+from noise_worth import check_worth
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.data.estimate_noise import estimate_noise, find_clean
@@ -46,7 +48,7 @@ Array = NDArray[np.float64]
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 TEACHERS, MEASURED = 4000, 1500
 COMPARED = 400  # images that other estimators measure, one by one
-CLAIMS = ("sigma", "clipped", "unknown", "clean", "checks", "camera")
+CLAIMS = ("sigma", "clipped", "unknown", "clean", "checks", "camera", "exact", "worth-it")
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,8 @@ def main() -> None:
         "clean": check_clean,
         "checks": check_all_checks,
         "camera": lambda checklist, _: check_cameras(checklist),
+        "exact": lambda checklist, _: dict(check_exact(checklist)),
+        "worth-it": lambda checklist, inputs: check_worth(checklist, inputs.work, inputs.fashion),
     }
     for claim in [] if arguments.page else arguments.claims:
         checklist = Checklist(f"python bench/noise.py --cifar ARCHIVE --claims {claim}")

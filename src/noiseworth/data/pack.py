@@ -90,7 +90,7 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
         sigma *= rule.noise_factor
     if config.sigma_units == "raw":
         sigma /= (high - low) / 2
-    noise = own_noise(config, sigma, rule)
+    noise = own_noise(config, sigma, rule, ingested.writer.shape)
     check_units(config, sigma, (low, high))
     check_noise(ingested, sigma, rule, sources[0])
     splits, inner = _splits(ingested, config.splits)

@@ -19,7 +19,9 @@ _MOST_NOISE = (
 _log = logging.getLogger("noiseworth")
 
 
-def own_noise(config: PackConfig, sigma: NDArray[np.float64], rule: Fit | None) -> NoiseModel | None:
+def own_noise(
+    config: PackConfig, sigma: NDArray[np.float64], rule: Fit | None, shape: tuple[int, ...]
+) -> NoiseModel | None:
     """The model of `--noise`; levels that are not known (N,) are put in where it says them.
 
     Raises:
@@ -32,6 +34,7 @@ def own_noise(config: PackConfig, sigma: NDArray[np.float64], rule: Fit | None) 
             f"--fit {rule.how}: changes the noise that --noise describes; use crop, or give neither"
         )
     model = read_noise_model(config.noise)
+    model.variance(np.zeros((1, *shape)))  # refuses a map of another size
     stored, strength = of_sigma_one(model)
     if np.isnan(strength) and (sigma > 0).any():
         raise UserError(

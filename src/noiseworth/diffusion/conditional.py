@@ -16,7 +16,7 @@ from noiseworth.rng import Stream, normal
 
 STEPS = 9  # of imputation in training
 TIMES = 2  # that each step is gone down
-_START = 5.0  # times sigma_data, the level at which images of which parts were not measured begin
+_START = 8.0  # times sigma_data, the level at which images of which parts were not measured begin
 _MISSING = 10.0  # times sigma_data: a coordinate of more noise counts as not measured
 
 
@@ -33,6 +33,11 @@ def impute_given(
     times: int = TIMES,
 ) -> Tensor:
     """Clean images drawn roughly from the denoiser's posterior, given noisy ones.
+
+    The draw is biased, with few steps and with many: what was not measured follows from measured coordinates that the level's
+    noise still hides. Of Gaussian images of eight correlated pixels (standard deviations from 0.04 to 0.8 along their axes), with
+    the exact denoiser, the imputed ones have a covariance that is off by up to 17% of the largest variance where half of the
+    pixels are missing, 15% where noise differs from 0.1 to 1.4 a pixel, 8% where the other half has noise of 0.3.
 
     Args:
         denoiser: maps (x, sigma) to an estimate of the clean image.

@@ -63,6 +63,8 @@ class NoiseStructure:
         ones = torch.ones(shape)
         self._variance, self._is_fourier = [ones], [False]  # by model
         for model in data.noise_models[1:]:
+            if model is not None:
+                model.variance(np.zeros((1, *shape)))  # refuses one of another size
             table = model.map if isinstance(model, VariableNoise) else model.spectrum  # type: ignore[union-attr]
             self._variance.append(torch.from_numpy(np.broadcast_to(table, shape).astype(np.float32).copy()))
             self._is_fourier.append(isinstance(model, CorrelatedNoise))
