@@ -145,7 +145,7 @@ def _imputed(case: str, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return made.flatten(1).double(), y.flatten(1).double(), covariance
 
 
-@pytest.mark.parametrize(("case", "most"), [("missing", 0.17), ("map", 0.15), ("both", 0.08)])
+@pytest.mark.parametrize(("case", "most"), [("missing", 0.07), ("map", 0.1), ("both", 0.09)])
 def test_imputed_images_have_nearly_the_law_of_clean_ones(case: str, most: float) -> None:
     """As the docstring says, over four sets of images; and what was measured without noise stays."""
     off = []
@@ -173,7 +173,7 @@ def test_what_is_missing_follows_from_what_was_measured() -> None:
     together = made - y[:, measured] @ gain.T
     explained = (y[:, measured] @ gain.T)[:, ~measured]
     slope = (made[:, ~measured] * explained).sum() / explained.square().sum()
-    assert abs(float(slope) - 1) < 0.1
+    assert abs(float(slope) - 1) < 0.2
     assert (together.mean(0).abs() < 0.03).all()
 
 
