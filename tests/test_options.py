@@ -35,9 +35,8 @@ def needed(command: Command) -> dict[str, list[str]]:
     fields = dataclasses.fields(load(command.config))
     missing = dataclasses.MISSING
     names = [f.name for f in fields if f.default is missing and f.default_factory is missing]
-    return {
-        name: NEEDED[name] for name in [*names, *(["total"] if command.full_name == "sweep plan" else [])]
-    }
+    one_of_several = {"sweep plan": ["total"], "corrupt": ["sigma"]}
+    return {name: NEEDED[name] for name in [*names, *one_of_several.get(command.full_name, [])]}
 
 
 def words_of(command: Command, values: dict[str, list[str]]) -> list[str]:
