@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 import pages
 from checks import RESULTS, Checklist, Results, table_rows
-from noise_camera import check_cameras
+from noise_camera import check_cameras, check_pictures
 from noise_checks import check_checks
 from noise_exact import check_exact
 from noise_worth import check_worth
@@ -229,6 +229,12 @@ def check_clean(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     return {}
 
 
+def check_camera(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
+    """Simulated cameras, from frames and from photographs."""
+    pictures = torch.cat(photographs(inputs)).mean(1).numpy()
+    return {"frames": check_cameras(checklist), "pictures": check_pictures(checklist, pictures)}
+
+
 def check_all_checks(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
     """The checks of noise, on pictures of Fashion-MNIST 28x28."""
     packed = inputs.work / "fashion-28"
@@ -285,7 +291,7 @@ def main() -> None:
         "unknown": check_unknown,
         "clean": check_clean,
         "checks": check_all_checks,
-        "camera": lambda checklist, _: check_cameras(checklist),
+        "camera": check_camera,
         "exact": lambda checklist, _: dict(check_exact(checklist)),
         "worth-it": lambda checklist, inputs: check_worth(checklist, inputs.work, inputs.fashion),
     }

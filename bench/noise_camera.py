@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checks import Checklist
+from noiseworth.errors import UserError
 from noiseworth.noise.camera import measure_camera
+from noiseworth.noise.line import measure_singles
 from noiseworth.noise.sensors import PoissonGaussianNoise
 
 Array = NDArray[np.float64]
@@ -18,6 +20,42 @@ def _frames(model: PoissonGaussianNoise, light: float, seed: int, stripes: float
     raw = model.sample(signal, seed, np.arange(FRAMES))[:, 0]
     rows = stripes * np.random.default_rng(seed).standard_normal((FRAMES, SIZE, 1))
     return np.asarray(np.round(raw + rows))
+
+
+def check_pictures(checklist: Checklist, pictures: Array) -> dict[str, Any]:
+    """The same cameras from 100 single photographs (N, H, W) of values in [-1, 1], a thousand raw units between black and white."""
+    errors, covered, refused = [], [], 0
+    for number in range(CAMERAS):
+        rng = np.random.default_rng(number)
+        gain, offset, read = (
+            np.exp(rng.uniform(np.log(0.3), np.log(3))),
+            rng.uniform(80, 120),
+            rng.uniform(2, 8),
+        )
+        model = PoissonGaussianNoise(gain, offset, read)
+        clean = offset + 500 * (
+            1 + pictures[rng.choice(len(pictures), 100, replace=False)].astype(np.float64)
+        )
+        raw = np.round(model.sample(clean[:, None], number, np.arange(100))[:, 0])
+        try:
+            line = measure_singles(raw)
+        except UserError:
+            refused += 1
+            continue
+        signal = np.quantile(clean, np.linspace(0.05, 0.95, 19))[None]
+        true = np.sqrt(model.variance(signal) + 1 / 12)
+        errors.append(float(np.median(np.abs(np.sqrt(line.model.variance(signal)) / true - 1))))
+        covered.append(line.gain.low < gain < line.gain.high)
+    what = f"of {CAMERAS} simulated cameras from 100 single photographs of 32x32 (CIFAR-10-JPEG): "
+    checklist.add(
+        "noise/camera", what + "median error of sigma", float(np.median(errors)), 0.05, "max", "ratio"
+    )
+    share = float(np.mean(covered))
+    checklist.add("noise/camera", what + "95% intervals that cover, gain", share, 0.92, "min", "share")
+    checklist.add(
+        "noise/camera", what + "refused, as they do not say", refused / CAMERAS, 0.2, "max", "share"
+    )
+    return {"errors": errors, "refused": refused}
 
 
 def check_cameras(checklist: Checklist) -> dict[str, Any]:

@@ -78,12 +78,21 @@ def exit_code(checks: list[NoiseCheckRecord]) -> int:
 
 def print_camera(config: CalibrateConfig, record: CameraRecord) -> None:
     """The camera's numbers with their intervals, and what is wrong with it."""
-    gain, read_noise = record.gain[0], record.read_noise[0]
+    gain = record.gain[0]
     print(
         f"gain        {_with_ends(record.gain)} raw units an electron: a raw unit is {1 / gain:.4g} electrons"
     )
-    print(f"offset      {_with_ends(record.offset)} raw units")
-    print(f"read noise  {_with_ends(record.read_noise)} raw units: {read_noise / gain:.3g} electrons")
+    if record.offset is not None and record.read_noise is not None:
+        print(f"offset      {_with_ends(record.offset)} raw units")
+        print(
+            f"read noise  {_with_ends(record.read_noise)} raw units: {record.read_noise[0] / gain:.3g} electrons"
+        )
+    for signal, value, low, high in record.sigma:
+        print(f"noise       {value:.4g} ({low:.4g} to {high:.4g}) raw units where pixels are {signal:.4g}")
+    if record.sigma:
+        print(
+            "offset and read noise are in it together: dark frames (--dark) tell them apart; training needs them no more than so"
+        )
     if record.hot:
         print(
             f"{record.hot:,} of {record.pixels:,} pixels are hot: far noisier or brighter in the dark than others"

@@ -8,6 +8,7 @@ from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.noise_config import CalibrateConfig
 from noiseworth.errors import UserError
 from noiseworth.noise.camera import Measured, measure_camera
+from noiseworth.noise.line import measure_scenes, measure_singles
 from noiseworth.options import with_options
 from noiseworth.records import CameraRecord, to_json, write_atomically
 
@@ -16,28 +17,58 @@ _MOST = 2**28  # values of all frames of a kind
 
 @with_options(CalibrateConfig)
 def calibrate_camera(config: CalibrateConfig) -> CameraRecord:
-    """Measure a camera from frames without light and frames of even light, and write its numbers.
+    """Measure a camera from frames without light and frames of even light, or from ordinary pictures, and write its numbers.
 
     Raises:
-        UserError: frames are too few, too small, saturated or of different sizes, or have colours.
+        UserError: frames are too few, too small, saturated or of different sizes, or have colours; or pictures do not say how
+            noise grows with brightness.
     """
-    dark = _frames(config.dark)
+    record = _of_pictures(config) if config.dark is None else _of_frames(config, config.dark)
+    Path(config.out).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(Path(config.out), to_json(record) + "\n")
+    return record
+
+
+def _of_pictures(config: CalibrateConfig) -> CameraRecord:
+    stacks = [_frames(source) for source in config.flats]
+    if config.same_scene:
+        line = measure_scenes(stacks)
+    else:
+        if len({stack.shape[1:] for stack in stacks}) > 1:
+            raise UserError(
+                f"{config.flats[0]}: has pictures of another size than the others; give those of one size"
+            )
+        line = measure_singles(np.concatenate(stacks))
+    return CameraRecord(
+        path=str(config.out),
+        gain=_ends(line.gain),
+        offset=None,
+        read_noise=None,
+        sigma=[[float(s), *_ends(m)] for s, m in zip(line.signals, line.sigma, strict=True)],
+        stripes=0.0,
+        hot=0,
+        pixels=stacks[0][0].size,
+        has_maps=False,
+        model=line.model.to_json(),
+    )
+
+
+def _of_frames(config: CalibrateConfig, of_dark: Path | str) -> CameraRecord:
+    dark = _frames(of_dark)
     flats = [_frames(flat) for flat in config.flats]
     camera = measure_camera(dark, flats)
-    record = CameraRecord(
+    return CameraRecord(
         path=str(config.out),
         gain=_ends(camera.gain),
         offset=_ends(camera.offset),
         read_noise=_ends(camera.read_noise),
+        sigma=[],
         stripes=camera.stripes,
         hot=int(camera.hot.sum()),
         pixels=camera.hot.size,
         has_maps=bool(np.ndim(camera.model.read_noise)),
         model=camera.model.to_json(),
     )
-    Path(config.out).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(Path(config.out), to_json(record) + "\n")
-    return record
 
 
 def _frames(path: Path | str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":

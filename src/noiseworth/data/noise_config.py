@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from noiseworth.errors import UserError
 from noiseworth.options import PICTURE, POSITIONAL, SEVERAL, StrPath, check, require_new_name
 
 
@@ -56,17 +57,25 @@ class CheckConfig:
 
 @dataclass(frozen=True)
 class CalibrateConfig:
-    """Measure a camera's gain, offset and read noise, with 95% intervals, from frames without light and frames of even light."""
+    """Measure a camera's noise, with 95% intervals: gain, offset and read noise from frames of even light and frames without light; or
+    how noise grows with brightness, from ordinary pictures."""
 
     flats: Sequence[StrPath] = field(metadata=SEVERAL)
-    """Packed data sets of raw frames of even, constant light, one for each level of light, three frames or more in each."""
-    dark: StrPath
-    """A packed data set of raw frames without light, of the same exposure; from 50 on, pixels are told from each other."""
+    """Packed data sets of raw frames of even, constant light, one for each level of light, three frames or more in each; without
+    --dark, of raw pictures of ordinary scenes, a hundred or more."""
     out: StrPath = field(metadata={"written": (".json",)})
     """A JSON file for the numbers."""
+    dark: StrPath | None = None
+    """A packed data set of raw frames without light, of the same exposure; from 50 on, pixels are told from each other."""
+    same_scene: bool = False
+    """Without --dark: the pictures of each data set are of one scene, in which nothing moves; two of each are enough."""
 
     def __post_init__(self) -> None:
         check(self)
+        if self.same_scene and self.dark is not None:
+            raise UserError(
+                "--same-scene and --dark exclude each other: flats are taken as such with dark frames"
+            )
 
 
 @dataclass(frozen=True)

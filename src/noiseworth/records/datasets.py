@@ -148,9 +148,10 @@ class EstimateRecord:
 @dataclass(frozen=True)
 class CameraRecord:
     """What `noiseworth noise calibrate` found. `gain` (raw units for each electron), `offset` and `read_noise` (raw units) with the ends of
-    their 95% intervals.
+    their 95% intervals; the last two are null where there were no dark frames to tell them apart.
 
     Attributes:
+        sigma: without dark frames, for dark, middle and bright pixels: raw value, noise, and the ends of its interval.
         stripes: share of the dark frames' variance that rows or columns have in common; 0 where none is sure.
         hot: of so many `pixels`, those that are far noisier or brighter in the dark than others.
         has_maps: whether the model has numbers for each pixel.
@@ -159,8 +160,9 @@ class CameraRecord:
 
     path: str
     gain: tuple[float, float, float]
-    offset: tuple[float, float, float]
-    read_noise: tuple[float, float, float]
+    offset: tuple[float, float, float] | None
+    read_noise: tuple[float, float, float] | None
+    sigma: list[list[float]]
     stripes: float
     hot: int
     pixels: int
