@@ -5,7 +5,8 @@ scikit-image's estimator and the two of deepinv (`pip install scikit-image PyWav
 --no-deps deepinv`, whose package wants torchvision, while its estimators do not). `clipped`: the same after clipping to
 8 bits. `unknown`: trainings on levels that were measured, over those on true levels. `clean`: which images are clean, where
 nobody says. `checks`: how often each check of noise fires, with its fault and without. `camera`:
-simulated cameras, measured from frames. `exact` and `worth-it`: training on noise that is not white.
+simulated cameras, measured from frames. `exact` and `worth-it`: training on noise that is not white. `wrong`:
+what a wrong level costs.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from noise_camera import check_cameras, check_pictures
 from noise_checks import check_checks
 from noise_exact import check_exact
 from noise_worth import check_worth
+from noise_wrong import check_wrong
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.data.estimate_noise import estimate_noise, find_clean
@@ -48,7 +50,7 @@ Array = NDArray[np.float64]
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 TEACHERS, MEASURED = 4000, 1500
 COMPARED = 400  # images that other estimators measure, one by one
-CLAIMS = ("sigma", "clipped", "unknown", "clean", "checks", "camera", "exact", "worth-it")
+CLAIMS = ("sigma", "clipped", "unknown", "clean", "checks", "camera", "exact", "worth-it", "wrong")
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,7 @@ def main() -> None:
         "checks": check_all_checks,
         "camera": check_camera,
         "exact": lambda checklist, _: dict(check_exact(checklist)),
+        "wrong": lambda checklist, inputs: check_wrong(checklist, inputs.work, inputs.fashion),
         "worth-it": lambda checklist, inputs: check_worth(checklist, inputs.work, inputs.fashion),
     }
     for claim in [] if arguments.page else arguments.claims:

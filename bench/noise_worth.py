@@ -51,7 +51,8 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _train(data: Path, run: Path, seed: int, use: str = "all") -> Trainer:
+def trained(data: Path, run: Path, seed: int, use: str = "all") -> Trainer:
+    """After training on a data set."""
     trainer = Trainer(
         TrainConfig(data=str(data), out=str(run), n_images=IMAGES, seed=seed, device="cpu", use=use)  # type: ignore[arg-type]
     )
@@ -60,7 +61,7 @@ def _train(data: Path, run: Path, seed: int, use: str = "all") -> Trainer:
     return trainer
 
 
-def _risk(trainer: Trainer, held_out: Path) -> float:
+def risk_after(trainer: Trainer, held_out: Path) -> float:
     """Geometric mean over levels of the risk over the level squared."""
     images = open_dataset(held_out).read_first(TESTED)
     risk = np.array(denoising_risk(trainer.averaged, images, LEVELS, device=torch.device("cpu")).risk)
@@ -104,7 +105,7 @@ def check_mixed(checklist: Checklist, work: Path) -> dict[str, Any]:
                 folder / "all" / "train", folder / "all" / "held-out", folder, damage, seed
             )
             risks = {
-                use: _risk(_train(data, folder / "run", seed, use), tested)
+                use: risk_after(trained(data, folder / "run", seed, use), tested)
                 for use in ("all", "clean", "noisy")
             }
             rows.append(risks)
@@ -161,10 +162,10 @@ def check_known(checklist: Checklist, work: Path, fashion: Path) -> dict[str, An
             data, tested = _damaged(folder / "some", folder / "all" / "held-out", folder, damage, seed)
             white = folder / f"{damage}-white-{seed}"
             sigma = _as_white(open_dataset(folder / f"{damage}-raw-{seed}"), white)
-            ours, theirs = (_train(path, folder / "run", seed) for path in (data, white))
+            ours, theirs = (trained(path, folder / "run", seed) for path in (data, white))
             row = {"sigma": sigma}
             if damage == "coloured":
-                row |= {"known": _risk(ours, tested), "white": _risk(theirs, tested)}
+                row |= {"known": risk_after(ours, tested), "white": risk_after(theirs, tested)}
             else:
                 row |= _restoration(ours, theirs, folder, sigma, tested)
             rows.append(row)

@@ -14,7 +14,8 @@ from noiseworth.data.damage import read_noise_model
 from noiseworth.data.pack import pack
 from noiseworth.errors import UserError
 from noiseworth.noise.line import measure_scenes, measure_singles
-from noiseworth.noise.sensors import PoissonGaussianNoise
+from noiseworth.noise.magnitude import measure_magnitude
+from noiseworth.noise.sensors import PoissonGaussianNoise, RicianNoise
 
 Array = NDArray[np.float64]
 CAMERA = PoissonGaussianNoise(1.4, 100.0, 5.0)
@@ -104,3 +105,31 @@ def test_the_command_writes_a_model_that_packing_takes(tmp_path: Path, capsys: C
     pack(tmp_path / "scene.npy", tmp_path / "scene", measured_range=True)
     words = ["noise", "calibrate", str(tmp_path / "scene"), "--out", str(tmp_path / "y.json"), "--same-scene"]
     assert main(words) == 0
+
+
+def _slices(count: int, sigma: float) -> Array:
+    """Magnitude images of bright discs in air."""
+    y, x = np.mgrid[:64, :64]
+    signal = np.where(np.hypot(y - 32, x - 32) < 22, 60.0 + x, 0.0)[None, None].repeat(count, 0)
+    return RicianNoise(sigma).sample(signal, 3, np.arange(count))[:, 0]
+
+
+def test_the_noise_of_magnitudes_is_measured_in_their_background() -> None:
+    covered = 0
+    for sigma in (2.0, 5.0, 12.0, 25.0):
+        measured = measure_magnitude(_slices(20, sigma))
+        assert measured.value == pytest.approx(sigma, rel=0.02)
+        covered += measured.low < sigma < measured.high
+    assert covered >= 3
+
+
+def test_a_background_that_says_nothing_is_refused() -> None:
+    images = _slices(20, 5.0)
+    with pytest.raises(UserError, match="set to 0"):
+        measure_magnitude(np.where(images < 30, 0, images))
+    with pytest.raises(UserError, match="without signal"):
+        measure_magnitude(_slices(20, 5.0) + 40)
+    with pytest.raises(UserError, match="negative"):
+        measure_magnitude(images - 10)
+    with pytest.raises(UserError, match="24x24"):
+        measure_magnitude(images[:, :10, :10])

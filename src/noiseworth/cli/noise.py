@@ -78,6 +78,11 @@ def exit_code(checks: list[NoiseCheckRecord]) -> int:
 
 def print_camera(config: CalibrateConfig, record: CameraRecord) -> None:
     """The camera's numbers with their intervals, and what is wrong with it."""
+    if record.gain is None:
+        (_, value, low, high) = record.sigma[0]
+        print(f"sigma  {_with_ends((value, low, high))} raw units, of each part of the complex signal")
+        print(f"{record.path}: the noise model")
+        return
     gain = record.gain[0]
     print(
         f"gain        {_with_ends(record.gain)} raw units an electron: a raw unit is {1 / gain:.4g} electrons"

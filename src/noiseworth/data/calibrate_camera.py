@@ -9,6 +9,8 @@ from noiseworth.data.noise_config import CalibrateConfig
 from noiseworth.errors import UserError
 from noiseworth.noise.camera import Measured, measure_camera
 from noiseworth.noise.line import measure_scenes, measure_singles
+from noiseworth.noise.magnitude import measure_magnitude
+from noiseworth.noise.sensors import RicianNoise
 from noiseworth.options import with_options
 from noiseworth.records import CameraRecord, to_json, write_atomically
 
@@ -23,22 +25,44 @@ def calibrate_camera(config: CalibrateConfig) -> CameraRecord:
         UserError: frames are too few, too small, saturated or of different sizes, or have colours; or pictures do not say how
             noise grows with brightness.
     """
-    record = _of_pictures(config) if config.dark is None else _of_frames(config, config.dark)
+    if config.magnitude:
+        record = _of_magnitudes(config)
+    else:
+        record = _of_pictures(config) if config.dark is None else _of_frames(config, config.dark)
     Path(config.out).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(Path(config.out), to_json(record) + "\n")
     return record
 
 
-def _of_pictures(config: CalibrateConfig) -> CameraRecord:
+def _of_magnitudes(config: CalibrateConfig) -> CameraRecord:
+    images = _of_one_size(config)
+    sigma = measure_magnitude(images)
+    return CameraRecord(
+        path=str(config.out),
+        gain=None,
+        offset=None,
+        read_noise=None,
+        sigma=[[0.0, *_ends(sigma)]],
+        stripes=0.0,
+        hot=0,
+        pixels=0,
+        has_maps=False,
+        model=RicianNoise(sigma.value).to_json(),
+    )
+
+
+def _of_one_size(config: CalibrateConfig) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
     stacks = [_frames(source) for source in config.flats]
-    if config.same_scene:
-        line = measure_scenes(stacks)
-    else:
-        if len({stack.shape[1:] for stack in stacks}) > 1:
-            raise UserError(
-                f"{config.flats[0]}: has pictures of another size than the others; give those of one size"
-            )
-        line = measure_singles(np.concatenate(stacks))
+    if len({stack.shape[1:] for stack in stacks}) > 1:
+        raise UserError(
+            f"{config.flats[0]}: has pictures of another size than the others; give those of one size"
+        )
+    return np.concatenate(stacks)
+
+
+def _of_pictures(config: CalibrateConfig) -> CameraRecord:
+    scenes = [_frames(source) for source in config.flats] if config.same_scene else []
+    line = measure_scenes(scenes) if scenes else measure_singles(_of_one_size(config))
     return CameraRecord(
         path=str(config.out),
         gain=_ends(line.gain),
@@ -47,7 +71,7 @@ def _of_pictures(config: CalibrateConfig) -> CameraRecord:
         sigma=[[float(s), *_ends(m)] for s, m in zip(line.signals, line.sigma, strict=True)],
         stripes=0.0,
         hot=0,
-        pixels=stacks[0][0].size,
+        pixels=0,
         has_maps=False,
         model=line.model.to_json(),
     )

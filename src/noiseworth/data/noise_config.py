@@ -58,7 +58,7 @@ class CheckConfig:
 @dataclass(frozen=True)
 class CalibrateConfig:
     """Measure a camera's noise, with 95% intervals: gain, offset and read noise from frames of even light and frames without light; or
-    how noise grows with brightness, from ordinary pictures."""
+    how noise grows with brightness, from ordinary pictures; or the noise of an MRI scanner, from its magnitude images."""
 
     flats: Sequence[StrPath] = field(metadata=SEVERAL)
     """Packed data sets of raw frames of even, constant light, one for each level of light, three frames or more in each; without
@@ -69,12 +69,14 @@ class CalibrateConfig:
     """A packed data set of raw frames without light, of the same exposure; from 50 on, pixels are told from each other."""
     same_scene: bool = False
     """Without --dark: the pictures of each data set are of one scene, in which nothing moves; two of each are enough."""
+    magnitude: bool = False
+    """The images are magnitudes, as of MRI, with air around what they show: measures the noise of the complex signal."""
 
     def __post_init__(self) -> None:
         check(self)
-        if self.same_scene and self.dark is not None:
+        if self.same_scene + self.magnitude + (self.dark is not None) > 1:
             raise UserError(
-                "--same-scene and --dark exclude each other: flats are taken as such with dark frames"
+                "--dark, --same-scene and --magnitude exclude each other: they are three ways to measure"
             )
 
 

@@ -23,6 +23,8 @@ from noiseworth.noise.sensors import PoissonGaussianNoise
 
 Array = NDArray[np.float64]
 
+GROUPS = 16  # of pictures or of places, that are left out in turn
+
 _KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6.0
 # What of a picture's detail they see, noise adds to nearly independently of what the kernel above sees.
 _SMOOTH, _SLOPE, _BEND = np.array([1.0, 2, 1]), np.array([-1.0, 0, 1]), np.array([1.0, -2, 1])
@@ -32,7 +34,6 @@ _FLATTEST = 0.05  # share of the patches of a brightness that seem flattest, or 
 _ENOUGH = 40  # patches of a brightness
 _QUANTILE = 0.25  # of the patches' variances
 _BINS = 12  # of brightness
-_GROUPS = 16  # of pictures or of places, that are left out in turn
 _FEWEST = 20  # patches or places in a bin
 _CURVED = 0.15  # relative departure of the standard deviation from the line, beyond which it is none
 _WIDEST = 2.0  # either way, the factor to within which the gain must be known
@@ -97,7 +98,7 @@ def measure_singles(images: Array) -> Line:
         raise UserError(f"pictures of at least {4 * _SIDE}x{4 * _SIDE} pixels are needed, of one channel")
     ends = _saturated(images)
     rows = [_patches(image, ends) for image in images]
-    group = np.concatenate([np.full(len(r), i % _GROUPS) for i, r in enumerate(rows)]).astype(np.float64)
+    group = np.concatenate([np.full(len(r), i % GROUPS) for i, r in enumerate(rows)]).astype(np.float64)
     by, texture, variance = np.concatenate(rows).T
 
     def fit(share: float) -> Line:
@@ -207,7 +208,7 @@ def _fit(
     without = np.array([line(group != g) for g in np.unique(group)])
     if signals[2] - signals[0] <= 0:
         raise UserError(f"{what}: all are of one brightness; take some with dark and bright parts")
-    gain = _measured(whole[0], without[:, 0])
+    gain = measured_without(whole[0], without[:, 0])
     if gain.low <= 0 or gain.high > _WIDEST**2 * gain.low:
         raise UserError(
             f"{what}: cannot say how noise grows with brightness (gain {gain.value:.3g}, between {gain.low:.3g} and {gain.high:.3g});"
@@ -227,7 +228,7 @@ def _fit(
             " files"
         )
     sigma = [
-        _measured(math.sqrt(s), np.sqrt(np.maximum(without @ np.array([signal, 1.0]), 0)))
+        measured_without(math.sqrt(s), np.sqrt(np.maximum(without @ np.array([signal, 1.0]), 0)))
         for s, signal in zip(variances, signals, strict=True)
     ]
     gain_value, rest = float(whole[0]), float(whole[1])
@@ -235,7 +236,7 @@ def _fit(
     return Line(gain, model, signals, (sigma[0], sigma[1], sigma[2]), curved)
 
 
-def _measured(whole: float, without: Array) -> Measured:
+def measured_without(whole: float, without: Array) -> Measured:
     """A number, with the interval that it has from those without a group each (jackknife)."""
     count = len(without)
     error = math.sqrt((count - 1) / count * float(np.square(without - without.mean()).sum()))

@@ -148,10 +148,12 @@ class EstimateRecord:
 @dataclass(frozen=True)
 class CameraRecord:
     """What `noiseworth noise calibrate` found. `gain` (raw units for each electron), `offset` and `read_noise` (raw units) with the ends of
-    their 95% intervals; the last two are null where there were no dark frames to tell them apart.
+    their 95% intervals; the last two are null where there were no dark frames to tell them apart, all three where the images are
+    magnitudes.
 
     Attributes:
-        sigma: without dark frames, for dark, middle and bright pixels: raw value, noise, and the ends of its interval.
+        sigma: without dark frames, for dark, middle and bright pixels (of magnitudes, once): raw value, noise, and the ends of its
+            interval.
         stripes: share of the dark frames' variance that rows or columns have in common; 0 where none is sure.
         hot: of so many `pixels`, those that are far noisier or brighter in the dark than others.
         has_maps: whether the model has numbers for each pixel.
@@ -159,7 +161,7 @@ class CameraRecord:
     """
 
     path: str
-    gain: tuple[float, float, float]
+    gain: tuple[float, float, float] | None
     offset: tuple[float, float, float] | None
     read_noise: tuple[float, float, float] | None
     sigma: list[list[float]]
