@@ -235,6 +235,23 @@ def test_pairs_are_drawn_by_the_worth_of_each_kind() -> None:
     assert abs(float((of_kind == 1).double().mean()) - expected) < 4.5 * error + 0.02
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.4])
+def test_pairs_have_finite_weights_at_every_level(spread: float) -> None:
+    """Also just above the noise of images that are imputed for other reasons, where their own worth is far below the trust."""
+    variance = torch.tensor([1.0] * 7 + [torch.inf] * 3)
+    profiles = Profiles([Profile.of(variance, torch.ones(10))], 0.5, 0.7)
+    s = 0.05 * (1 + spread * torch.linspace(0, 1, 60))
+    sampler = PairSampler(
+        s, LogNormalLevels(-1.6, 1.2), PosteriorVariance(torch.full((10,), 0.5)),
+        kind=torch.ones(60, dtype=torch.int64), profiles=profiles, imputed=torch.arange(60),
+    )  # fmt: skip
+    for n_images in (64, 10_000, 10_000_000):
+        sampler.refresh(n_images)
+        weight = sampler.draw(0, torch.arange(20_000)).weight
+        assert torch.isfinite(weight).all()
+        assert float(weight.mean()) == pytest.approx(1, abs=0.15)
+
+
 @pytest.mark.parametrize("how", ["flip", "turns", "shift"])
 def test_moved_images_are_moved_back(how: Augmentation) -> None:
     x = normal(0, Stream.NOISE, torch.arange(32), (2, 6, 6))

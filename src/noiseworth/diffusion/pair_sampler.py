@@ -233,9 +233,8 @@ class PairSampler:
             target = uniform(seed, Stream.PAIR, ids[slot : slot + 1], 1, _MAX_ATTEMPTS)[0] * cumulative[-1]
             row_number = torch.searchsorted(cumulative, target, right=True)[0].clamp(max=len(rows) - 1)
             index[slot], imputed[slot], depth[slot] = rows[row_number], kind[row_number], each[row_number]
-        information = torch.exp(depth - log_lambda) * information_at(depth)
         scale = self._scale[cell] * self._cut(cell, log_lambda)
-        return Pairs(sigma, index, scale * information / presentations_at(depth), imputed)
+        return Pairs(sigma, index, scale * torch.exp(depth - log_lambda) * _told_once(depth), imputed)
 
     def _cut(self, cell: Tensor, log_lambda: Tensor) -> Tensor:
         """What weights (B,) are multiplied by, so that none is beyond all bounds; nearly always 1.
@@ -289,3 +288,9 @@ class PairSampler:
         imputed = torch.log(self._profiles.imputed(level, kind[noisy], s[None, noisy], v))
         log_lambda = self._depth - self._log_worth(self._centre, "typical").amax(dim=1)
         return bool((log_lambda[:, None] + imputed > 0).any())
+
+
+def _told_once(depth: Tensor) -> Tensor:
+    """Information over presentations; its limit, 1, at depth 0: where a bound of worth was too high for all images."""
+    once = information_at(depth) / presentations_at(depth).clamp(min=torch.finfo(depth.dtype).tiny)
+    return torch.where(depth > 0, once, torch.ones_like(once))

@@ -115,8 +115,12 @@ class Profiles:
         level = sigma[..., None]
         direct = worth(level, noise, part)
         unknown = imputed_worth(level, noise.clamp(max=self._cap), torch.full_like(noise, torch.inf))
-        as_is = trust(level, noise) > 0 if noisiest is None else direct > unknown
+        as_is = trust(level, noise) > 0
         each = torch.where(as_is, direct, unknown)
+        if noisiest is not None:
+            # Of some images of the group a coordinate can be lifted, of others it cannot: the greater of the two bounds both.
+            worst = trust(level, self._parts(sigma, kind, noisiest, v)[0]) > 0
+            each = torch.where(as_is & ~worst, torch.maximum(direct, unknown), each)
         total = (share * each).sum(-1)
         is_whole = trust(sigma, self.highest(kind, s if noisiest is None else noisiest)) > 0
         return torch.where(is_whole, torch.zeros_like(total), total)

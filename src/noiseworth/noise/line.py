@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import uniform_filter
 from scipy.stats import t as student
 
 from noiseworth.errors import UserError
@@ -136,7 +136,6 @@ def _patches(image: Array, ends: tuple[float, float]) -> Array:
     from scipy.signal import convolve2d
 
     response = convolve2d(image, _KERNEL, mode="valid")
-    smooth = gaussian_filter(image, 2.0)[1:-1, 1:-1]
     texture = sum(convolve2d(image, other, mode="valid") ** 2 for other in _OTHERS)
     inside = ((image > ends[0]) & (image < ends[1]))[1:-1, 1:-1]
     height, width = (n // _SIDE * _SIDE for n in response.shape)
@@ -150,7 +149,11 @@ def _patches(image: Array, ends: tuple[float, float]) -> Array:
         )
 
     whole = blocks(inside.astype(np.float64)).min(1) > 0
-    columns = (blocks(smooth).mean(1), blocks(texture).mean(1), np.square(blocks(response)).mean(1))
+    columns = (
+        blocks(image[1:-1, 1:-1]).mean(1),
+        blocks(texture).mean(1),
+        np.square(blocks(response)).mean(1),
+    )
     kept: Array = np.stack(columns, 1)[whole]
     return kept
 
@@ -198,8 +201,8 @@ def _fit(
         weight = 1 / np.maximum(v, 1e-12 + 0.05 * v.mean())
         for _ in range(20):  # what texture is left only adds: bins above the line count less
             gain, rest = np.polyfit(x, v, 1, w=weight)
-            off = v / np.maximum(gain * x + rest, 1e-3 * v.mean()) - 1
-            weight = 1 / np.maximum(gain * x + rest, 0.02 * v.mean()) / (1 + np.maximum(off, 0) / 0.05)
+            level = np.maximum(gain * x + rest, 0.02 * v.mean())
+            weight = 1 / level / (1 + np.clip(v / level - 1, 0, 1) / 0.05)
         return np.array([gain, rest])
 
     everything = np.ones(len(by), bool)
