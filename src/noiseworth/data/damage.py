@@ -125,8 +125,9 @@ def _damaged(
     elif model is not None:
         raw = model.sample(raw, config.seed, ids)
     if config.missing:
-        u = uniform(config.seed, Stream.MISSING, torch.from_numpy(ids), raw[0].size).numpy()
-        raw = np.where(u.reshape(raw.shape) < config.missing, np.nan, raw)
+        count, _, height, width = raw.shape  # a pixel is lost in all channels
+        u = uniform(config.seed, Stream.MISSING, torch.from_numpy(ids), height * width).numpy()
+        raw = np.where(u.reshape(count, 1, height, width) < config.missing, np.nan, raw)
     return raw
 
 

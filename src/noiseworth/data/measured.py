@@ -92,7 +92,7 @@ def require_white(dataset: Dataset) -> None:
     for model in dataset.noise_models[1:]:
         if model is not None and (dataset.kind > 0).any():
             raise UserError(
-                f"{dataset.path}: has {model.describe()}; this takes white noise, or clean images, alone"
+                f"{dataset.path}: has {model.name}; this takes white noise, or clean images, alone"
             )
     if dataset.may_miss.any():
         raise UserError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from noiseworth.data.augment import augment, undo_augment
 from noiseworth.data.dataset import Dataset
+from noiseworth.data.storage import is_address
 from noiseworth.diffusion.diagonal import (
     DiagonalNoise,
     coordinate_weight,
@@ -278,7 +279,7 @@ def _require_trainable(data: Dataset, config: TrainConfig) -> None:
     for number, model in enumerate(data.noise_models):
         if number in used and model is not None and not isinstance(model, VariableNoise | CorrelatedNoise):
             raise UserError(
-                f"{data.path}: has {model.describe()}, which depends on the signal; make it Gaussian first:"
+                f"{data.path}: has {model.name}, which depends on the signal; make it Gaussian first:"
                 f" noiseworth noise stabilise {data.path} OUT"
             )
         if isinstance(model, CorrelatedNoise) and data.may_miss[data.kind == number].any():
@@ -286,6 +287,11 @@ def _require_trainable(data: Dataset, config: TrainConfig) -> None:
                 f"{data.path}: has correlated noise and pixels that were not measured in the same images; train on the one or"
                 " the other"
             )
+    if is_address(data.path):
+        raise UserError(
+            f"{data.path}: noise that is not white, and missing pixels, are trained on from this machine's disk alone; copy the data"
+            " set here"
+        )
     if config.objective == "published":
         raise UserError(
             f"--objective published: takes white Gaussian noise, and {config.data} has other noise, or missing pixels"
