@@ -146,6 +146,7 @@ def test_the_command_from_files(tmp_path: Path, capsys: Captured) -> None:
     printed = capsys.readouterr().out
     assert "raw units an electron" in printed
     record = load_record(CameraRecord, out)
+    assert record.gain is not None
     assert record.gain[1] < 0.5 < record.gain[2]
     assert isinstance(from_json(record.model), PoissonGaussianNoise)
     wrong = [

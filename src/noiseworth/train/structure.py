@@ -12,7 +12,6 @@ from torch import Tensor
 
 from noiseworth.data.augment import augment, undo_augment
 from noiseworth.data.dataset import Dataset
-from noiseworth.data.storage import is_address
 from noiseworth.diffusion.diagonal import (
     DiagonalNoise,
     coordinate_weight,
@@ -29,6 +28,7 @@ from noiseworth.diffusion.worth import PosteriorVariance, imputed_worth, spectru
 from noiseworth.errors import UserError
 from noiseworth.noise.models import CorrelatedNoise, VariableNoise
 from noiseworth.train.config import TrainConfig
+from noiseworth.train.trainable import require_trainable
 
 _ENOUGH = 100  # images of white noise, from which the spectrum of the clean signal is taken
 _SHARES = 16  # steps of the share of pixels that were measured, in which images are of one kind
@@ -59,7 +59,7 @@ class NoiseStructure:
         self.data = data
         self._model = torch.from_numpy(data.kind)
         self._s = torch.from_numpy(data.sigma.astype(np.float32))
-        _require_trainable(data, config)
+        require_trainable(data, config)
         shape = data.shape
         ones = torch.ones(shape)
         self._variance, self._is_fourier = [ones], [False]  # by model
@@ -271,36 +271,3 @@ def _words(is_fourier: bool, is_modelled: bool, share: float) -> str:
     noise = "correlated" if is_fourier else "different from pixel to pixel" if is_modelled else ""
     missing = f"{1 - share:.0%} of the pixels missing" if share < 1 else ""
     return ", ".join(filter(None, (noise, missing)))
-
-
-def _require_trainable(data: Dataset, config: TrainConfig) -> None:
-    """Raises UserError where such noise cannot be trained on, or not with these settings."""
-    used = set(data.kind.tolist())
-    for number, model in enumerate(data.noise_models):
-        if number in used and model is not None and not isinstance(model, VariableNoise | CorrelatedNoise):
-            raise UserError(
-                f"{data.path}: has {model.name}, which depends on the signal; make it Gaussian first:"
-                f" noiseworth noise stabilise {data.path} OUT"
-            )
-        if isinstance(model, CorrelatedNoise) and data.may_miss[data.kind == number].any():
-            raise UserError(
-                f"{data.path}: has correlated noise and pixels that were not measured in the same images; train on the one or"
-                " the other"
-            )
-    if is_address(data.path):
-        raise UserError(
-            f"{data.path}: noise that is not white, and missing pixels, are trained on from this machine's disk alone; copy the data"
-            " set here"
-        )
-    if config.objective == "published":
-        raise UserError(
-            f"--objective published: takes white Gaussian noise, and {config.data} has other noise, or missing pixels"
-        )
-    if config.below_noise == "consistency":
-        raise UserError(
-            f"--below-noise consistency: takes white noise alone, unlike {config.data}; leave it out"
-        )
-    if config.below_noise == "none" and data.may_miss.any():
-        raise UserError(
-            f"--below-noise none: the missing pixels of {config.data} have to be imputed; leave it out"
-        )
