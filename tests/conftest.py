@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from noise_exact import MIXTURE
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
 from noiseworth.theory.mixtures import GaussianMixture
@@ -41,7 +42,4 @@ def mixed(digits: Path) -> Path:
 @pytest.fixture(scope="session")
 def mixture() -> GaussianMixture:
     """Three components in four dimensions, i.e. 1x2x2 images."""
-    means = torch.tensor(
-        [[1.0, 0.5, -0.5, 0.0], [-1.0, 0.3, 0.6, 0.2], [0.0, -0.9, 0.1, 0.8]], dtype=torch.float64
-    )
-    return GaussianMixture(torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), means, tau=0.2)
+    return MIXTURE

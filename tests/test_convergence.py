@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from noise_exact import BATCH, COUNT, LEVELS, STEPS, Network, excess
 from noiseworth.diffusion.imputation import consistent_pair, impute
-from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.objective import ambient_pair, regression_loss
 from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
@@ -21,9 +21,6 @@ from noiseworth.diffusion.worth import PosteriorVariance, spectrum
 from noiseworth.rng import Stream, normal
 from noiseworth.theory.mixtures import GaussianMixture
 
-COUNT, BATCH, STEPS = 20_000, 256, 1500
-LEVELS = LogNormalLevels(-0.7, 1.0)
-RISK_LEVELS = (0.1, 0.2, 0.4, 0.7, 1.0, 2.0)
 NOISE: dict[str, Callable[[], Tensor]] = {
     "one level": lambda: torch.where(torch.arange(COUNT) % 4 == 0, 0.0, 0.5),
     "two levels": lambda: torch.tensor([0.0, 0.3, 0.8, 0.8])[torch.arange(COUNT) % 4],
@@ -31,27 +28,12 @@ NOISE: dict[str, Callable[[], Tensor]] = {
 }
 
 
-class _Network(nn.Module):
-    """A small perceptron on 1x2x2 images and ln(sigma) / 4."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(7, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 4)
-        )
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        c = 4 * condition[:, None]
-        output: Tensor = self.layers(torch.cat([x.flatten(1), c, c.square(), (2 * c).sin()], 1))
-        return output.reshape(x.shape)
-
-
 def _train(y: Tensor, s: Tensor, how: str) -> PreconditionedDenoiser:
     variances, sigma_data = spectrum(y, s)
     v = PosteriorVariance(variances)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        denoiser = PreconditionedDenoiser(_Network(), sigma_data)
+        denoiser = PreconditionedDenoiser(Network(), sigma_data)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=4e-3, betas=(0.9, 0.99))
     sampler = PublishedPairSampler(s, LEVELS) if how == "published" else PairSampler(s, LEVELS, v)
     noisy, imputed = torch.nonzero(s > 0)[:, 0], y.clone()
@@ -87,19 +69,6 @@ def _train(y: Tensor, s: Tensor, how: str) -> PreconditionedDenoiser:
     return denoiser.requires_grad_(False)
 
 
-def _excess(denoiser: PreconditionedDenoiser, mixture: GaussianMixture) -> float:
-    """Mean over levels of the squared distance from the exact denoiser, relative to the exact risk."""
-    x = mixture.sample(20_000, torch.Generator().manual_seed(9))
-    shares = []
-    for number, level in enumerate(RISK_LEVELS):
-        noisy = x + level * normal(9, Stream.RISK, torch.arange(len(x)) + (number << 40), (4,)).double()
-        sigma = torch.full((len(x),), level).double()
-        estimate = denoiser(noisy.float().reshape(-1, 1, 2, 2), sigma).flatten(1).double()
-        distance = (estimate - mixture.posterior_mean(noisy, sigma)).square().mean()
-        shares.append(float(distance / mixture.posterior_variance(noisy, sigma).mean()))
-    return sum(shares) / len(shares)
-
-
 def _data(mixture: GaussianMixture, s: Tensor) -> Tensor:
     x = mixture.sample(COUNT, torch.Generator().manual_seed(4)).float().reshape(-1, 1, 2, 2)
     return x + s.float()[:, None, None, None] * normal(1, Stream.CORRUPT, torch.arange(COUNT), (1, 2, 2))
@@ -109,7 +78,7 @@ def _data(mixture: GaussianMixture, s: Tensor) -> Tensor:
 @pytest.mark.parametrize("noise", NOISE)
 def test_converges_to_the_exact_denoiser(mixture: GaussianMixture, noise: str, how: str) -> None:
     s = NOISE[noise]().double()
-    assert _excess(_train(_data(mixture, s), s, how), mixture) < 0.04
+    assert excess(_train(_data(mixture, s), s, how)) < 0.04
 
 
 @pytest.mark.parametrize(("how", "most"), [("none", 0.04), ("imputation", 0.06)])
@@ -119,10 +88,10 @@ def test_converges_with_two_in_a_hundred_clean(mixture: GaussianMixture, how: st
     Consistency is not among them: its targets are the model's own, and with so few clean images they lead away.
     """
     s = torch.where(torch.arange(COUNT) % 50 == 0, 0.0, 0.5).double()
-    assert _excess(_train(_data(mixture, s), s, how), mixture) < most
+    assert excess(_train(_data(mixture, s), s, how)) < most
 
 
 def test_the_noisy_image_as_target_does_not(mixture: GaussianMixture) -> None:
     """The test above can fail: noisy images taken for clean ones lead elsewhere."""
     s = NOISE["two levels"]().double()
-    assert _excess(_train(_data(mixture, s), torch.zeros_like(s), "none"), mixture) > 0.2
+    assert excess(_train(_data(mixture, s), torch.zeros_like(s), "none")) > 0.2

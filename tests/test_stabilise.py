@@ -119,6 +119,7 @@ def test_a_run_on_it_gives_samples_in_the_units_before(camera: Path, capsys: Cap
     assert "stabilised units" in refusal(f"{against} {camera / 'held'}".split(), capsys)
     digits_too = f"{against} {camera / 'digits' / 'held-out'} --held-out {camera / 'digits' / 'held-out'}"
     assert "not in the units" in refusal(digits_too.split(), capsys)
+    assert "stabilised" in refusal(f"unpack {camera / 'stable'} {camera / 'files'}".split(), capsys)
     joined = f"join {camera / 'stable'} {camera / 'digits' / 'train'} {camera / 'joined'}"
     assert "stabilised" in refusal(joined.split(), capsys)
 

@@ -39,6 +39,10 @@ def unpack(config: UnpackConfig) -> UnpackRecord:
     if (earlier := making.found(UnpackRecord)) is not None:
         return replace(earlier, path=str(config.out))
     dataset = open_dataset(config.data)
+    if dataset.record.stabilised is not None:
+        raise UserError(
+            f"{config.data}: its values are stabilised, and not in the units of the files; unpack the data set that it was made from"
+        )
     kind = config.format or _natural_format(dataset)
     write, dtype = _writer(dataset, kind)
     changed = 0.0
