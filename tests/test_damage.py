@@ -183,8 +183,11 @@ def test_the_level_that_hides_damage() -> None:
     assert least_levels(seems, levels, 0.45).tolist() == [0.4, 0.4, 0.1, np.inf]
 
 
-def test_blur_is_hidden_by_noise_that_is_really_added(digits: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_blur_is_hidden_by_noise_that_is_really_added(
+    digits: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Damage of which there is little is hidden by less noise; and images of the same kind are not damaged."""
+    monkeypatch.setattr("noiseworth.noise.telling._STEPS", 300)
     medians = []
     for name, blur in (("much", 0.6), ("little", 0.45)):
         corrupt(digits, tmp_path / name, clean_fraction=0.4, blur=blur)
