@@ -53,4 +53,4 @@ def check_wrong(checklist: Checklist, work: Path) -> dict[str, Any]:
             f"risk with a level that is {off:+.0%} off over that with the right one, mean of 2 seeds, {name}"
         )
         checklist.add("noise/wrong-level", what, ratios[off], 1.05, "max", "ratio")
-    return {name: {f"{off:+.2f}": ratio for off, ratio in ratios.items()}}
+    return {"off": list(OFF), name: {f"{off:+.2f}": ratio for off, ratio in ratios.items()}}
