@@ -19,6 +19,7 @@ from noiseworth.data.inspect import inspect
 from noiseworth.data.pack import pack
 from noiseworth.data.views import join, split, subset
 from noiseworth.noise.models import CorrelatedNoise, VariableNoise
+from noiseworth.noise.sensors import PoissonGaussianNoise
 from noiseworth.noise.telling import least_levels
 from noiseworth.records import DoneRecord, load_record
 from noiseworth.train.config import TrainConfig
@@ -145,6 +146,10 @@ def test_packing_keeps_what_was_not_measured_and_takes_a_noise_model(
     assert (data.may_miss == (np.arange(30) >= 10)).all()
     assert np.allclose(data.sigma, model.sigma)
     assert not data.is_white
+    pack(
+        source, tmp_path / "zero", range=(-1.0, 1.0), missing=0, sigma=0.0
+    )  # a whole number, as Python has it
+    assert (read_all(open_dataset(tmp_path / "zero"))[10:, 0, 2, 3] == 0).all()
     small = _save(tmp_path / "small.json", VariableNoise(np.ones((4, 4))))
     command = ["pack", str(source), str(tmp_path / "x"), "--range", "-1", "1", "--missing", "keep", "--noise"]
     assert "map of 4x4" in refusal([*command, str(small)], capsys)
@@ -154,6 +159,18 @@ def test_packing_keeps_what_was_not_measured_and_takes_a_noise_model(
     _frames(tmp_path, images)
     assert "none that was measured" in refusal([*command, str(path)], capsys)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_camera_whose_noise_was_cut_off_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dark = (
+        np.random.default_rng(0).poisson(2, (30, SIDE, SIDE)).astype(np.uint8)
+    )  # a seventh of the pixels are 0
+    np.save(tmp_path / "dark.npy", dark)
+    path = _save(tmp_path / "camera.json", PoissonGaussianNoise(1.0))
+    pack(tmp_path / "dark.npy", tmp_path / "d", noise=path)
+    assert "clipped" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -203,6 +220,10 @@ def test_blur_is_hidden_by_noise_that_is_really_added(
         assert abs(ratio.mean() - 1) < 4.5 * (1 / (2 * 64) / noisy.sum()) ** 0.5 + 0.01
         assert record.told_apart[0] > 0.9 > record.told_apart[-1]
     assert medians[1] < medians[0]
+    coloured = _save(tmp_path / "m.json", CorrelatedNoise(SPECTRUM))
+    corrupt(digits, tmp_path / "coloured", clean_fraction=0.4, noise=coloured)
+    words = ["noise", "hide", str(tmp_path / "coloured"), str(tmp_path / "x")]
+    assert "correlated noise" in refusal(words, capsys)
     few = subset(tmp_path / "much", tmp_path / "few", take=50)
     assert few[0].count == 50
     words = ["noise", "hide", str(tmp_path / "few"), str(tmp_path / "x")]

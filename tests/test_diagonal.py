@@ -1,18 +1,13 @@
-"""Noise that is not white: targets against closed forms, imputation given the rest, worth, and training to the exact denoiser."""
+"""Noise that is not white: targets against closed forms, imputation given the rest, worth, and what pairs are drawn."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-import noise_exact
 from noiseworth.data.augment import Augmentation, augment, undo_augment
-from noiseworth.data.dataset import open_dataset
-from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.diffusion.conditional import impute_given
 from noiseworth.diffusion.diagonal import DiagonalNoise, coordinate_weight, diagonal_pair, is_own
 from noiseworth.diffusion.noise_distribution import LogNormalLevels
@@ -20,12 +15,8 @@ from noiseworth.diffusion.objective import ambient_pair
 from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.profiles import Profile, Profiles
 from noiseworth.diffusion.worth import PosteriorVariance, imputed_worth, worth
-from noiseworth.errors import UserError
-from noiseworth.noise.models import CorrelatedNoise, VariableNoise
-from noiseworth.noise.sensors import PoissonGaussianNoise
+from noiseworth.noise.models import CorrelatedNoise
 from noiseworth.rng import Stream, normal
-from noiseworth.train.config import TrainConfig
-from noiseworth.train.structure import NoiseStructure
 
 N = 40_000
 SHAPE = (1, 2, 3)
@@ -156,6 +147,7 @@ def test_imputed_images_have_nearly_the_law_of_clean_ones(case: str, most: float
         if case == "missing":
             measured = torch.isfinite(y[0])
             assert torch.allclose(made[:, measured], y[:, measured])
+    # A covariance of 8000 images is known to within 1.6% of a variance; the largest of 36 departures is a few times that.
     assert np.mean(off) == pytest.approx(most, abs=0.03)
 
 
@@ -232,6 +224,7 @@ def test_pairs_are_drawn_by_the_worth_of_each_kind() -> None:
         1 + torch.sqrt(ratios)
     )  # Neyman's allocation, in the limit of much training
     expected, error = float(share.mean()), float((share * (1 - share)).mean() / len(share)) ** 0.5
+    # 0.02: after 10 million images the limit of much training is nearly reached.
     assert abs(float((of_kind == 1).double().mean()) - expected) < 4.5 * error + 0.02
 
 
@@ -249,6 +242,7 @@ def test_pairs_have_finite_weights_at_every_level(spread: float) -> None:
         sampler.refresh(n_images)
         weight = sampler.draw(0, torch.arange(20_000)).weight
         assert torch.isfinite(weight).all()
+        # 1 at the centre of each cell of levels; off by the change of worth within the cells.
         assert float(weight.mean()) == pytest.approx(1, abs=0.15)
 
 
@@ -259,82 +253,3 @@ def test_moved_images_are_moved_back(how: Augmentation) -> None:
     moved = augment([x], how, ids, 5)[0]
     assert not torch.equal(moved, x)
     assert torch.equal(undo_augment(moved, how, ids, 5), x)
-
-
-@pytest.mark.parametrize("kind", ["variance map", "coloured", "missing pixels"])
-def test_training_leads_to_the_exact_denoiser(kind: str) -> None:
-    assert noise_exact.excess_of(kind) < 0.04
-
-
-def test_coloured_noise_that_is_taken_for_white_does_not(tmp_path: Path) -> None:
-    """The test above can fail."""
-    data = noise_exact.make_data(tmp_path / "data", "coloured")
-    images, sigma = data.read(np.arange(len(data))), data.sigma
-    with new_directory(tmp_path / "white") as out:
-        # One image with a noise model keeps the training the same.
-        model = CorrelatedNoise(np.ones((2, 2)))
-        parts = [Part(Columns(sigma[:-1], np.arange(len(data) - 1)), images[:-1])]
-        parts.append(Part(Columns(sigma[-1:], np.array([len(data) - 1])), images[-1:], noise=model))
-        write_dataset(
-            out, parts, name="w", offset=0.0, scale=1.0, units="model", provenance=[{"command": "t"}]
-        )
-    assert noise_exact.excess(noise_exact.train(open_dataset(tmp_path / "white"))) > 0.06
-
-
-def _write(folder: Path, images: NDArray[np.float64], sigma: float, **of_part: object) -> Path:
-    with new_directory(folder) as out:
-        columns = Columns(np.full(len(images), sigma, np.float32), np.arange(len(images)))
-        part = Part(columns, images.astype(np.float32), **of_part)  # type: ignore[arg-type]
-        write_dataset(
-            out, [part], name="d", offset=0.0, scale=1.0, units="model", provenance=[{"command": "t"}]
-        )
-    return folder
-
-
-def _structure(data: Path, **settings: object) -> NoiseStructure:
-    opened = open_dataset(data)
-    config = TrainConfig(data=str(data), out="unused", n_images=1000, **settings)  # type: ignore[arg-type]
-    return NoiseStructure(opened, config, np.arange(len(opened)))
-
-
-def test_the_spectrum_of_the_signal_is_found_below_coloured_noise_and_missing_pixels(tmp_path: Path) -> None:
-    """Without one clean image; within what noise leaves of the variance of the mean."""
-    n, power = 4000, np.array([[2.0, 0.5, 0.5], [0.5, 0.2, 0.2], [0.5, 0.2, 0.2]])
-    signal = CorrelatedNoise(power)
-    x = signal.sample(np.zeros((n, 1, 3, 3)), 0, np.arange(n))
-    model = CorrelatedNoise(np.array([[3.0, 1.0, 1.0], [1.0, 0.5, 0.5], [1.0, 0.5, 0.5]]) / 1.0)
-    unit = model.scaled(1 / model.sigma)
-    y = x + unit.scaled(0.7).sample(np.zeros_like(x), 1, np.arange(n))
-    structure = _structure(_write(tmp_path / "coloured", y, 0.7, noise=unit))
-    assert float(structure.eigenvalues.mean()) == pytest.approx(power.mean(), rel=0.1)
-    assert structure.sigma_data == pytest.approx(math.sqrt(power.mean()), rel=0.05)
-    assert torch.allclose(structure._signal[0], torch.from_numpy(power).float(), rtol=0.2)
-    lost = np.random.default_rng(0).random(x.shape) < 0.4
-    lost[lost.all(axis=(1, 2, 3))] = False
-    masked = _structure(_write(tmp_path / "masked", np.where(lost, np.nan, x), 0.0, missing=True))
-    assert float(masked.eigenvalues.mean()) == pytest.approx(power.mean(), rel=0.1)
-
-
-def test_what_cannot_be_trained_on_is_refused_in_a_line(tmp_path: Path) -> None:
-    x = np.random.default_rng(0).normal(size=(20, 1, 4, 4))
-    camera = _write(tmp_path / "camera", x, 0.1, noise=PoissonGaussianNoise(1.0))
-    with pytest.raises(UserError, match="noise stabilise"):
-        _structure(camera)
-    coloured = CorrelatedNoise(np.ones((4, 4)))
-    x[:, :, 0, 0] = np.nan
-    both = _write(tmp_path / "both", x, 0.1, noise=coloured, missing=True)
-    with pytest.raises(UserError, match="one or the other"):
-        _structure(both)
-    missing = _write(tmp_path / "missing", x, 0.1, missing=True)
-    for settings, words in (
-        ({"objective": "published"}, "white Gaussian"),
-        ({"below_noise": "consistency"}, "white noise alone"),
-        ({"below_noise": "none"}, "imputed"),
-    ):
-        with pytest.raises(UserError, match=words):
-            _structure(missing, **settings)
-    x[3] = np.nan
-    with pytest.raises(UserError, match="no pixel of image 3"):
-        _structure(_write(tmp_path / "empty", x, 0.0, missing=True))
-    with pytest.raises(UserError, match="2x2, and images of 4x4"):
-        _structure(_write(tmp_path / "size", x[4:], 0.1, noise=VariableNoise(np.ones((2, 2)))))

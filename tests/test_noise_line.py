@@ -58,6 +58,14 @@ def test_single_pictures_say_how_noise_grows() -> None:
         assert measured.low < float(_truth(np.array([at]))[0]) < measured.high
 
 
+def test_few_large_pictures_have_intervals_too() -> None:
+    """Parts of one are left out, where there are too few to leave out whole ones."""
+    line = measure_singles(_taken(_scenes(2, 480, 4), 1))
+    assert line.gain.low < 1.4 < line.gain.high < 2 * line.gain.low
+    measured = measure_magnitude(_slices(1, 5.0))
+    assert measured.low < measured.value < measured.high
+
+
 def test_pairs_of_scenes_say_it_better_whatever_the_texture() -> None:
     rng = np.random.default_rng(3)
     clean = _scenes(6, 64, 2) + 30 * rng.standard_normal((6, 64, 64))  # as fine as texture can be

@@ -119,6 +119,10 @@ def test_a_run_on_it_gives_samples_in_the_units_before(camera: Path, capsys: Cap
     assert "stabilised units" in refusal(f"{against} {camera / 'held'}".split(), capsys)
     digits_too = f"{against} {camera / 'digits' / 'held-out'} --held-out {camera / 'digits' / 'held-out'}"
     assert "not in the units" in refusal(digits_too.split(), capsys)
+    wrong_units = (
+        f"train --data {camera / 'stable'} --out {camera / 'x'} --held-out {camera / 'digits' / 'held-out'}"
+    )
+    assert "stabilise both" in refusal(wrong_units.split(), capsys)
     assert "stabilised" in refusal(f"unpack {camera / 'stable'} {camera / 'files'}".split(), capsys)
     joined = f"join {camera / 'stable'} {camera / 'digits' / 'train'} {camera / 'joined'}"
     assert "stabilised" in refusal(joined.split(), capsys)
@@ -140,6 +144,10 @@ def test_bad_input_is_refused_in_a_line(camera: Path, capsys: Captured) -> None:
     assert "white noise" in refusal(white, capsys)
     gaussian = ["noise", "stabilise", str(camera / "white"), out, "--noise", str(_gaussian(camera))]
     assert "does not depend on the signal" in refusal(gaussian, capsys)
+    dark = camera / "dark.json"
+    dark.write_text(json.dumps(PoissonGaussianNoise(1.0, 100.0).to_json()))
+    below = ["noise", "stabilise", str(camera / "digits" / "train"), out, "--noise", str(dark)]
+    assert "no light is 100" in refusal(below, capsys)
     stabilise_noise(camera / "camera", camera / "stable")
     assert "already" in refusal(["noise", "stabilise", str(camera / "stable"), out], capsys)
     assert not Path(out).exists()

@@ -70,12 +70,10 @@ class Dataset:
 
     def _kind_of(self, model: NoiseModel | None) -> int:
         """The number of a model in `noise_models`, where equal ones are put together."""
-        described = [None if m is None else m.to_json() for m in self.noise_models]
-        own = None if model is None else model.to_json()
-        if own not in described:
+        numbers = [number for number, known in enumerate(self.noise_models) if known is model]
+        if not numbers:
             self.noise_models.append(model)
-            return len(described)
-        return described.index(own)
+        return numbers[0] if numbers else len(self.noise_models) - 1
 
     @property
     def kind(self) -> NDArray[np.int64]:

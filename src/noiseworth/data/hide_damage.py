@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from noiseworth.data.damage import copy_images
 from noiseworth.data.dataset import open_dataset
 from noiseworth.data.made_by import Making
-from noiseworth.data.measured import FEWEST_CLEAN, VALUES, evenly, read_finite
+from noiseworth.data.measured import FEWEST_CLEAN, VALUES, evenly, read_finite, require_white
 from noiseworth.data.noise_config import HideConfig
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.errors import UserError
@@ -36,6 +36,7 @@ def hide_damage(config: HideConfig) -> HideRecord:
     if (earlier := making.found(HideRecord)) is not None:
         return earlier
     dataset = open_dataset(config.data)
+    require_white(dataset)
     clean, damaged = np.flatnonzero(dataset.is_clean), np.flatnonzero(np.isnan(dataset.sigma))
     if len(clean) < FEWEST_CLEAN or len(damaged) < FEWEST_CLEAN:
         raise UserError(
@@ -88,7 +89,6 @@ def _write(
     dataset = open_dataset(config.data)
     r = dataset.record
     kept = np.flatnonzero(~np.isnan(dataset.sigma))
-    kept = kept[(dataset.kind[kept] == 0) & ~dataset.may_miss[kept]]
     with new_directory(Path(config.out)) as folder:
         parts: list[Part] = []
         for rows in (kept, damaged):

@@ -204,7 +204,7 @@ def _load(entry: Entry, where: str, missing: float | str | None) -> Picture:
         raise UserError(
             f"{where}: has infinite pixels, or none that was measured; skip it with --on-error skip"
         )
-    if isinstance(missing, float) and picture.pixels.dtype.kind == "f":
+    if isinstance(missing, int | float) and picture.pixels.dtype.kind == "f":
         pixels = picture.pixels
         picture = replace(
             picture, pixels=np.where(np.isnan(pixels), np.asarray(missing, pixels.dtype), pixels)

@@ -127,13 +127,18 @@ def read_finite(dataset: Dataset, rows: Rows) -> torch.Tensor:
         UserError: one has a value that is not finite.
     """
     images = dataset.read(rows)
+    require_finite(dataset, rows, images)
+    return torch.from_numpy(images)
+
+
+def require_finite(dataset: Dataset, rows: Rows, images: NDArray[np.floating]) -> None:
+    """Raises UserError where one of the images at `rows` has a value that is not finite."""
     is_bad = ~np.isfinite(images.reshape(len(rows), -1)).all(1)
     if is_bad.any():
         number = int(dataset.ids[rows[is_bad.argmax()]])
         raise UserError(
             f"{dataset.path}: image {number} has NaN or infinite pixels; leave it out, or pack it with --missing"
         )
-    return torch.from_numpy(images)
 
 
 def stored_as(dataset: Dataset, images: torch.Tensor) -> tuple[Clipping, float]:

@@ -92,7 +92,7 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
         sigma /= (high - low) / 2
     noise = own_noise(config, sigma, rule, ingested.writer.shape)
     check_units(config, sigma, (low, high))
-    check_noise(ingested, sigma, rule, sources[0])
+    check_noise(ingested, sigma, rule, sources[0], config.noise is not None)
     splits, inner = _splits(ingested, config.splits)
     names = ingested.names if config.labels else inner
     of_noise = folders_of_rules(config.sigma)

@@ -60,9 +60,11 @@ def check_units(config: PackConfig, sigma: NDArray[np.float64], ends: tuple[floa
     )
 
 
-def check_noise(ingested: Ingested, sigma: NDArray[np.float64], rule: Fit | None, source: str) -> None:
+def check_noise(
+    ingested: Ingested, sigma: NDArray[np.float64], rule: Fit | None, source: str, has_model: bool
+) -> None:
     """Refuse `--fit` rules by which noise is no longer white, and warn of noise that was clipped."""
-    noisy = sigma > 0
+    noisy = ~(sigma == 0) if has_model else sigma > 0
     if rule is not None and rule.how in ("resize", "pad") and noisy.any():
         which = ingested.names[int(np.flatnonzero(noisy)[0])]
         why = (

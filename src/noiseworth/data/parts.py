@@ -34,12 +34,33 @@ class OpenedFiles:
         self._keep_open = parts <= _MOST_OPEN
         self._rows: dict[str, Rows] = {}
         self._fingerprints: dict[str, str] = {}
+        self._noise: dict[bytes, NoiseModel] = {}
 
     def rows(self, path: str) -> Rows:
         """The images of a part."""
         if path not in self._rows:
             self._rows[path] = _or_damaged(path, lambda: open_rows(path, self._in_memory, self._keep_open))
         return self._rows[path]
+
+    def noise(self, path: str, kind: str) -> NoiseModel:
+        """The noise model in a file; the same object where files are the same.
+
+        Raises:
+            UserError: the file is damaged, or has another kind of noise.
+        """
+        content = _or_damaged(path, lambda: read_bytes(path))
+        if content not in self._noise:
+            try:
+                values = json.loads(content)
+                found = values["kind"]
+            except (ValueError, TypeError, KeyError):
+                found = None
+            if found != kind:
+                raise UserError(
+                    f"{path}: is not the {kind} noise that dataset.json says; pack the data set again"
+                )
+            self._noise[content] = from_json(values)
+        return self._noise[content]
 
     def fingerprint(self, base: str) -> str:
         """Of the data set in the directory `base`."""
@@ -61,7 +82,7 @@ class PartFiles:
         self.labels = _column(join_path(folder, "labels.npy"), part, "int64") if part.labels else None
         interval = join_path(folder, "interval.npy")
         self.interval = _column(interval, part, "float32", 2) if part.interval else None
-        self.noise = _noise(join_path(folder, "noise.json"), part)
+        self.noise = opened.noise(join_path(folder, "noise.json"), part.noise) if part.noise else None
         self.own_units = part.scale is not None
         self._offset, self._scale = part.offset, part.scale
         view = part.images
@@ -98,26 +119,6 @@ class PartFiles:
             images -= np.float32(offset)
             images /= np.float32(scale)
         return images
-
-
-def _noise(path: str, part: PartRecord) -> NoiseModel | None:
-    """The model of the noise of a part whose noise is not white and Gaussian.
-
-    Raises:
-        UserError: the file is damaged, or has another kind of noise.
-    """
-    if not part.noise:
-        return None
-    try:
-        values = json.loads(_or_damaged(path, lambda: read_bytes(path)))
-        kind = values["kind"]
-    except (ValueError, TypeError, KeyError):
-        kind = None
-    if kind != part.noise:
-        raise UserError(
-            f"{path}: is not the {part.noise} noise that dataset.json says; pack the data set again"
-        )
-    return from_json(values)
 
 
 def _beside(path: str, view: str) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from noiseworth.data.damage import read_noise_model
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.made_by import Making
+from noiseworth.data.measured import require_finite
 from noiseworth.data.noise_config import StabiliseConfig
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.errors import UserError
@@ -44,6 +45,11 @@ def stabilise_noise(config: StabiliseConfig) -> StabiliseRecord:
     is_clean = dataset.is_clean
     _require_of_one_model(dataset, is_clean, config)
     low, high = (float(stabiliser.mean(np.array(r.offset + end * r.scale))) for end in (-1, 1))
+    if not high > low:
+        raise UserError(
+            f"{config.data}: its range ends at {r.offset + r.scale:g} raw units, and no light is {float(stabiliser.zero):g}; pack it again"
+            " with the range of its values"
+        )
     offset, scale = (low + high) / 2, (high - low) / 2
     spreads: list[NDArray[np.float64]] = []
     with new_directory(out) as folder:
@@ -58,20 +64,15 @@ def stabilise_noise(config: StabiliseConfig) -> StabiliseRecord:
             for start in range(0, len(rows), step):
                 chunk = rows[start : start + step]
                 raw = dataset.read_raw(chunk, "float64")
-                _require_finite(dataset, chunk, raw)
+                require_finite(dataset, chunk, raw)
                 new = stabiliser.mean(raw) if is_clean[chunk[0]] else stabiliser.forward(raw)
                 writer.add(new.astype(np.float32))
                 if not is_clean[chunk[0]] and start < _LOOKED_AT:
                     spreads.append(np.sqrt(stabiliser.variance(stabiliser.inverse(new[:_LOOKED_AT]))).ravel())
             writer.close()
             sigma = np.full(len(rows), 0.0 if is_clean[rows[0]] else 1 / scale, np.float32)
-            parts.append(
-                Part(
-                    Columns(
-                        sigma, dataset.ids[rows], None if dataset.labels is None else dataset.labels[rows]
-                    )
-                )
-            )
+            labels = None if dataset.labels is None else dataset.labels[rows]
+            parts.append(Part(Columns(sigma, dataset.ids[rows], labels)))
         least, most = np.quantile(np.concatenate(spreads), [0.05, 0.95]) if spreads else (1.0, 1.0)
         record = StabiliseRecord(
             str(out), int((~is_clean).sum()), int(is_clean.sum()), 1 / scale, float(least), float(most)
@@ -118,10 +119,3 @@ def _require_of_one_model(dataset: Dataset, is_clean: NDArray[np.bool_], config:
         raise UserError(
             f"{config.data}: some images are of unknown noise, and have no noise model; say with --noise that they have it"
         )
-
-
-def _require_finite(dataset: Dataset, rows: NDArray[np.int64], raw: NDArray[np.float64]) -> None:
-    is_bad = ~np.isfinite(raw.reshape(len(raw), -1)).all(1)
-    if is_bad.any():
-        number = int(dataset.ids[rows[is_bad.argmax()]])
-        raise UserError(f"{dataset.path}: image {number} has NaN or infinite pixels; leave it out")

@@ -36,7 +36,7 @@ def narrow_words(dataset: Dataset) -> str | None:
 
     Looks at some of its clean images, or, where it has none, of the noisy ones, which noise makes wider.
     """
-    clean = np.flatnonzero(dataset.sigma == 0)
+    clean = np.flatnonzero(dataset.is_clean)
     rows = clean if len(clean) else np.arange(len(dataset))
     some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(np.int64))]
     images = dataset.read(some)

@@ -200,6 +200,7 @@ def _views(
 ) -> list[Part]:
     """Parts that refer to the images; paths are relative to `out`, the final directory of the view."""
     parts: list[Part] = []
+    kind = dataset.kind
     for positions, part, images, rows in dataset.views():
         ids = dataset.ids[positions] if first_id is None else first_id + positions
         labels = dataset.labels[positions] if labelled and dataset.labels is not None else None
@@ -223,6 +224,6 @@ def _views(
             missing=part.missing,
         )
         columns = Columns(dataset.sigma[positions], ids, labels, None if is_known else interval)
-        model = dataset.noise_models[dataset.kind[positions[0]]]
+        model = dataset.noise_models[kind[positions[0]]]
         parts.append(Part(columns, view=record, rows=rows, noise=model))
     return parts

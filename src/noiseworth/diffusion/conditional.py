@@ -16,7 +16,7 @@ C to be white.)
 import torch
 from torch import Tensor
 
-from noiseworth.diffusion.diagonal import DiagonalNoise, is_own
+from noiseworth.diffusion.diagonal import DiagonalNoise, is_own, lift_coordinates
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.rng import Stream, normal
 
@@ -114,8 +114,7 @@ class _Measured:
 
     def lifted(self, level: Tensor, noise: Tensor) -> Tensor:
         """What was measured, at levels that are at least its own."""
-        variance = torch.where(self.is_measured, self.variance, 0)
-        return self.values + torch.sqrt((level**2 - variance).clamp(min=0)) * noise
+        return lift_coordinates(self.values, torch.where(self.is_measured, self.variance, 0), level, noise)
 
     def _denoised(self, c: Tensor, level: Tensor) -> Tensor:
         # A level of 0 is that of an image without noise: nothing is to be done.

@@ -36,9 +36,6 @@ class DiagonalNoise:
     variance: Tensor
     is_fourier: Tensor
 
-    def __getitem__(self, rows: Tensor) -> "DiagonalNoise":
-        return DiagonalNoise(self.variance[rows], self.is_fourier[rows])
-
     def turned(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) as coordinates, or coordinates as images: the transform is its own inverse.
 
@@ -67,9 +64,8 @@ def is_own(variance: Tensor, sigma: Tensor) -> Tensor:
     return 1 - variance / sigma.to(variance.dtype) ** 2 >= MIN_A
 
 
-def lift_coordinates(c: Tensor, variance: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-    """Raise coordinates (B, C, H, W) from their own variances to levels (B,), which must not be lower."""
-    level = _wide(sigma, c)
+def lift_coordinates(c: Tensor, variance: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+    """Raise coordinates (B, C, H, W) from their own variances to levels, which broadcast and must not be lower."""
     return c + torch.sqrt((level**2 - variance).clamp(min=0)) * noise
 
 
@@ -96,7 +92,7 @@ def diagonal_pair(
     elif not bool(own.all()):
         raise ValueError("coordinates above their level need imputed images")
     kept = torch.where(own, variance, torch.zeros_like(variance))
-    x = lift_coordinates(c, kept, sigma, noise)
+    x = lift_coordinates(c, kept, _wide(sigma, c), noise)
     # In float64, as `a` is a difference: float32 would cost digits where it is small.
     a = 1 - kept.to(torch.float64) / _wide(sigma.to(torch.float64), y) ** 2
     target = ((c - (1 - a) * x) / a).to(y.dtype)

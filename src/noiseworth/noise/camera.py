@@ -19,7 +19,7 @@ from noiseworth.noise.sensors import PoissonGaussianNoise
 Array = NDArray[np.float64]
 
 _FEWEST = 3  # frames of a kind
-_GROUPS = 16  # of frames, that are left out in turn
+GROUPS = 16  # of frames, pictures or places, that are left out in turn
 _SMALLEST = 16  # pixels along a side
 _MAPS_FROM = 50  # frames of a kind, from which pixels are told from each other
 _HOT = 8.0  # robust standard deviations of a dark pixel's mean or variance
@@ -98,14 +98,14 @@ def measure_camera(dark: Array, flats: Sequence[Array]) -> Camera:
     if max(extra) < _LEAST_LIGHT * float(variance[~hot].mean()):
         raise UserError("flats: light adds no noise that could be seen; take flats with more light")
     whole = _numbers(dark, usable, hot)
-    groups = min(_GROUPS, len(dark), *(len(f) for f in usable))
+    groups = min(GROUPS, len(dark), *(len(f) for f in usable))
     without = np.array(
         [
             _numbers(_leave_out(dark, g, groups), [_leave_out(f, g, groups) for f in usable], hot)
             for g in range(groups)
         ]
     )
-    gain, level, read_noise = (_measured(*pair) for pair in zip(whole, without.T, strict=True))
+    gain, level, read_noise = (measured_without(*pair) for pair in zip(whole, without.T, strict=True))
     model = _model((gain, level, read_noise), dark, usable, hot)
     return Camera(gain, level, read_noise, _stripes(dark, hot), hot, model)
 
@@ -147,8 +147,8 @@ def _leave_out(frames: Array, group: int, groups: int) -> Array:
     return kept
 
 
-def _measured(whole: float, without: Array) -> Measured:
-    """A number, with the interval that it has from those (G,) without a group of frames each (jackknife)."""
+def measured_without(whole: float, without: Array) -> Measured:
+    """A number, with the interval that it has from those (G,) without a group of frames, pictures or places each (jackknife)."""
     count = len(without)
     error = math.sqrt((count - 1) / count * float(np.square(without - without.mean()).sum()))
     reach = float(student.ppf(0.975, count - 1)) * error

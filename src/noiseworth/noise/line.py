@@ -15,15 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
-from scipy.stats import t as student
 
 from noiseworth.errors import UserError
-from noiseworth.noise.camera import Measured
+from noiseworth.noise.camera import GROUPS, Measured, measured_without
 from noiseworth.noise.sensors import PoissonGaussianNoise
 
 Array = NDArray[np.float64]
-
-GROUPS = 16  # of pictures or of places, that are left out in turn
 
 _KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6.0
 # What of a picture's detail they see, noise adds to nearly independently of what the kernel above sees.
@@ -48,7 +45,7 @@ class Line:
         model: the noise model; its offset and read noise are such that the variance is right, and not each for itself.
         signals: (3,) raw values: dark, middle and bright ones of the pictures.
         sigma: the noise at each.
-        curved: the greatest relative departure of measured deviations from the line.
+        curved: the median relative departure of measured deviations from the line.
     """
 
     gain: Measured
@@ -83,9 +80,9 @@ def measure_scenes(stacks: Sequence[Array]) -> Line:
         inside = moves & ((frames > ends[0]) & (frames < ends[1])).all(0)
         y, x = np.nonzero(inside)
         place = (y * 4 // mean.shape[0]) * 4 + x * 4 // mean.shape[1]
-        rows.append(np.stack([around[inside], mean[inside], variance[inside], place.astype(np.float64)]))
-    by, mean, variance, group = np.concatenate(rows, axis=1)
-    return _fit(by, mean, variance, group, lambda v: float(v.mean()), "scenes")
+        rows.append(np.stack([around[inside], mean[inside], variance[inside], place]))
+    by, mean, variance, place = np.concatenate(rows, axis=1)
+    return _fit(by, mean, variance, place.astype(np.int64), lambda v: float(v.mean()), "scenes")
 
 
 def measure_singles(images: Array) -> Line:
@@ -98,12 +95,15 @@ def measure_singles(images: Array) -> Line:
         raise UserError(f"pictures of at least {4 * _SIDE}x{4 * _SIDE} pixels are needed, of one channel")
     ends = _saturated(images)
     rows = [_patches(image, ends) for image in images]
-    group = np.concatenate([np.full(len(r), i % GROUPS) for i, r in enumerate(rows)]).astype(np.float64)
+    group = groups_of([len(r) for r in rows])
     by, texture, variance = np.concatenate(rows).T
 
     def fit(share: float) -> Line:
         kept, factor = _flattest(by, texture, share), _low_quantile(share)
-        low = lambda v: float(np.quantile(v, _QUANTILE)) / factor  # noqa: E731
+
+        def low(variances: Array) -> float:
+            return float(np.quantile(variances, _QUANTILE)) / factor
+
         return _fit(by[kept], by[kept], variance[kept], group[kept], low, "pictures")
 
     share = float(np.clip(_ENOUGH * _BINS / max(len(by), 1), _FLATTEST, 0.3))
@@ -112,6 +112,12 @@ def measure_singles(images: Array) -> Line:
     gain = _wider(line.gain, other.gain)
     dark, middle, bright = (_wider(*pair) for pair in zip(line.sigma, other.sigma, strict=True))
     return replace(line, gain=gain, sigma=(dark, middle, bright))
+
+
+def groups_of(counts: Sequence[int]) -> NDArray[np.int64]:
+    """Which group each of the patches of pictures belongs to: one for each picture or, of few pictures, by place."""
+    picture = np.repeat(np.arange(len(counts)), counts)
+    return (picture if len(counts) >= GROUPS else np.arange(len(picture))) % GROUPS
 
 
 def _wider(number: Measured, other: Measured) -> Measured:
@@ -180,7 +186,12 @@ def _low_quantile(share: float) -> float:
 
 
 def _fit(
-    by: Array, mean: Array, variance: Array, group: Array, middle: Callable[[Array], float], what: str
+    by: Array,
+    mean: Array,
+    variance: Array,
+    group: NDArray[np.int64],
+    middle: Callable[[Array], float],
+    what: str,
 ) -> Line:
     """The line through the variances of bins of like brightness, with intervals by leaving out groups."""
     if len(by) < _FEWEST * _BINS // 2:
@@ -212,7 +223,7 @@ def _fit(
     if signals[2] - signals[0] <= 0:
         raise UserError(f"{what}: all are of one brightness; take some with dark and bright parts")
     gain = measured_without(whole[0], without[:, 0])
-    if gain.low <= 0 or gain.high > _WIDEST**2 * gain.low:
+    if not 0 < gain.low <= gain.high <= _WIDEST**2 * gain.low:
         raise UserError(
             f"{what}: cannot say how noise grows with brightness (gain {gain.value:.3g}, between {gain.low:.3g} and {gain.high:.3g});"
             f" take more {what}, with darker and brighter parts, or dark frames and flats; if it does not grow, it is white:"
@@ -237,11 +248,3 @@ def _fit(
     gain_value, rest = float(whole[0]), float(whole[1])
     model = PoissonGaussianNoise(gain_value, max(-rest / gain_value, 0.0), math.sqrt(max(rest, 0.0)))
     return Line(gain, model, signals, (sigma[0], sigma[1], sigma[2]), curved)
-
-
-def measured_without(whole: float, without: Array) -> Measured:
-    """A number, with the interval that it has from those without a group each (jackknife)."""
-    count = len(without)
-    error = math.sqrt((count - 1) / count * float(np.square(without - without.mean()).sum()))
-    reach = float(student.ppf(0.975, count - 1)) * error
-    return Measured(float(whole), float(whole) - reach, float(whole) + reach)

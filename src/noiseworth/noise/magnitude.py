@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
-from noiseworth.noise.camera import Measured
-from noiseworth.noise.line import GROUPS, measured_without
+from noiseworth.noise.camera import Measured, measured_without
+from noiseworth.noise.line import groups_of
 
 Array = NDArray[np.float64]
 
@@ -37,10 +37,7 @@ def measure_magnitude(images: Array) -> Measured:
         raise UserError("images have negative values, which magnitudes have not; take magnitude images")
     blocks = images[:, :height, :width].reshape(len(images), height // _SIDE, _SIDE, width // _SIDE, _SIDE)
     patches: Array = blocks.transpose(0, 1, 3, 2, 4).reshape(-1, _SIDE**2)
-    group = np.repeat(np.arange(len(images)), (height // _SIDE) * (width // _SIDE)) % GROUPS
-    if len(images) < GROUPS:  # by place
-        group = np.arange(len(patches)) % GROUPS
-    patches = patches + 0.0
+    group = groups_of([len(patches) // len(images)] * len(images))
     half = np.square(patches).mean(1) / 2  # sigma^2, of air
     if (half == 0).mean() > _ZEROS:
         raise UserError(

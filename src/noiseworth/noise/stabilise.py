@@ -31,6 +31,9 @@ class Stabiliser:
     Args:
         model: of a camera without maps, or of a scanner.
 
+    Attributes:
+        zero: the raw value without signal.
+
     Raises:
         UserError: noise of this kind does not depend on the signal, or differs from pixel to pixel.
     """
@@ -42,10 +45,10 @@ class Stabiliser:
                     f"{model.describe()}: noise that differs from pixel to pixel cannot be made Gaussian by one transform; give"
                     " numbers in place of maps"
                 )
-            self._zero, self._unit = float(model.offset), float(model.gain)
+            self.zero, self._unit = float(model.offset), float(model.gain)
             self._read = float(model.read_noise) / self._unit
         elif isinstance(model, RicianNoise):
-            self._zero, self._unit, self._read = 0.0, model.sigma, 0.0
+            self.zero, self._unit, self._read = 0.0, model.sigma, 0.0
         else:
             raise UserError(
                 f"{model.describe()}: does not depend on the signal; there is nothing to stabilise"
@@ -56,12 +59,12 @@ class Stabiliser:
 
     def forward(self, raw: Array) -> Array:
         """Noisy raw values, transformed."""
-        x = (np.asarray(raw, np.float64) - self._zero) / self._unit
+        x = (np.asarray(raw, np.float64) - self.zero) / self._unit
         return self._anscombe(x) if self._is_camera else self._magnitude(x)
 
     def mean(self, signal: Array) -> Array:
         """The mean of transformed noisy values, for clean raw values; a signal below none counts as none."""
-        x = np.maximum((np.asarray(signal, np.float64) - self._zero) / self._unit, 0)
+        x = np.maximum((np.asarray(signal, np.float64) - self.zero) / self._unit, 0)
         # In the root of the signal the grid is even, and the mean nearly a straight line.
         near: Array = self._spline(np.sqrt(np.minimum(x, self._top)))
         return np.where(x <= self._top, near, self._beyond(np.maximum(x, 1.0)))
@@ -70,24 +73,24 @@ class Stabiliser:
         """Clean raw values whose transformed noisy values have these means; no signal below the mean of none."""
         z = np.asarray(transformed, np.float64)
         # The mean rises with the signal: Newton's steps from its inverse on the grid.
-        signal = self._zero + self._unit * np.interp(z, self._table, self._grid)
+        signal = self.zero + self._unit * np.interp(z, self._table, self._grid)
         if self._is_camera:
             far = np.maximum((z / 2) ** 2 + 0.25 - 0.375 - self._read**2, 0)
         else:
             far = np.maximum(z + self._grid[-1] - self._table[-1], 0)
-        signal = np.where(z > self._table[-1], self._zero + self._unit * far, signal)
+        signal = np.where(z > self._table[-1], self.zero + self._unit * far, signal)
         step = 1e-4 * self._unit
         for _ in range(3):
-            at = np.maximum(signal, self._zero + step)
+            at = np.maximum(signal, self.zero + step)
             slope = (self.mean(at + step) - self.mean(at - step)) / (2 * step)
             signal = np.where(
-                z > self._table[0], np.maximum(at - (self.mean(at) - z) / slope, self._zero), self._zero
+                z > self._table[0], np.maximum(at - (self.mean(at) - z) / slope, self.zero), self.zero
             )
         return signal
 
     def variance(self, signal: Array) -> Array:
         """The variance of transformed noisy values, for clean raw values: near 1, but for very little signal."""
-        x = np.maximum((np.asarray(signal, np.float64) - self._zero) / self._unit, 0)
+        x = np.maximum((np.asarray(signal, np.float64) - self.zero) / self._unit, 0)
         return np.interp(x, self._grid, self._variances)
 
     def _anscombe(self, counts: Array) -> Array:

@@ -61,14 +61,14 @@ class NoiseStructure:
         self._s = torch.from_numpy(data.sigma.astype(np.float32))
         require_trainable(data, config)
         shape = data.shape
-        ones = torch.ones(shape)
-        self._variance, self._is_fourier = [ones], [False]  # by model
-        for model in data.noise_models[1:]:
-            if model is not None:
+        variances, is_fourier = [torch.ones(shape)], [False]
+        for model in data.noise_models:
+            if isinstance(model, VariableNoise | CorrelatedNoise):
                 model.variance(np.zeros((1, *shape)))  # refuses one of another size
-            table = model.map if isinstance(model, VariableNoise) else model.spectrum  # type: ignore[union-attr]
-            self._variance.append(torch.from_numpy(np.broadcast_to(table, shape).astype(np.float32).copy()))
-            self._is_fourier.append(isinstance(model, CorrelatedNoise))
+                table = model.map if isinstance(model, VariableNoise) else model.spectrum
+                variances.append(torch.from_numpy(np.broadcast_to(table, shape).astype(np.float32).copy()))
+                is_fourier.append(isinstance(model, CorrelatedNoise))
+        self._variance, self._is_fourier = torch.stack(variances), torch.tensor(is_fourier)  # by model
         shares = self._shares_measured()
         images, s, structured = self._looked_at(some)
         self.eigenvalues, self.sigma_data = spectrum(images, s, self._noise_power(structured))
@@ -116,7 +116,7 @@ class NoiseStructure:
             white = torch.randn(_DRAWS, *self.data.shape, generator=generator)
             own = DiagonalNoise(
                 torch.where(torch.isfinite(variance), variance, 0).expand_as(white),
-                torch.full((_DRAWS,), self._is_fourier[number]),
+                self._is_fourier[number].expand(_DRAWS),
             )
             drawn = own.turned(own.variance.sqrt() * white).double().numpy()
             powers[number] = torch.from_numpy(
@@ -126,16 +126,12 @@ class NoiseStructure:
 
     def _fourier_signal(self, images: Tensor, s: Tensor, models: Tensor) -> Tensor:
         """(C, H, W): variance of the clean signal in Fourier's basis."""
-        if not any(self._is_fourier):
+        if not bool(self._is_fourier.any()):
             return torch.ones(self.data.shape)
         own = DiagonalNoise(images, torch.ones(len(images), dtype=torch.bool))
         power = own.turned(images - images.mean(0)).square()
-        as_fourier = torch.stack(
-            [
-                v if is_fourier else torch.full_like(v, float(v[torch.isfinite(v)].mean()))
-                for v, is_fourier in zip(self._variance, self._is_fourier, strict=True)
-            ]
-        )
+        mean = torch.nan_to_num(self._variance, posinf=torch.nan).nanmean((1, 2, 3), keepdim=True)
+        as_fourier = torch.where(self._is_fourier.reshape(-1, 1, 1, 1), self._variance, mean)
         signal = (power - s.square().reshape(-1, 1, 1, 1) * as_fourier[models]).mean(0)
         opposite = torch.roll(signal.flip(-2, -1), (1, 1), (-2, -1))
         signal = (signal + opposite) / 2
@@ -152,13 +148,14 @@ class NoiseStructure:
             share = value - 2 * model
             if model == 0 and share == 1:
                 continue
-            variance, signal = self._variance[model], self._signal if self._is_fourier[model] else flat
+            is_fourier = bool(self._is_fourier[model])
+            variance, signal = self._variance[model], self._signal if is_fourier else flat
             if share < 1:  # which pixels are missing differs from image to image
                 missing = torch.arange(variance.numel()) >= share * variance.numel()
                 variance = variance.flatten().masked_fill(missing, torch.inf)
                 signal = signal.flatten()
             profiles.append(Profile.of(variance, signal))
-            self.words.append(_words(self._is_fourier[model], model > 0, share))
+            self.words.append(_words(is_fourier, model > 0, share))
             numbers[number] = len(profiles)
         self.kind = numbers[self.kind]
         self.profiles = Profiles(profiles, float(self.eigenvalues.mean()), self.sigma_data)
@@ -182,10 +179,11 @@ class NoiseStructure:
     def noise_of(self, rows: Tensor, y: Tensor) -> DiagonalNoise:
         """The noise of the images at `rows` (B,), which are `y` (B, C, H, W)."""
         models = self._model[rows]
-        variance = torch.stack(self._variance)[models] * self._s[rows].square().reshape(-1, 1, 1, 1)
-        variance = torch.where(torch.isfinite(torch.stack(self._variance)[models]), variance, torch.inf)
+        relative = self._variance[models]
+        variance = relative * self._s[rows].square().reshape(-1, 1, 1, 1)
+        variance = torch.where(torch.isfinite(relative), variance, torch.inf)  # 0 times infinity is NaN
         variance = variance.to(y.device).masked_fill(torch.isnan(y), torch.inf)
-        return DiagonalNoise(variance, torch.tensor(self._is_fourier)[models].to(y.device))
+        return DiagonalNoise(variance, self._is_fourier[models].to(y.device))
 
     def first_filled(self, y: Tensor, noise: Tensor) -> Tensor:
         """Images (B, C, H, W) in which pixels that were not measured are drawn around the mean image, for want of a model."""

@@ -44,6 +44,11 @@ def _open_held_out(config: TrainConfig, data: Dataset) -> Dataset | None:
     if config.held_out is None:
         return None
     whole = open_dataset(config.held_out)
+    if whole.record.stabilised != data.record.stabilised:
+        raise UserError(
+            f"--held-out {config.held_out}: is not in the units of {config.data}, whose noise was stabilised, or the other way round;"
+            " stabilise both by the same model"
+        )
     clean = whole.select(whole.is_clean)
     if not len(clean) and whole.is_white and whole.shape == data.shape and noise_is_measurable(whole.sigma):
         return whole
