@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from checks import Checklist
+from noiseworth.data.measured import cut_off_at
 from noiseworth.noise.checks import check_noise
 from noiseworth.noise.components import fit_components
 from noiseworth.noise.models import CorrelatedNoise, GaussianNoise
@@ -62,6 +63,9 @@ FAULTS = (
     Fault("Gaussian", "excess kurtosis 3", _outliers),
     Fault("independent of the signal", "variance 0.7 to 1.3 of its mean", _shot),
     Fault("of mean zero", "half a sigma", lambda x, seed: _plain(x, seed) + 0.5 * SIGMA),
+    Fault(
+        "whole", "cut off two sigma below black", lambda x, seed: np.maximum(_plain(x, seed), -1 - 2 * SIGMA)
+    ),
 )
 
 
@@ -85,7 +89,7 @@ def check_checks(checklist: Checklist, pictures: torch.Tensor) -> dict[str, Any]
                 images,
                 np.full(NOISY, SIGMA),
                 torch.from_numpy(clean).float(),
-                0.0,
+                cut_off_at(images)[2],
             )
             sets.append([check.name for check in checks if check.fires])
         print(

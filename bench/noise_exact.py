@@ -28,6 +28,7 @@ from noiseworth.rng import Stream, normal, uniform
 from noiseworth.theory.mixtures import GaussianMixture
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.structure import NoiseStructure
+from processes import tests_pass
 
 COUNT, BATCH, STEPS = 20_000, 256, 1500
 LEVELS = LogNormalLevels(-0.7, 1.0)
@@ -164,4 +165,6 @@ def check_exact(checklist: Checklist) -> dict[str, float]:
         words = "Rician noise, stabilised" if kind == "magnitude" else kind
         what = f"risk beyond the exact one, over it, of a mixture learned with a tenth clean images: {words}"
         checklist.add("noise/exact", what, value, 0.04, "max", "ratio")
+    what = "targets are unbiased and have the stated variance, stabilised values the stated mean and variance: against closed forms"
+    checklist.yes("noise/exact", what, tests_pass("tests/test_diagonal.py tests/test_stabilise.py"))
     return found

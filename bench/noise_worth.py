@@ -25,6 +25,7 @@ from noiseworth.data.views import subset
 from noiseworth.evaluate.risk import denoising_risk
 from noiseworth.noise.models import CorrelatedNoise
 from noiseworth.noise.sensors import PoissonGaussianNoise
+from noiseworth.noise.stabilise import Stabiliser
 from noiseworth.runs.own_units import in_own_units
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.trainer import Trainer
@@ -47,9 +48,20 @@ def coloured(side: int, sigma: float) -> CorrelatedNoise:
     return CorrelatedNoise(sigma**2 * spectrum / spectrum.mean())
 
 
-def _fresh(folder: Path) -> Path:
+def fresh(folder: Path) -> Path:
+    """A folder of this name that is not there yet."""
     shutil.rmtree(folder, ignore_errors=True)
     return folder
+
+
+def with_levels(images: NDArray[np.float32], out: Path, sigma: Array) -> Path:
+    """Pack images in model units into `out`, with a level for each; NaN is an unknown one."""
+    np.savez(out.with_suffix(".npz"), images=images)
+    lines = ["name,sigma", *(f"{i},{'' if np.isnan(s) else s}" for i, s in enumerate(sigma))]
+    table = out.with_suffix(".csv")
+    table.write_text("\n".join(lines) + "\n")
+    pack(str(out.with_suffix(".npz")), fresh(out), range=(-1.0, 1.0), sigma=str(table), by_row=True)
+    return out
 
 
 def trained(data: Path, run: Path, seed: int, use: str = "all") -> Trainer:
@@ -71,14 +83,14 @@ def risk_after(trainer: Trainer, held_out: Path) -> float:
 
 def _damaged(source: Path, held_out: Path, folder: Path, damage: str, seed: int) -> tuple[Path, Path]:
     """A tenth of the images clean, the others damaged, ready to train on; and held-out clean images in the same units."""
-    raw = _fresh(folder / f"{damage}-raw-{seed}")
+    raw = fresh(folder / f"{damage}-raw-{seed}")
     side = open_dataset(source).shape[1]
     if damage == "masked":
         corrupt(source, raw, clean_fraction=0.1, missing=0.5, seed=seed)
         return raw, held_out
     if damage == "blurred":
         corrupt(source, raw, clean_fraction=0.1, blur=0.6, seed=seed)
-        hidden = _fresh(folder / f"{damage}-{seed}")
+        hidden = fresh(folder / f"{damage}-{seed}")
         hide_damage(raw, hidden, seed=seed)
         return hidden, held_out
     camera = DIGITS_CAMERA if side == 8 else FASHION_CAMERA
@@ -90,8 +102,8 @@ def _damaged(source: Path, held_out: Path, folder: Path, damage: str, seed: int)
     if damage == "coloured":
         return raw, held_out
     ready, tested = folder / f"{damage}-{seed}", folder / f"{damage}-held-out"
-    stabilise_noise(raw, _fresh(ready))
-    stabilise_noise(held_out, _fresh(tested), noise=model)
+    stabilise_noise(raw, fresh(ready))
+    stabilise_noise(held_out, fresh(tested), noise=model)
     return ready, tested
 
 
@@ -129,16 +141,7 @@ def _as_white(data: Dataset, out: Path) -> float:
     clean = dict(zip(twins.ids.tolist(), read_all(twins), strict=True))
     noise = images[~is_clean] - np.stack([clean[i] for i in data.ids[~is_clean].tolist()])
     sigma = float(np.sqrt(np.square(noise, dtype=np.float64).mean()))
-    np.savez(out.with_suffix(".npz"), images=images)
-    lines = ["name,sigma", *(f"{i},{0.0 if c else sigma}" for i, c in enumerate(is_clean))]
-    out.with_suffix(".csv").write_text("\n".join(lines) + "\n")
-    pack(
-        str(out.with_suffix(".npz")),
-        _fresh(out),
-        range=(-1.0, 1.0),
-        sigma=str(out.with_suffix(".csv")),
-        by_row=True,
-    )
+    with_levels(images, out, np.where(is_clean, 0.0, sigma))
     return sigma
 
 
@@ -193,8 +196,6 @@ def _restoration(
     assert before is not None
     raw = clean.astype(np.float64) * before.scale + before.offset
     noisy = FASHION_CAMERA.sample(raw, 99, np.arange(len(raw)))
-    from noiseworth.noise.stabilise import Stabiliser
-
     moved = ((Stabiliser(FASHION_CAMERA).forward(noisy) - record.offset) / record.scale).astype(np.float32)
     of_ours = in_own_units(
         _restored(ours.averaged, moved, 1 / record.scale), record.offset, record.scale, before

@@ -1,13 +1,12 @@
 """What a wrong noise level costs: digits, a tenth clean, the others with noise of 0.3 that is declared otherwise."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from checks import Checklist
-from noise_worth import risk_after, trained
+from noise_worth import fresh, risk_after, trained
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset
 from noiseworth.data.pack import pack
@@ -16,12 +15,12 @@ from noiseworth.data.writer import new_directory
 
 TRUE = 0.3
 OFF = (-0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5)
-SEEDS = range(2)
+SEEDS = range(3)
 
 
 def _declared(true: Path, out: Path, off: float) -> Path:
     """A view of the data set whose noisy images have another level."""
-    shutil.rmtree(out, ignore_errors=True)
+    fresh(out)
     data = open_dataset(true)
     sigma = data.sigma.astype(np.float64) * (1 + off)
     with new_directory(out) as folder:
@@ -46,11 +45,9 @@ def check_wrong(checklist: Checklist, work: Path) -> dict[str, Any]:
         ]
         for off in OFF
     }
-    ratios = {off: float(np.mean(np.array(each) / np.array(risks[0.0]))) for off, each in risks.items()}
+    ratios = {off: (np.array(each) / np.array(risks[0.0])).tolist() for off, each in risks.items()}
     print(name, ratios, flush=True)
     for off in (-0.1, 0.1):
-        what = (
-            f"risk with a level that is {off:+.0%} off over that with the right one, mean of 2 seeds, {name}"
-        )
-        checklist.add("noise/wrong-level", what, ratios[off], 1.05, "max", "ratio")
-    return {"off": list(OFF), name: {f"{off:+.2f}": ratio for off, ratio in ratios.items()}}
+        what = f"risk with a level that is {off:+.0%} off over that with the right one, the greatest of 3 seeds, {name}"
+        checklist.add("noise/wrong-level", what, max(ratios[off]), 1.05, "max", "ratio")
+    return {"off": list(OFF), name: {f"{off:+.2f}": each for off, each in ratios.items()}}

@@ -143,14 +143,20 @@ def require_finite(dataset: Dataset, rows: Rows, images: NDArray[np.floating]) -
 
 def stored_as(dataset: Dataset, images: torch.Tensor) -> tuple[Clipping, float]:
     """What storing did to the noise: the ends of the values where many pixels lie at them, and the step of integers."""
-    low, high = float(images.min()), float(images.max())
-    at_low, at_high = (float((images == end).float().mean()) for end in (low, high))
-    clips_low, clips_high = (high > low and share > _CLIPPED for share in (at_low, at_high))
+    low, high, share = cut_off_at(images)
     parts = dataset.record.parts  # of several types or units no one step is that of all
     is_of_one = len({(part.dtype, part.scale) for part in parts}) == 1 and parts[0].scale is None
     step = 1 / dataset.record.scale if is_of_one and dataset.dtype.kind in "ui" else 0.0
-    clipping = Clipping(low if clips_low else -np.inf, high if clips_high else np.inf, step)
-    return clipping, at_low * clips_low + at_high * clips_high
+    return Clipping(low, high, step), share
+
+
+def cut_off_at(images: torch.Tensor) -> tuple[float, float, float]:
+    """The lowest and the highest value where many pixels lie at them (else infinities), and the share of these pixels."""
+    low, high = float(images.min()), float(images.max())
+    at_low, at_high = (float((images == end).float().mean()) for end in (low, high))
+    clips_low, clips_high = (high > low and share > _CLIPPED for share in (at_low, at_high))
+    share = at_low * clips_low + at_high * clips_high
+    return low if clips_low else -np.inf, high if clips_high else np.inf, share
 
 
 def evenly(rows: Rows, most: int) -> Rows:
