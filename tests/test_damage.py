@@ -20,7 +20,7 @@ from noiseworth.data.pack import pack
 from noiseworth.data.views import join, split, subset
 from noiseworth.noise.models import CorrelatedNoise, VariableNoise
 from noiseworth.noise.sensors import PoissonGaussianNoise
-from noiseworth.noise.telling import least_levels
+from noiseworth.noise.telling import least_levels, level_that_hides_all
 from noiseworth.records import DoneRecord, load_record
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.trainer import Trainer
@@ -198,6 +198,23 @@ def test_the_level_that_hides_damage() -> None:
     levels = np.array([0.1, 0.2, 0.4, 0.8])
     seems = np.array([[0.1, 0.2, 0.46, 0.5], [0.5, 0.1, 0.5, 0.5], [0.5] * 4, [0.1, 0.2, 0.3, 0.4]])
     assert least_levels(seems, levels, 0.45).tolist() == [0.4, 0.4, 0.1, np.inf]
+
+
+def test_where_nobody_can_tell_all_are_hidden() -> None:
+    """From the level on at which right answers are as frequent as by chance, if there are images enough to be sure of it."""
+    levels = np.array([0.1, 0.2, 0.4, 0.8])
+
+    def seem(shares: list[float], count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """Of clean images, whose probability is above one half in such shares of them."""
+        return (np.arange(count)[:, None] < np.array(shares) * count).astype(float)
+
+    told = [0.95, 0.62, 0.51, 0.50]
+    assert level_that_hides_all(seem(told, 4000), 1 - seem(told, 4000), levels, 0.55) == 0.4
+    assert level_that_hides_all(seem(told, 60), 1 - seem(told, 60), levels, 0.55) == np.inf
+    never = [0.5] * 4
+    assert level_that_hides_all(seem(never, 4000), 1 - seem(never, 4000), levels, 0.55) == 0.1
+    blind = [0.5, 0.5, 0.62, 0.5]  # the networks know no better at low levels, but something shows
+    assert level_that_hides_all(seem(blind, 4000), 1 - seem(blind, 4000), levels, 0.55) == 0.8
 
 
 def test_blur_is_hidden_by_noise_that_is_really_added(

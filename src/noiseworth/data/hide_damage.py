@@ -13,7 +13,7 @@ from noiseworth.data.measured import FEWEST_CLEAN, VALUES, evenly, read_finite, 
 from noiseworth.data.noise_config import HideConfig
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.errors import UserError
-from noiseworth.noise.telling import LEVELS, judge, least_levels
+from noiseworth.noise.telling import LEVELS, judge, least_levels, level_that_hides_all
 from noiseworth.options import with_options
 from noiseworth.progress import progress_bar
 from noiseworth.records import HideRecord
@@ -21,6 +21,7 @@ from noiseworth.rng import Stream, normal
 
 _LOWEST, _HIGHEST = 0.02, 4.0  # levels over the standard deviation of the clean pixels
 _HIDDEN = 0.45  # probability of being clean, from which on damage is hidden (arXiv 2506.10038)
+_CHANCE = 0.55  # share of right answers that is as good as chance: what the probability above is for one image
 _CHUNK = 512
 
 
@@ -57,7 +58,8 @@ def hide_damage(config: HideConfig) -> HideRecord:
     levels = np.geomspace(_LOWEST, _HIGHEST, LEVELS) * float(teachers.std())
     with progress_bar(total=1.0, desc="telling apart", unit_scale=True) as bar:
         of_clean, of_damaged = judge(teachers, images, levels, config.seed, bar.update)
-    own = least_levels(of_damaged, levels, _HIDDEN)
+    hides_all = level_that_hides_all(of_clean, of_damaged, levels, _CHANCE)
+    own = np.minimum(least_levels(of_damaged, levels, _HIDDEN), hides_all)
     is_hidden = np.isfinite(own)
     if is_hidden.mean() < 0.5:
         raise UserError(

@@ -129,3 +129,26 @@ def least_levels(
     above = np.append(levels, np.inf)[last + 1]
     least: NDArray[np.float64] = np.where(shown.any(axis=1), above, levels[0])
     return least
+
+
+def level_that_hides_all(
+    of_clean: NDArray[np.float64], of_damaged: NDArray[np.float64], levels: NDArray[np.float64], chance: float
+) -> float:
+    """The least level from which on the networks surely tell clean and damaged images apart hardly more often than by chance.
+
+    An image's own probability scatters about one half there, and says nothing of the image. Sure is a one-sided 95% interval:
+    of few images no level hides all, but for what each of them says.
+
+    Args:
+        of_clean, of_damaged: (N, K) and (M, K), as `judge` returns them.
+        levels: (K,) rising.
+        chance: share of right answers, both kinds counting alike, that is as good as chance.
+
+    Returns:
+        A level, infinite if it is none.
+    """
+    right = ((of_clean >= 0.5).mean(0) + (of_damaged < 0.5).mean(0)) / 2
+    error = 0.25 * np.sqrt(1 / len(of_clean) + 1 / len(of_damaged))
+    shown = np.flatnonzero(right + 1.64 * error >= chance)
+    first = shown[-1] + 1 if len(shown) else 0
+    return float(np.append(levels, np.inf)[first])
