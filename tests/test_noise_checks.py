@@ -14,6 +14,7 @@ from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.data.pack import pack
 from noiseworth.noise.checks import Check, check_noise
+from noiseworth.noise.comparison import Comparison, compare
 from noiseworth.noise.components import fit_components
 from noiseworth.noise.models import CorrelatedNoise, GaussianNoise
 from noiseworth.noise.sensors import PoissonGaussianNoise
@@ -108,6 +109,40 @@ def test_clipping_is_told_and_effects_are_measured() -> None:
     assert abs(kurtosis.effect - 3) < 4 * kurtosis.error + 0.1
 
 
+def _compared(noisy: Images) -> dict[str, Comparison]:
+    components = fit_components(torch.from_numpy(_pictures(600, 12)).float())
+    clean = torch.from_numpy(_pictures(CLEAN, 11)).float()
+    return compare(components, torch.from_numpy(noisy).float(), np.full(NOISY, SIGMA), clean)
+
+
+def test_pictures_show_what_is_checked() -> None:
+    """Where all is well, both sides agree; each fault shows in the picture of its check, by as much as it is."""
+    pictures = _pictures(NOISY, 3)
+    well = _compared(GaussianNoise(SIGMA).sample(pictures, 1, IDS))
+    for name in ("the declared level", "white", "free of stripes", "independent of the signal"):
+        # Pictures have rows of their own, of which two sets of 900 and 400 differ by chance.
+        within = 0.1 if name == "free of stripes" else 0.05
+        assert np.allclose(well[name].here, 1, atol=within), name
+        assert np.allclose(well[name].ideal, 1, atol=within), name
+    for name in ("Gaussian", "whole", "of mean zero"):
+        assert abs(sum(well[name].here) - 1) < 1e-3
+        assert np.abs(np.array(well[name].here) - well[name].ideal).sum() < (
+            0.4 if name == "of mean zero" else 0.05
+        )
+    louder = _compared(GaussianNoise(1.5 * SIGMA).sample(pictures, 1, IDS))
+    assert np.allclose(louder["the declared level"].here, 1.5, atol=0.05)
+    smooth = _compared(_smooth().sample(pictures, 2, IDS))["white"].here
+    assert smooth[-1] > 1.2 * smooth[0]
+    rows = _compared(_stripes(pictures))["free of stripes"].here
+    # A row's mean has 0.94^2 s^2 / 16 of white noise and 0.35^2 s^2 of its own.
+    assert abs(rows[0] / np.sqrt(0.94**2 + 16 * 0.35**2) - 1) < 0.05
+    assert abs(rows[1] - 0.94) < 0.05
+    heavy = _compared(_heavy(pictures))["Gaussian"]
+    assert sum(heavy.here[:4]) > 3 * sum(heavy.ideal[:4])
+    shot = _compared(_shot(pictures))["independent of the signal"].here
+    assert shot[1] > 1.1 * shot[0]
+
+
 def test_the_command_says_what_is_wrong(digits: Path, mixed: Path, tmp_path: Path, capsys: Captured) -> None:
     assert main(["noise", "check", str(mixed)]) == 0
     assert "fails" not in capsys.readouterr().out
@@ -126,5 +161,14 @@ def test_the_command_says_what_is_wrong(digits: Path, mixed: Path, tmp_path: Pat
     printed = capsys.readouterr().out
     assert "fails    the declared level" in printed
     assert "noise estimate" in printed
+    assert main(["inspect", str(tmp_path / "wrong")]) == 0
+    assert "noise fails: the declared level: the noise is 1.2" in capsys.readouterr().out
+    assert (
+        main(["noise", "check", str(tmp_path / "wrong"), "--page", str(tmp_path / "p" / "check.html")]) == 1
+    )
+    page = (tmp_path / "p" / "check.html").read_text()
+    assert page.count("<svg") == 7
+    assert "The declared level: fails" in page
+    capsys.readouterr()
     corrupt(digits / "train", tmp_path / "noisy", clean_fraction=0.0, sigma=0.3)
     assert "has no clean images" in refusal(["noise", "check", str(tmp_path / "noisy")], capsys)

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from command_line import Captured, refusal
+from noiseworth.cli import main
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.data.estimate_noise import estimate_noise, find_clean
@@ -183,3 +185,33 @@ def test_images_that_say_nothing_are_left_out(tmp_path: Path) -> None:
     assert record.unclear == 1
     assert 7 not in open_dataset(tmp_path / "out").ids
     assert abs(record.quantiles[2] / 0.3 - 1) < 0.1
+
+
+def test_files_are_measured_as_they_are(tmp_path: Path, capsys: Captured) -> None:
+    """Their names and levels in raw units, in a table that packing reads; no data set is made."""
+    true = np.linspace(4.0, 16.0, 12)
+    rng = np.random.default_rng(0)
+    (tmp_path / "scope").mkdir()
+    for number, level in enumerate(true):
+        picture = 120 + 20 * np.sin(np.arange(96) / 9)[:, None] + level * rng.standard_normal((96, 96))
+        Image.fromarray(picture.clip(0, 255).round().astype(np.uint8)).save(
+            tmp_path / f"scope/im{number:02}.png"
+        )
+    Image.fromarray(np.full((96, 96), 7, np.uint8)).save(tmp_path / "scope" / "im99.png")
+    record = estimate_noise(tmp_path / "scope", table=tmp_path / "levels.csv")
+    assert record.path is None
+    assert record.count == 13
+    assert [level.name for level in record.first][:2] == ["im00.png", "im01.png"]
+    measured = np.array([level.sigma for level in record.first[:12]])
+    # Pooled over some 9,000 pixels: to within some percent.
+    assert np.abs(measured / true - 1).max() < 0.1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["levels.csv", "scope"]
+    pack(tmp_path / "scope", tmp_path / "data", sigma=str(tmp_path / "levels.csv"), sigma_units="raw")
+    packed = open_dataset(tmp_path / "data")
+    assert np.allclose(packed.sigma[:12] * 127.5, measured, rtol=1e-4)
+    assert np.isnan(packed.sigma[12])  # the same everywhere: nothing is said
+    words = ["noise", "estimate", str(tmp_path / "scope" / "im03.png")]
+    assert main(words) == 0
+    assert "im03.png  7." in capsys.readouterr().out
+    Image.fromarray(np.zeros((50, 96), np.uint8)).save(tmp_path / "scope" / "im50.png")
+    assert "pack first" in refusal(["noise", "estimate", str(tmp_path / "scope")], capsys)

@@ -39,6 +39,7 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     noisy = pictures[400:] + 15 * rng.standard_normal((300, 12, 12))
     _save(tmp_path / "scope" / "clean", pictures[:400])
     _save(tmp_path / "scope" / "noisy", noisy)
+    _save(tmp_path / "photos", _blobs(rng, 6, 64) * 150 + 50 + 12 * rng.standard_normal((6, 64, 64)))
     _save(tmp_path / "everything", np.concatenate([pictures[:400], noisy]))
     for name, light in (("dark", 0), ("flat-dim", 30), ("flat-bright", 120)):
         _save(tmp_path / name, 20 + rng.poisson(light, (6, 32, 32)) + 3 * rng.standard_normal((6, 32, 32)))

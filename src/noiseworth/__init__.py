@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from noiseworth.cli.laws import fit as fit
     from noiseworth.cli.laws import plan as plan
     from noiseworth.cli.laws import price as price
+    from noiseworth.cli.noise import check_dataset as check_dataset
     from noiseworth.data.calibrate_camera import calibrate_camera as calibrate_camera
-    from noiseworth.data.check_noise import check_dataset as check_dataset
     from noiseworth.data.config import CorruptConfig as CorruptConfig
     from noiseworth.data.config import JoinConfig as JoinConfig
     from noiseworth.data.config import PackConfig as PackConfig

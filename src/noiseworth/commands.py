@@ -98,7 +98,7 @@ COMMANDS = [
     Command(
         "check",
         "data.noise_config:CheckConfig",
-        "data.check_noise:check_dataset",
+        "cli.noise:check_dataset",
         "cli.noise:print_checks",
         "noise",
         exit_code="cli.noise:exit_code",

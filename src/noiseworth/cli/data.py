@@ -7,7 +7,7 @@ from typing import Any
 from noiseworth.data.config import CorruptConfig, UnpackConfig
 from noiseworth.options import PAGE, PICTURE, POSITIONAL, StrPath, check, with_options
 from noiseworth.progress import notice
-from noiseworth.records import DatasetRecord, Inspection, UnpackRecord, write_atomically
+from noiseworth.records import DatasetRecord, Inspection, NoiseCheckRecord, UnpackRecord, write_atomically
 
 _SHEET = 96  # images on a picture of a data set
 
@@ -122,11 +122,11 @@ def inspect_dataset(config: InspectConfig) -> Inspection:
         Path(config.picture).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(Path(config.picture), grid_png(dataset.read_first(_SHEET)))
     if config.page is not None:
-        write_data_page(inspection, Path(config.page), pictures=_pictures(dataset))
+        write_data_page(inspection, Path(config.page), pictures=pictures_of(dataset))
     return inspection
 
 
-def _pictures(dataset: Any) -> list[tuple[str, bytes]]:
+def pictures_of(dataset: Any) -> list[tuple[str, bytes]]:
     """Some images of each of at most four noise levels, as PNG, with what they show."""
     import numpy as np
 
@@ -190,6 +190,8 @@ def inspection_lines(inspection: Inspection) -> list[str]:
                 " clipped is not Gaussian"
             )
         ]
+    if i.noise_checks:
+        lines += _noise_lines(i.noise_checks)
     if i.duplicates:
         example = ", ".join(map(str, i.duplicates[0][:5]))
         lines += [
@@ -202,4 +204,15 @@ def inspection_lines(inspection: Inspection) -> list[str]:
         noisy, clean = i.leaks[0]
         example = f"for instance image {noisy} is image {clean} with noise; {i.leak_checked:,} noisy images were checked"
         lines += [f"leak: noisy images lie beside their clean twin ({example})"]
+    return lines
+
+
+def _noise_lines(checks: list[NoiseCheckRecord]) -> list[str]:
+    """What `noise check` found, in short."""
+    lines = [f"noise fails: {c.name}: {c.words}" for c in checks if c.verdict == "fails"]
+    if lines:
+        lines += ["`noiseworth noise check` says what to do"]
+    for verdict, words in (("holds", "noise holds"), ("unclear", "noise unclear")):
+        names = ", ".join(check.name for check in checks if check.verdict == verdict)
+        lines += [f"{words}: {names}"] if names else []
     return lines

@@ -1,5 +1,8 @@
-"""What the commands on noise print."""
+"""What the commands on noise print; and `noise check`, which writes a page, too."""
 
+from pathlib import Path
+
+from noiseworth.cli.data import pictures_of
 from noiseworth.data.noise_config import (
     CalibrateConfig,
     CheckConfig,
@@ -8,6 +11,7 @@ from noiseworth.data.noise_config import (
     HideConfig,
     StabiliseConfig,
 )
+from noiseworth.options import with_options
 from noiseworth.records import (
     CameraRecord,
     CleanRecord,
@@ -26,7 +30,17 @@ def print_estimate(config: EstimateConfig, record: EstimateRecord) -> None:
         if most > 1.001 * least
         else f"sigma {middle:.4g}"
     )
-    print(f"{record.path}: {record.count:,} images measured: {levels}")
+    if record.path is None and record.raw is not None:
+        raw = (
+            f"{least * record.raw:.4g} to {most * record.raw:.4g}"
+            if record.count > 1
+            else f"{middle * record.raw:.4g}"
+        )
+        levels = f"sigma {raw} raw units"
+    images = f"{record.count:,} image" + "s" * (record.count > 1)
+    print(f"{record.path or config.data}: {images} measured: {levels}")
+    if record.path is None:
+        _print_levels(record)
     how = (
         f"learned from {record.learned_from:,} clean images"
         if record.learned_from
@@ -46,6 +60,20 @@ def print_estimate(config: EstimateConfig, record: EstimateRecord) -> None:
         )
 
 
+def _print_levels(record: EstimateRecord) -> None:
+    """The first images, in raw units."""
+    width = max(len(level.name) for level in record.first)
+    for level in record.first:
+        said = (
+            "the same everywhere"
+            if level.high == 0
+            else f"{level.sigma:.4g} ({level.low:.4g} to {level.high:.4g})"
+        )
+        print(f"  {level.name:<{width}}  {said}")
+    if record.count > len(record.first):
+        print(f"  ... and {record.count - len(record.first):,} more (--table FILE.csv has all)")
+
+
 def print_clean(config: CleanConfig, record: CleanRecord) -> None:
     """How many images are clean, how sure that is, and what to do next."""
     print(
@@ -59,6 +87,24 @@ def print_clean(config: CleanConfig, record: CleanRecord) -> None:
     print(f"next: noiseworth noise estimate {record.path} OUT measures the noise of the others")
 
 
+@with_options(CheckConfig)
+def check_dataset(config: CheckConfig) -> list[NoiseCheckRecord]:
+    """Check the noise of the noisy images of known level against the clean images, and write the page if it is asked for.
+
+    Raises:
+        UserError: there are too few of either, an image has NaN, the noise is said not to be white, or the pictures hide it.
+    """
+    from noiseworth.data.check_noise import noise_checks
+    from noiseworth.data.dataset import open_dataset
+    from noiseworth.report.noise_check import write_noise_page
+
+    dataset = open_dataset(config.data)
+    checks = noise_checks(dataset, in_short=False)
+    if config.page is not None:
+        write_noise_page(dataset.record.name, checks, Path(config.page), pictures=pictures_of(dataset))
+    return checks
+
+
 def print_checks(config: CheckConfig, checks: list[NoiseCheckRecord]) -> None:
     """A line for each question, and the remedy under each that fails."""
     width = max(len(check.name) for check in checks)
@@ -69,6 +115,8 @@ def print_checks(config: CheckConfig, checks: list[NoiseCheckRecord]) -> None:
     unclear = [check.name for check in checks if check.verdict == "unclear"]
     if unclear:
         print(f"unclear: too few images, or too much fine picture, to tell ({', '.join(unclear)})")
+    if config.page is not None:
+        print(f"{config.page}: open it in a browser")
 
 
 def exit_code(checks: list[NoiseCheckRecord]) -> int:

@@ -93,6 +93,8 @@ def _add_option(parser: ArgumentParser, field: "dataclasses.Field[Any]", hint: A
     if field.metadata.get("positional"):
         if "nargs" in field.metadata:
             settings |= {"nargs": field.metadata["nargs"], "type": str}
+        elif not is_required:
+            settings["nargs"] = "?"
         parser.add_argument(field.name, **settings)
         return
     if field.metadata.get("repeat"):

@@ -162,6 +162,11 @@ class Dataset:
         part: NDArray[np.int64] = np.searchsorted(self._starts, self._rows[indices], side="right") - 1
         return part
 
+    def raw_scale(self, indices: NDArray[Any]) -> NDArray[np.float64]:
+        """Raw units in one model unit (B,), of the images at `indices` (B,)."""
+        of_parts = [self.record.scale if part.scale is None else part.scale for part in self.record.parts]
+        return np.array(of_parts, dtype=np.float64)[self.part_of(indices)]
+
     def select(self, rows: NDArray[Any]) -> "Dataset":
         """The images at `rows` (indices, or one bool per image), as a data set on the same files."""
         other = Dataset(self.path, self.record, self._rows[rows], self._parts)

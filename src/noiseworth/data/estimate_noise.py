@@ -1,22 +1,32 @@
 """`noise estimate` and `noise clean`: what is said of the noise of a data set's images, as views of it."""
 
+import csv
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from noiseworth.data.dataset import open_dataset
+from noiseworth.data.config import PackConfig
+from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.image_grid import grid_png
 from noiseworth.data.made_by import Making
-from noiseworth.data.measured import FEWEST_CLEAN, measure, require_white
+from noiseworth.data.measured import FEWEST_CLEAN, Measurement, measure, require_white
 from noiseworth.data.noise_config import CleanConfig, EstimateConfig
+from noiseworth.data.pack import pack_named
 from noiseworth.data.views import select_view
 from noiseworth.data.writer import new_directory
 from noiseworth.errors import UserError
 from noiseworth.noise.sides import part
 from noiseworth.options import with_options
-from noiseworth.records import CleanRecord, EstimateRecord, write_atomically
+from noiseworth.records import CleanRecord, EstimateRecord, LevelRecord, write_atomically
 
 _WIDEST = 2.0  # ratio of an interval's ends, beyond which the level is unknown
+_FIRST = 20  # images that the record lists
 _SURE = 0.8  # probability, below which an image that seems clean is left out
 _FEWEST_PARTED = 40  # images, that are parted further
 _SHEET = 96  # images on the picture of those in order
@@ -24,16 +34,50 @@ _SHEET = 96  # images on the picture of those in order
 
 @with_options(EstimateConfig)
 def estimate_noise(config: EstimateConfig) -> EstimateRecord:
-    """Measure the noise level of each image, and write them as a new data set, without the images of which nothing can be said.
+    """Measure the noise level of each image; with `out`, write a new data set with these levels, without the images of which nothing can be
+    said.
 
     Raises:
-        UserError: no image's noise is unknown, an image has NaN, there is too little to say, or `out` holds
-            something else.
+        UserError: no image's noise is unknown, an image has NaN, there is too little to say, `out` holds something else, or
+            files cannot be read.
     """
+    if config.out is None:
+        with _looked_at(config.data) as (dataset, names):
+            return _say(config, dataset, names, _measure(config, dataset))
     making = Making("noise estimate", config)
-    if (earlier := making.found(EstimateRecord)) is not None:
+    if config.table is None and (earlier := making.found(EstimateRecord)) is not None:
         return earlier
     dataset = open_dataset(config.data)
+    found = _measure(config, dataset)
+    provenance = {
+        "command": "noise estimate",
+        "learned_from": found.measured.learned_from,
+        "left_out": int(found.is_unclear.sum()),
+        "seed": config.seed,
+    }
+    with new_directory(Path(config.out)) as folder:
+        sigma, interval = dataset.sigma.astype(np.float64), dataset.interval.astype(np.float64)
+        estimate = found.measured.estimate
+        sigma[found.rows], interval[found.rows] = estimate.sigma, np.stack([estimate.low, estimate.high], 1)
+        kept = np.setdiff1d(np.arange(len(dataset)), found.rows[found.is_unclear])
+        view = dataset.select(kept).with_noise(sigma[kept], interval[kept])
+        select_view(view, folder, Path(config.out), "measured", provenance)
+        record = _say(config, dataset, None, found)
+        making.note(folder, record)
+    return record
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was measured of the images at `rows`, and of which of them it says too little."""
+
+    rows: NDArray[np.int64]
+    measured: Measurement
+    is_like_clean: NDArray[np.bool_]
+    is_unclear: NDArray[np.bool_]
+
+
+def _measure(config: EstimateConfig, dataset: Dataset) -> _Found:
     require_white(dataset)
     is_wanted = np.isnan(dataset.sigma) | (dataset.sigma > 0) & config.again
     if not is_wanted.any():
@@ -52,31 +96,66 @@ def estimate_noise(config: EstimateConfig) -> EstimateRecord:
             + (f" ({is_constant.sum():,} are the same everywhere)" if is_constant.any() else "")
             + f"; {_remedy(measured.learned_from)}"
         )
-    sigma, interval = dataset.sigma.astype(np.float64), dataset.interval.astype(np.float64)
-    sigma[rows], interval[rows] = estimate.sigma, np.stack([estimate.low, estimate.high], 1)
-    levels, width = estimate.sigma[~is_unclear], (estimate.high - estimate.low)[~is_unclear]
-    record = EstimateRecord(
-        path=str(config.out),
-        count=len(rows),
-        learned_from=measured.learned_from,
+    return _Found(rows, measured, is_like_clean, is_unclear)
+
+
+def _say(config: EstimateConfig, dataset: Dataset, names: list[str] | None, found: _Found) -> EstimateRecord:
+    """The record of what was found, and its table. `names`: of all images; by default their numbers."""
+    estimate, ids = found.measured.estimate, dataset.ids[found.rows]
+    raw = dataset.raw_scale(found.rows)
+    ends = np.stack([estimate.sigma, estimate.low, estimate.high], 1) * raw[:, None]
+    called = [str(i) if names is None else names[i] for i in ids.tolist()]
+    if config.table is not None:
+        _write_table(Path(config.table), called, ends, found.is_unclear)
+    levels = estimate.sigma[~found.is_unclear]
+    width = (estimate.high - estimate.low)[~found.is_unclear]
+    return EstimateRecord(
+        path=None if config.out is None else str(config.out),
+        count=len(found.rows),
+        raw=float(raw[0]) if np.ptp(raw) == 0 else None,
+        first=[
+            LevelRecord(name, *row) for name, row in zip(called[:_FIRST], ends[:_FIRST].tolist(), strict=True)
+        ],
+        learned_from=found.measured.learned_from,
         quantiles=[float(q) for q in np.quantile(levels, [0, 0.25, 0.5, 0.75, 1])],
-        precision=float(np.median(width / (2 * np.maximum(levels, measured.negligible)))),
-        unclear=int(is_unclear.sum()),
-        like_clean=int(is_like_clean.sum()),
-        clipped=measured.clipped,
+        precision=float(np.median(width / (2 * np.maximum(levels, found.measured.negligible)))),
+        unclear=int(found.is_unclear.sum()),
+        like_clean=int(found.is_like_clean.sum()),
+        clipped=found.measured.clipped,
     )
-    kept = np.setdiff1d(np.arange(len(dataset)), rows[is_unclear])
-    provenance = {
-        "command": "noise estimate",
-        "learned_from": measured.learned_from,
-        "left_out": record.unclear,
-        "seed": config.seed,
-    }
-    with new_directory(Path(config.out)) as folder:
-        view = dataset.select(kept).with_noise(sigma[kept], interval[kept])
-        select_view(view, folder, Path(config.out), "measured", provenance)
-        making.note(folder, record)
-    return record
+
+
+def _write_table(
+    path: Path, names: list[str], ends: NDArray[np.float64], is_unclear: NDArray[np.bool_]
+) -> None:
+    """A row for each image; the level of one that is unclear stays empty, which is read as unknown."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "sigma", "low", "high"])
+    for name, row, unclear in zip(names, ends.tolist(), is_unclear.tolist(), strict=True):
+        writer.writerow([name, *([""] * 3 if unclear else [f"{value:.6g}" for value in row])])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.getvalue())
+
+
+@contextmanager
+def _looked_at(path: Path | str) -> Iterator[tuple[Dataset, list[str] | None]]:
+    """A data set, or one of files that is gone afterwards, with their names."""
+    folder = Path(path)
+    if not folder.exists() or any(folder.glob("dataset.json")) or any(folder.glob("*/dataset.json")):
+        yield open_dataset(path), None
+        return
+    with tempfile.TemporaryDirectory(prefix="noiseworth-") as place:
+        config = PackConfig([path], Path(place) / "files", measured_range=True, labels="none")
+        try:
+            _, names = pack_named(config)
+        except UserError as error:
+            if "--" not in str(error):
+                raise
+            raise UserError(
+                f"{error} (options of `noiseworth pack`: pack first, then measure the data set)"
+            ) from None
+        yield open_dataset(config.out), names
 
 
 def _remedy(learned_from: int) -> str:

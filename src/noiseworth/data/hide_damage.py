@@ -21,7 +21,9 @@ from noiseworth.rng import Stream, normal
 
 _LOWEST, _HIGHEST = 0.02, 4.0  # levels over the standard deviation of the clean pixels
 _HIDDEN = 0.45  # probability of being clean, from which on damage is hidden (arXiv 2506.10038)
-_CHANCE = 0.55  # share of right answers that is as good as chance: what the probability above is for one image
+_CHANCE = (
+    0.55  # share of right answers that is as good as chance: what the probability above is for one image
+)
 _CHUNK = 512
 
 

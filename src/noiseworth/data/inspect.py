@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseworth.data.check_noise import noise_checks
 from noiseworth.data.dataset import Dataset
 from noiseworth.data.duplicates import same_pixels
 from noiseworth.data.value_range import narrow_words
 from noiseworth.errors import UserError
-from noiseworth.records import Inspection, SigmaGroup
+from noiseworth.records import Inspection, NoiseCheckRecord, SigmaGroup
 
 _log = logging.getLogger("noiseworth")
 _CHUNK = 8192
@@ -97,7 +98,16 @@ def inspect(dataset: Dataset) -> Inspection:
         duplicate_images=sum(len(group) for group in groups),
         leaks=leaks[:_MAX_GROUPS],
         leak_checked=checked,
+        noise_checks=_noise_checks(dataset),
     )
+
+
+def _noise_checks(dataset: Dataset) -> list[NoiseCheckRecord]:
+    """None where noise cannot be checked: `noise check` says why."""
+    try:
+        return noise_checks(dataset, in_short=True)
+    except UserError:
+        return []
 
 
 def _sigma_words(sigma: NDArray[np.float32]) -> str:

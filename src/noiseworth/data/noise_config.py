@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from noiseworth.errors import UserError
-from noiseworth.options import PICTURE, POSITIONAL, SEVERAL, StrPath, check, require_new_name
+from noiseworth.options import PAGE, PICTURE, POSITIONAL, SEVERAL, StrPath, check, require_new_name
 
 
 @dataclass(frozen=True)
@@ -12,10 +12,13 @@ class EstimateConfig:
     """Measure the noise level of each image, with a 95% interval; clean images in the data set make it sharp."""
 
     data: StrPath = field(metadata=POSITIONAL)
-    """A packed data set. The images of unknown noise are measured, those of sigma 0 are learned from."""
-    out: StrPath = field(metadata=POSITIONAL)
+    """A packed data set: the images of unknown noise are measured, those of sigma 0 are learned from. Without OUT, also what
+    `noiseworth pack` reads: a folder, an archive, a file."""
+    out: StrPath | None = field(default=None, metadata=POSITIONAL)
     """Directory of the new data set, with the levels that were measured. It works as long as the measured one stays where
-    it is."""
+    it is. Without it the levels are only said."""
+    table: StrPath | None = field(default=None, metadata={"written": (".csv",)})
+    """A CSV file for the level of each image with its 95% interval, in raw units; `noiseworth pack --sigma` reads it."""
     again: bool = False
     """Measure the noisy images whose level is known, too, and put what was measured in its place."""
     seed: int = 0
@@ -23,7 +26,8 @@ class EstimateConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        require_new_name(self)
+        if self.out is not None:
+            require_new_name(self)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class CheckConfig:
 
     data: StrPath = field(metadata=POSITIONAL)
     """A packed data set of noisy images, and of clean ones of the same kind, which they are compared with."""
+    page: StrPath | None = field(default=None, metadata=PAGE)
+    """An HTML file for all of it, with a picture of each answer."""
 
     def __post_init__(self) -> None:
         check(self)

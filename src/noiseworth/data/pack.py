@@ -41,23 +41,29 @@ def pack(config: PackConfig) -> list[DatasetRecord]:
     Raises:
         UserError: a source or an option is not valid; `out` is not made then.
     """
+    making = Making("pack", config)
+    if (earlier := making.found(list[DatasetRecord])) is not None:
+        return earlier
+    return pack_named(config, making)[0]
+
+
+def pack_named(config: PackConfig, making: Making | None = None) -> tuple[list[DatasetRecord], list[str]]:
+    """As `pack`; and the name of each image, by its number."""
     sources = [config.sources] if isinstance(config.sources, str | Path) else config.sources
     paths = [str(source) for source in sources]
     rule = parse_fit(config.fit)
     check_early(config.sigma)
-    making = Making("pack", config)
-    if (earlier := making.found(list[DatasetRecord])) is not None:
-        return earlier
     with new_directory(Path(config.out)) as folder:
         ingested = ingest(config, paths, rule, folder)
         records = _write(config, paths, _resolve(config, paths, ingested, rule), ingested, folder)
         ingested.path.unlink(missing_ok=True)
-        making.note(folder, records)
+        if making is not None:
+            making.note(folder, records)
     for line in ingested.skipped[:_MOST_LINES]:
         _log.warning("skipped: %s", line)
     if len(ingested.skipped) > _MOST_LINES:
         _log.warning("skipped: %s more", f"{len(ingested.skipped) - _MOST_LINES:,}")
-    return records
+    return records, ingested.names
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noiseworth.noise.components import Components, stride_of
+from noiseworth.noise.components import Components
+from noiseworth.noise.moments import Moments, moments_of
 
 Array = NDArray[np.float64]
 
-_VALUES = 2**17  # of images at a time, about
 _HIDDEN = 0.5  # of the noise's variance: components with more picture than that say nothing of noise
 _QUIET = 0.2  # likewise, for fourth moments, in which pictures weigh more
 _FEWEST = 50  # images of a kind
@@ -56,51 +55,6 @@ class Check:
         return not self.fires and _SURE * self.error > 2 * self.matters
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Moments of each of N images, over positions.
-
-    Attributes:
-        second, fourth: (N, D) mean squares and mean fourth powers of components of patches.
-        by_brightness: (N, 2) mean squares of the last components where the picture is dark, and where it is bright.
-        rows: (N, 2) mean squared differences of neighbouring rows' means, and of columns'.
-        mean: (N,).
-    """
-
-    second: Array
-    fourth: Array
-    by_brightness: Array
-    rows: Array
-    mean: Array
-
-
-def moments_of(components: Components, images: Tensor, last: int) -> Moments:
-    """Moments of the components of patches of images (N, C, H, W); `last` of them count as no picture."""
-    parts: list[list[Tensor]] = [[] for _ in range(5)]
-    stride = stride_of(images)
-    for chunk in torch.split(images, max(_VALUES // images[0].numel(), 1)):
-        values = torch.nn.functional.conv2d(chunk, components.filters, stride=stride).double()
-        flat = values.flatten(2)
-        square = flat.square()
-        ends = square[:, :last]
-        # Patches' means are orthogonal to the last components: which are dark is not decided by what is measured.
-        brightness = flat[:, -1] * float(torch.sign(components.filters[-1].sum()))
-        order = brightness.argsort(1)
-        third = max(order.shape[1] // 3, 1)
-        energy = ends.mean(1)
-        dark, bright = energy.gather(1, order[:, :third]).mean(1), energy.gather(1, order[:, -third:]).mean(1)
-        steps = chunk.double().mean(3).diff(dim=2)  # of the rows' means
-        columns = chunk.double().mean(2).diff(dim=2)
-        rows = [steps.square().mean((1, 2)), columns.square().mean((1, 2))]
-        row = [
-            square.mean(2), square.square().mean(2), torch.stack([dark, bright], 1),
-            torch.stack(rows, 1), chunk.double().mean((1, 2, 3)),
-        ]  # fmt: skip
-        for part, values_of_chunk in zip(parts, row, strict=True):
-            part.append(values_of_chunk)
-    return Moments(*(torch.cat(part).numpy() for part in parts))
-
-
 def check_noise(
     components: Components, noisy: Tensor, sigma: Array, clean: Tensor, clipped: float
 ) -> list[Check]:
@@ -117,13 +71,7 @@ def check_noise(
         raise ValueError(
             f"{len(noisy)} noisy and {len(clean)} clean images are too few; {_FEWEST} of each are needed"
         )
-    of_clean = moments_of(components, clean, 1)
-    typical = float(np.mean(sigma**2))
-    is_open = of_clean.second.mean(0) < _HIDDEN * typical
-    last = int(np.argmin(is_open)) if not is_open.all() else len(is_open)
-    if last < 2:
-        raise ValueError("the pictures hide the noise: its level is below their finest detail")
-    quiet = max(int((of_clean.second.mean(0)[:last] < _QUIET * typical).sum()), 2)
+    last, quiet = without_picture(components, clean, sigma)
     mine, theirs = moments_of(components, noisy, last), moments_of(components, clean, last)
     s2 = sigma**2
     mixing = components.filters[:last].double().pow(4).flatten(1).sum(1).numpy()
@@ -136,6 +84,21 @@ def check_noise(
         _unbiased(mine, theirs, s2),
         _whole(clipped, len(noisy)),
     ]
+
+
+def without_picture(components: Components, clean: Tensor, sigma: Array) -> tuple[int, int]:
+    """How many components, the first ones, hold less picture than noise, and how many hold so little that it does not matter.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    picture = moments_of(components, clean, 1).second.mean(0)
+    typical = float(np.mean(sigma**2))
+    is_open = picture < _HIDDEN * typical
+    last = int(np.argmin(is_open)) if not is_open.all() else len(is_open)
+    if last < 2:
+        raise ValueError("the pictures hide the noise: its level is below their finest detail")
+    return last, max(int((picture[:last] < _QUIET * typical).sum()), 2)
 
 
 def _jackknife(
@@ -183,7 +146,7 @@ def _white(mine: Moments, theirs: Moments, last: int, s2: Array) -> Check:
     return Check(
         "white", effect, error, 0.1,
         f"coarse components have {math.exp(effect):.2f} times the noise of fine ones" + (f": it is {kind}" if abs(effect) > 0.1 else ""),
-        "the pixels' noise goes together (a filter, demosaicking, resizing, JPEG): use images from before that step",
+        "the pixels' noise goes together (a filter, demosaicking, resizing, JPEG): use images from before it, or say how (pack --noise)",
     )  # fmt: skip
 
 
@@ -238,7 +201,7 @@ def _additive(mine: Moments, theirs: Moments, s2: Array) -> Check:
     return Check(
         "independent of the signal", effect, error, 0.1,
         f"bright parts have {math.exp(effect):.2f} times the noise of dark ones",
-        "shot noise: take the square root of the counts (Anscombe's transform) of all images, clean ones too, before packing",
+        "shot noise: measure the camera (noiseworth noise calibrate), pack with --noise, then noiseworth noise stabilise",
     )  # fmt: skip
 
 

@@ -2,17 +2,11 @@
 
 from noiseworth.records.datasets import (
     DATASET_FORMAT,
-    CameraRecord,
-    CleanRecord,
     DatasetRecord,
-    EstimateRecord,
-    HideRecord,
     Inspection,
-    NoiseCheckRecord,
     PartRecord,
     SigmaGroup,
     StabilisedRecord,
-    StabiliseRecord,
     UnpackRecord,
     Use,
 )
@@ -37,6 +31,16 @@ from noiseworth.records.laws import (
     PurchaseRecord,
     QuoteRecord,
     SuggestedRun,
+)
+from noiseworth.records.noise import (
+    CameraRecord,
+    CleanRecord,
+    ComparisonRecord,
+    EstimateRecord,
+    HideRecord,
+    LevelRecord,
+    NoiseCheckRecord,
+    StabiliseRecord,
 )
 from noiseworth.records.runs import (
     REGIMES,
@@ -76,6 +80,7 @@ __all__ = [
     "CameraRecord",
     "CleanRecord",
     "CollectRecord",
+    "ComparisonRecord",
     "ConvergenceRecord",
     "DatasetRecord",
     "DemoSummary",
@@ -87,6 +92,7 @@ __all__ = [
     "HideRecord",
     "Inspection",
     "LawRecord",
+    "LevelRecord",
     "MonitorRecord",
     "NextRecord",
     "NoiseCheckRecord",
