@@ -1,5 +1,6 @@
 """A camera's numbers from simulated frames: right, with intervals that cover, and refused where frames cannot say."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +161,28 @@ def test_the_command_from_files(tmp_path: Path, capsys: Captured) -> None:
     ]
     assert "more light" in refusal(wrong, capsys)
     assert not (tmp_path / "no.json").exists()
+
+
+def test_headers_state_a_camera(tmp_path: Path, capsys: Captured) -> None:
+    """Electrons for each raw unit are the inverse of our gain, and read noise is in electrons; nothing is guessed."""
+    fits = pytest.importorskip("astropy.io.fits")
+    frame = fits.PrimaryHDU(np.zeros((8, 8), np.uint16))
+    frame.header.update({"EGAIN": 2.5, "RDNOISE": 5.0, "GAIN": 139, "PEDESTAL": 100})
+    frame.writeto(tmp_path / "a.fits")
+    frame.header["EGAIN"] = 1.25
+    frame.writeto(tmp_path / "b.fits")
+    words = ["noise", "calibrate", str(tmp_path / "a.fits"), "--out", str(tmp_path / "camera.json")]
+    assert main([*words, "--header", "egain,RDNOISE,PEDESTAL"]) == 0
+    assert "as stated" in capsys.readouterr().out
+    model = from_json(json.loads((tmp_path / "camera.json").read_text())["model"])
+    # 1,000 electrons are 400 raw units above the offset; their variance is 1,000 + 5^2 electrons^2.
+    assert np.allclose(model.variance(np.array([500.0])), (1000 + 25) / 2.5**2)
+    for keywords, answer in (
+        ("EGAIN", "two or three keywords"),
+        ("EGAIN,RON", "has no number under RON (read noise in electrons); it has EGAIN = 2.5, RDNOISE = 5.0"),
+    ):
+        assert answer in refusal([*words, "--header", keywords], capsys)
+    assert "each setting by itself" in refusal(
+        [*words, str(tmp_path / "b.fits"), "--header", "EGAIN,RDNOISE"], capsys
+    )
+    assert "exclude each other" in refusal([*words, "--header", "EGAIN,RDNOISE", "--magnitude"], capsys)

@@ -188,4 +188,6 @@ def print_hidden(config: HideConfig, record: HideRecord) -> None:
 
 def _with_ends(number: tuple[float, float, float]) -> str:
     value, low, high = number
+    if low == high:  # nobody measured it
+        return f"{value:.4g} (as stated)"
     return f"{value:.4g} ({low:.4g} to {high:.4g})"

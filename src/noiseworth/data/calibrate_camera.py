@@ -6,6 +6,7 @@ import numpy as np
 
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.noise_config import CalibrateConfig
+from noiseworth.data.stated_noise import stated_noise
 from noiseworth.errors import UserError
 from noiseworth.noise.camera import Measured, measure_camera
 from noiseworth.noise.line import measure_scenes, measure_singles
@@ -23,15 +24,35 @@ def calibrate_camera(config: CalibrateConfig) -> CameraRecord:
 
     Raises:
         UserError: frames are too few, too small, saturated or of different sizes, or have colours; or pictures do not say how
-            noise grows with brightness.
+            noise grows with brightness; or a header does not state the camera's numbers.
     """
-    if config.magnitude:
+    if config.header is not None:
+        record = _of_headers(config, config.header)
+    elif config.magnitude:
         record = _of_magnitudes(config)
     else:
         record = _of_pictures(config) if config.dark is None else _of_frames(config, config.dark)
     Path(config.out).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(Path(config.out), to_json(record) + "\n")
     return record
+
+
+def _of_headers(config: CalibrateConfig, keywords: str) -> CameraRecord:
+    camera = stated_noise(config.flats, keywords)
+    stated = (float(value) for value in (camera.gain, camera.offset, camera.read_noise))
+    gain, offset, read_noise = ((value, value, value) for value in stated)
+    return CameraRecord(
+        path=str(config.out),
+        gain=gain,
+        offset=offset,
+        read_noise=read_noise,
+        sigma=[],
+        stripes=0.0,
+        hot=0,
+        pixels=0,
+        has_maps=False,
+        model=camera.to_json(),
+    )
 
 
 def _of_magnitudes(config: CalibrateConfig) -> CameraRecord:

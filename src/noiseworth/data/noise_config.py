@@ -77,12 +77,15 @@ class CalibrateConfig:
     """Without --dark: the pictures of each data set are of one scene, in which nothing moves; two of each are enough."""
     magnitude: bool = False
     """The images are magnitudes, as of MRI, with air around what they show: measures the noise of the complex signal."""
+    header: str | None = None
+    """Measure nothing, and take what the headers of FITS files (given in place of data sets) state, under the keywords of electrons
+    for each raw unit, of the read noise in electrons and, if there is one, of the offset in raw units: EGAIN,RDNOISE,PEDESTAL."""
 
     def __post_init__(self) -> None:
         check(self)
-        if self.same_scene + self.magnitude + (self.dark is not None) > 1:
+        if self.same_scene + self.magnitude + (self.dark is not None) + (self.header is not None) > 1:
             raise UserError(
-                "--dark, --same-scene and --magnitude exclude each other: they are three ways to measure"
+                "--dark, --same-scene, --magnitude and --header exclude each other: each is a way of its own"
             )
 
 
