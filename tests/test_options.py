@@ -22,7 +22,7 @@ from noiseworth.options import flag_of, hints_of
 # One word for each thing that a command cannot do without.
 NEEDED = {
     "sources": ["a", "b"], "flats": ["a", "b"], "dark": ["a"],
-    "source": ["a"], "data": ["a"], "out": ["new"], "run": ["a"], "runs": ["a", "b"],
+    "source": ["a"], "data": ["a"], "images": ["a"], "out": ["new"], "run": ["a"], "runs": ["a", "b"],
     "target": ["a"], "file": [str(Path(__file__).parent.parent / "recipes" / "cifar10.yaml")], "against": ["a"],
     "held_out": ["0.5"], "take": ["0.5"], "clean_fraction": ["0.5"], "sigma": ["0.5"], "sigma_rel": ["0.1"],
     "budget": ["10"], "clean_price": ["1"], "noisy_price": ["1"], "total": ["10"],

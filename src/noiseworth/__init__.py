@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from noiseworth.networks import make_backbone as make_backbone
     from noiseworth.progress import quiet as quiet
     from noiseworth.report.page import write_report as write_report
+    from noiseworth.restore.command import restore_images as restore_images
+    from noiseworth.restore.config import RestoreConfig as RestoreConfig
     from noiseworth.runs.config import DemoConfig as DemoConfig
     from noiseworth.runs.config import EvaluationConfig as EvaluationConfig
     from noiseworth.runs.config import RecipeConfig as RecipeConfig

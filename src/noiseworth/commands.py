@@ -106,6 +106,9 @@ COMMANDS = [
     Command("train", "train.config:TrainConfig", "train.driver:run_training", "cli.runs:print_training"),
     Command("recipe", "runs.config:RecipeConfig", "runs.recipe:run_recipe", "cli.runs:print_recipe"),
     Command("ema", "train.config:EmaConfig", "train.posthoc_ema:make_average", "cli.runs:print_average"),
+    Command(
+        "restore", "restore.config:RestoreConfig", "restore.command:restore_images", "cli.runs:print_restored"
+    ),
     Command("sample", "runs.config:SampleConfig", "runs.sampling:sample_run", "cli.runs:print_samples"),
     Command(
         "evaluate",

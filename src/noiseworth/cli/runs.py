@@ -12,9 +12,11 @@ from noiseworth.records import (
     Evaluation,
     FeatureRecord,
     ReportRecord,
+    RestoreRecord,
     SpeedRecord,
     WorthRecord,
 )
+from noiseworth.restore.config import RestoreConfig
 from noiseworth.runs.config import DemoConfig, EvaluationConfig, RecipeConfig, ReportConfig, SampleConfig
 from noiseworth.train.config import BenchmarkConfig, EmaConfig, TrainConfig
 
@@ -114,3 +116,15 @@ def print_features(config: FeaturesConfig, record: FeatureRecord) -> None:
 def print_report(config: ReportConfig, record: ReportRecord) -> None:
     """Where the page is."""
     print(f"{record.report}: open it in a browser")
+
+
+def print_restored(config: RestoreConfig, record: RestoreRecord) -> None:
+    """What was restored, how much noise is left, and how its intervals were made."""
+    images = "1 image" if record.count == 1 else f"{record.count:,} images"
+    print(f"{record.path}: {images} restored")
+    if record.error is not None and record.noise is not None:
+        print(f"noise of {record.noise:.4g} raw units, of which an error of {record.error:.4g} is left")
+        print(
+            f"intervals of 90%: {record.factor:.2f} standard deviations to either side, calibrated on {record.way}"
+            f" ({record.looked_at:,} of {'them' if record.way == 'clean images' else 'the noisy images'})"
+        )

@@ -42,6 +42,7 @@ from noiseworth.records.noise import (
     NoiseCheckRecord,
     StabiliseRecord,
 )
+from noiseworth.records.restore import RestoreRecord
 from noiseworth.records.runs import (
     REGIMES,
     AverageRecord,
@@ -105,6 +106,7 @@ __all__ = [
     "QuoteRecord",
     "RegimeSummary",
     "ReportRecord",
+    "RestoreRecord",
     "RiskCurve",
     "Series",
     "SigmaGroup",

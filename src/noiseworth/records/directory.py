@@ -9,7 +9,7 @@ from noiseworth.process import directory_beside, remove_rests
 from noiseworth.records import load_json, write_atomically
 
 
-def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: bool) -> None:
+def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: bool | None) -> None:
     """Make the directory, or check that it is such an experiment's.
 
     Args:
@@ -17,12 +17,12 @@ def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: b
         note: name of the file in it that holds the settings.
         settings: plain values.
         what: the experiment, for messages: "a demo".
-        fresh: remove an earlier one first.
+        fresh: remove an earlier one first; None for commands that cannot, and take OUT by its position.
 
     Raises:
         UserError: it holds something else, or the experiment with other settings.
     """
-    path = out / note
+    path, other = out / note, "choose another " + ("OUT" if fresh is None else "--out")
     remove_rests(out)
     if fresh and path.is_file():
         # Renamed first: killed while it is removed, it leaves the name free.
@@ -30,12 +30,11 @@ def claim(out: Path, note: str, settings: dict[str, Any], *, what: str, fresh: b
             out.rename(beside / out.name)
     if path.is_file():
         if _read(path) != settings:
-            raise UserError(
-                f"{out}: holds {what} with other settings; choose another --out, or --fresh to start again"
-            )
+            again = "" if fresh is None else ", or --fresh to start again"
+            raise UserError(f"{out}: holds {what} with other settings; {other}{again}")
         return
     if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
-        raise UserError(f"{out}: exists and holds no {what.removeprefix('a ')}; choose another --out")
+        raise UserError(f"{out}: exists and holds no {what.removeprefix('a ')}; {other}")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(settings) + "\n")
 

@@ -135,10 +135,18 @@ class Stack:
         return self.shape[0]
 
     def __getitem__(self, i: int) -> NDArray[Any]:
+        pixels: NDArray[Any] = np.asarray(self._array[self._index(i)]).transpose(self._order)
+        return pixels.reshape(self.shape[1:])
+
+    def put(self, i: int, pixels: NDArray[Any]) -> None:
+        """Write image `i` (C, H, W) into the array, which lies in memory."""
+        place = self._array[self._index(i)].transpose(self._order)
+        place[...] = pixels.reshape(place.shape)
+
+    def _index(self, i: int) -> tuple[Any, ...]:
         if not 0 <= i < len(self):
             raise IndexError(i)
         index: list[Any] = [slice(None)] * len(self._array.shape)
         for dimension, at in zip(self._counting, np.unravel_index(i, self._counts), strict=True):
             index[dimension] = int(at)
-        pixels: NDArray[Any] = np.asarray(self._array[tuple(index)]).transpose(self._order)
-        return pixels.reshape(self.shape[1:])
+        return tuple(index)

@@ -1,0 +1,1 @@
+"""The trained model at work: noisy images restored, with what is known of each pixel."""

@@ -1,0 +1,85 @@
+"""How far from the restored value the clean one can be: intervals that cover as often as they say.
+
+A pixel's interval is its mean plus and minus a factor times its standard deviation. The factor is found on clean images that the
+model has not seen, with noise added (split conformal prediction: Lei et al., J. Am. Stat. Assoc. 113, 2018). Where there are none,
+it is found on images that the model itself draws given the noisy ones, and corrected by how much larger the error on the noisy
+images is than the model says, which needs no clean image (`posterior.squared_error`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noiseworth.diffusion.posterior import squared_error
+from noiseworth.restore.restorer import Restorer
+from noiseworth.rng import Stream, normal
+
+Array = NDArray[np.float32]
+Way = Literal["clean images", "the model's own images"]
+
+SHARE = 0.9  # of the pixels that intervals cover
+_FURTHEST = 2.0  # factor by which the error is believed to be off
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How intervals are made.
+
+    Attributes:
+        factor: half the width of an interval, in standard deviations.
+        way: what it was found on.
+        count: number of these images (or tiles of them).
+        error: root mean square error that is left, in model units.
+        error_ratio: that of noisy images over the one that the model implies; None where it was not needed.
+    """
+
+    factor: float
+    way: Way
+    count: int
+    error: float
+    error_ratio: float | None
+
+
+def on_clean(
+    restorer: Restorer, clean: Array, s: NDArray[np.floating], ids: NDArray[np.int64], seed: int
+) -> Calibration:
+    """From clean images (N, C, H, W) of the model's size that it was not trained on, with noise `s` (N,) added."""
+    found = restorer(_with_noise(clean, s, ids, seed), s, ids, maps=True)
+    scores = np.abs(clean - found.mean) / found.std(s)
+    # The smallest factor that covers as often in one more pixel.
+    factor = float(np.quantile(scores, min(SHARE * (1 + 1 / scores.size), 1.0)))
+    error = _root(float(np.mean((clean - found.mean) ** 2)))
+    return Calibration(factor, "clean images", len(clean), error, None)
+
+
+def without_clean(
+    restorer: Restorer, noisy: Array, s: NDArray[np.floating], ids: NDArray[np.int64], seed: int
+) -> Calibration:
+    """From the noisy images (N, C, H, W) of the model's size alone."""
+    found = restorer(noisy, s, ids, maps=True, draws=1)
+    drawn = found.draws[0]
+    again = _with_noise(drawn, s, ids, seed)
+    of_drawn = restorer(again, s, ids, maps=True)
+    scores = np.abs(drawn - of_drawn.mean) / of_drawn.std(s)
+    levels = torch.from_numpy(np.asarray(s, np.float32))
+    y, mean, variance = (torch.from_numpy(a) for a in (noisy, found.mean, found.variance))
+    squared = squared_error(y, mean, variance, levels)
+    error = _root(float(squared.mean()))
+    ratio = error / _root(float(found.variance.mean()))
+    expected = _root(float(np.mean((drawn - of_drawn.mean) ** 2)) / float(of_drawn.variance.mean()))
+    correction = float(np.clip(ratio / expected, 1 / _FURTHEST, _FURTHEST))
+    factor = float(np.quantile(scores, SHARE)) * correction
+    return Calibration(factor, "the model's own images", len(noisy), error, ratio)
+
+
+def _with_noise(images: Array, s: NDArray[np.floating], ids: NDArray[np.int64], seed: int) -> Array:
+    noise = normal(seed, Stream.CHECK, torch.from_numpy(ids), images.shape[1:]).numpy()
+    noisy: Array = (images + np.asarray(s, np.float32).reshape(-1, 1, 1, 1) * noise).astype(np.float32)
+    return noisy
+
+
+def _root(square: float) -> float:
+    return float(np.sqrt(max(square, 1e-20)))

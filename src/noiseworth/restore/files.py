@@ -1,0 +1,41 @@
+"""Which writer a file wants that is restored."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from noiseworth.data.sources import Reading, kinds, open_source
+from noiseworth.errors import UserError
+from noiseworth.restore.file import File, Planes
+from noiseworth.restore.pictures import NpyFile, PictureFile, TiffFile
+from noiseworth.restore.scientific import FitsFile, MrcFile, NiftiFile
+
+
+def open_file(path: Path) -> File:
+    """Open a file for restoring.
+
+    Raises:
+        UserError: it cannot be read, or is of a kind that cannot be written again.
+    """
+    planes: Planes = []
+    with open_source(str(path), Reading()) as source:
+        planes = [entry.load().pixels for entry in source.entries]
+    if not all(np.isfinite(plane).all() for plane in planes):
+        raise UserError(
+            f"{path}: has NaN or infinite pixels, or pixels that were not measured; give these values first"
+        )
+    kind = kinds.picture_kind(path.name) or kinds.kind_of(path.name, _head(path))
+    writers: dict[str, Callable[[Path, Planes], File]] = {
+        "tiff": TiffFile, "picture": PictureFile, "fits": FitsFile, "mrc": MrcFile, "nifti": NiftiFile, "npy": NpyFile,
+    }  # fmt: skip
+    if kind not in writers:
+        raise UserError(
+            f"{path}: files of this kind cannot be written again; pack it (`noiseworth pack`), and restore the data set"
+        )
+    return writers[kind](path, planes)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(kinds.HEAD)
