@@ -153,6 +153,7 @@ def check_clipped(checklist: Checklist, inputs: Inputs) -> dict[str, Any]:
         (inputs.work / "clipped.csv").write_text("\n".join(lines) + "\n")
         pack(str(inputs.work / "clipped.npz"), folder, sigma=str(inputs.work / "clipped.csv"), by_row=True)
     record = estimate_noise(folder, fresh(inputs.work / "clipped-measured"))
+    assert record.path is not None
     sigma = open_dataset(record.path).sigma[TEACHERS:]
     checklist.yes("noise/clipped", "that noise was cut off is said", record.clipped > 0)
     bias = float(np.median(np.abs(sigma / 0.8 - 1)))

@@ -54,8 +54,11 @@ def test_a_data_set_is_restored_with_intervals_that_cover(
 ) -> None:
     truth = (_clean(digits, noisy) + 1) * 8  # raw: 0 to 16
     words = ["restore", str(run), str(noisy), str(tmp_path / "out"), "--samples", "2"]
-    assert main(words) == 0
+    assert main([*words, "--page", str(tmp_path / "page.html")]) == 0
     assert "297 images restored" in capsys.readouterr().out
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<img") == 6 * 7  # before, after, two maps, two draws, what was taken off
+    assert "without any clean image" in page
     restored = open_dataset(tmp_path / "out" / "restored")
     assert np.isnan(restored.sigma).all()  # not to be trained on as clean
     mean = restored.read_raw(np.arange(297))

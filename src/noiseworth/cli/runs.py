@@ -128,3 +128,11 @@ def print_restored(config: RestoreConfig, record: RestoreRecord) -> None:
             f"intervals of 90%: {record.factor:.2f} standard deviations to either side, calibrated on {record.way}"
             f" ({record.looked_at:,} of {'them' if record.way == 'clean images' else 'the noisy images'})"
         )
+    if record.odd and record.left is not None:
+        print(
+            f"what was taken off is not what white noise leaves (neighbouring pixels correlate by {record.left[0]:.2f}, and not"
+            f" {record.left[1]:.2f}): the noise is not white or of another level (`noiseworth noise check`), or the images are not of the"
+            " kind that the run was trained on"
+        )
+    if config.page is not None:
+        print(f"{config.page}: open it in a browser")

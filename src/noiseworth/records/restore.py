@@ -16,8 +16,9 @@ class RestoreRecord:
         looked_at: number of these images, or tiles of them.
         factor: half the width of an interval, in standard deviations.
         error_ratio: root mean square error that the noisy images show over the one that the model implies; null where it was not needed.
-        whiteness: correlation of what was taken off with itself, one pixel apart: of the greater of rows and columns. That of white
-            noise is near 0; null without maps.
+        left: correlation of what was taken off neighbouring pixels, what it would be if the noise were white and the images like the
+            model's own, and the standard error of the difference; null without maps.
+        odd: whether these differ, by more than chance and by more than 0.03.
     """
 
     path: str
@@ -28,4 +29,5 @@ class RestoreRecord:
     looked_at: int
     factor: float | None
     error_ratio: float | None
-    whiteness: float | None
+    left: list[float] | None
+    odd: bool

@@ -83,3 +83,27 @@ def _with_noise(images: Array, s: NDArray[np.floating], ids: NDArray[np.int64], 
 
 def _root(square: float) -> float:
     return float(np.sqrt(max(square, 1e-20)))
+
+
+def residual_correlation(
+    restorer: Restorer, noisy: Array, s: NDArray[np.floating], ids: NDArray[np.int64], seed: int
+) -> tuple[float, float, float]:
+    """Correlation of what is taken off neighbouring pixels: that of noisy images (N, C, H, W); what it would be, had they white noise and
+    were they like the model's own images; and the standard error of the difference."""
+    found = restorer(noisy, s, ids, maps=False, draws=1)
+    again = _with_noise(found.draws[0], s, ids, seed)
+    both = [
+        _correlations(noisy - found.mean),
+        _correlations(again - restorer(again, s, ids, maps=False).mean),
+    ]
+    error = float(np.sqrt(sum(c.var() / len(c) for c in both)))
+    return float(both[0].mean()), float(both[1].mean()), error
+
+
+def _correlations(images: Array) -> NDArray[np.float64]:
+    """(N,) of each image with itself, one pixel on, over rows and columns; their mean is 0."""
+    wide = images.astype(np.float64)
+    power = np.mean(wide**2, axis=(1, 2, 3))
+    ways = wide[..., 1:, :] * wide[..., :-1, :], wide[..., 1:] * wide[..., :-1]
+    mean: NDArray[np.float64] = sum(way.mean(axis=(1, 2, 3)) for way in ways) / 2 / np.maximum(power, 1e-20)
+    return mean

@@ -17,11 +17,13 @@ from noiseworth.process import lock
 from noiseworth.progress import notice, progress_bar
 from noiseworth.records import RestoreRecord, load_record, to_json, write_atomically
 from noiseworth.records.directory import claim
-from noiseworth.restore.calibration import Calibration, on_clean, without_clean
+from noiseworth.report.restore import write_restore_page
+from noiseworth.restore.calibration import Calibration, on_clean, residual_correlation, without_clean
 from noiseworth.restore.config import RestoreConfig
 from noiseworth.restore.inputs import DatasetInputs, FileInputs, Inputs, Noisy, Result, in_raw
 from noiseworth.restore.restorer import Restored, Restorer
 from noiseworth.restore.share import data_share
+from noiseworth.restore.show import show
 from noiseworth.restore.tiles import corners
 from noiseworth.runs.model import RunModel, load_run
 
@@ -32,6 +34,7 @@ _BEYOND = (
     6.0  # standard deviations of the noise beyond the range of clean values, where hardly a pixel can be
 )
 _FEW = 0.01  # of the pixels may be
+_SURE, _ODD = 4.0, 0.03  # standard errors, and the size, from which on what was taken off is not white noise
 _NOTE, _CALIBRATION, _RECORD = ".restore.json", ".calibration.json", "restore.json"
 _WAIT = 1.0  # seconds
 
@@ -54,10 +57,26 @@ def restore_images(config: RestoreConfig) -> RestoreRecord:
         (out / _NOTE).unlink(missing_ok=True)
         (out / _CALIBRATION).unlink(missing_ok=True)
     claim(out, _NOTE, _settings(config, model, inputs), what="restored images", fresh=None)
-    if (out / _RECORD).is_file():
+    is_there = (out / _RECORD).is_file()
+    if is_there:
         notice(f"{out}: is there already, made by the same command")
-        return load_record(RestoreRecord, out / _RECORD)
     calibration = _calibrated(config, inputs, restorer) if config.maps else None
+    record = (
+        load_record(RestoreRecord, out / _RECORD)
+        if is_there
+        else _make(config, inputs, restorer, calibration)
+    )
+    if config.page is not None:
+        shown = show(inputs, restorer, None if calibration is None else calibration.factor, config.samples)
+        write_restore_page(record, Path(config.page), shown, name=Path(config.images).name)
+    return record
+
+
+def _make(
+    config: RestoreConfig, inputs: Inputs, restorer: Restorer, calibration: "_Calibrated | None"
+) -> RestoreRecord:
+    """Restore all pieces that are not done, and put them together."""
+    out, model = Path(config.out), inputs.model
     for name in progress_bar(inputs.names, unit=" pieces", desc="restoring"):
         with lock(out / ".locks" / f"{inputs.names.index(name)}") as is_mine:
             done = out / ".done" / f"{inputs.names.index(name)}"
@@ -130,7 +149,7 @@ def _calibrated(config: RestoreConfig, inputs: Inputs, restorer: Restorer) -> "_
 
 @dataclass(frozen=True)
 class _Calibrated:
-    """`calibration.Calibration`, the noise that was there, and how white what was taken off is; in model units."""
+    """`calibration.Calibration`, the noise that was there, and how what was taken off goes together; in model units."""
 
     factor: float
     way: str
@@ -138,7 +157,7 @@ class _Calibrated:
     error: float
     error_ratio: float | None
     noise: float
-    whiteness: float
+    left: list[float]
 
 
 def _calibrate(config: RestoreConfig, inputs: Inputs, restorer: Restorer) -> _Calibrated:
@@ -147,10 +166,8 @@ def _calibrate(config: RestoreConfig, inputs: Inputs, restorer: Restorer) -> _Ca
         found = without_clean(restorer, noisy.images, noisy.s, noisy.ids, config.seed)
     else:
         found = _on_clean(restorer, open_clean(config.clean), noisy, config.seed)
-    off = noisy.images - restorer(noisy.images, noisy.s, noisy.ids, maps=False).mean
-    return _Calibrated(
-        **asdict(found), noise=float(np.sqrt(np.mean(noisy.s**2))), whiteness=_correlation(off)
-    )
+    left = residual_correlation(restorer, noisy.images, noisy.s, noisy.ids, config.seed)
+    return _Calibrated(**asdict(found), noise=float(np.sqrt(np.mean(noisy.s**2))), left=list(left))
 
 
 def _on_clean(restorer: Restorer, clean: Dataset, noisy: Noisy, seed: int) -> Calibration:
@@ -220,9 +237,14 @@ def _result(
     return Result(in_raw(mean, model), np.stack(in_own) if in_own else draws, maps)
 
 
+def _is_odd(left: list[float]) -> bool:
+    found, expected, error = left
+    return abs(found - expected) > max(_SURE * error, _ODD)
+
+
 def _record(config: RestoreConfig, inputs: Inputs, c: _Calibrated | None, count: int) -> RestoreRecord:
     if c is None:
-        return RestoreRecord(str(config.out), count, None, None, None, 0, None, None, None)
+        return RestoreRecord(str(config.out), count, None, None, None, 0, None, None, None, False)
     scale = inputs.model.scale
     return RestoreRecord(
         path=str(config.out),
@@ -233,12 +255,6 @@ def _record(config: RestoreConfig, inputs: Inputs, c: _Calibrated | None, count:
         looked_at=c.count,
         factor=c.factor,
         error_ratio=c.error_ratio,
-        whiteness=c.whiteness,
+        left=c.left,
+        odd=_is_odd(c.left),
     )
-
-
-def _correlation(images: Array) -> float:
-    """Correlation of images (N, C, H, W) with themselves one pixel on, of mean 0: of rows or columns, the greater in size."""
-    power = float(np.mean(images**2))
-    ways = [images[..., 1:, :] * images[..., :-1, :], images[..., 1:] * images[..., :-1]]
-    return max((float(np.mean(way)) / power for way in ways), key=abs)

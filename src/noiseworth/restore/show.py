@@ -1,0 +1,48 @@
+"""Some of the images before and after, for the page."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noiseworth.data.measured import evenly
+from noiseworth.report.restore import Shown
+from noiseworth.restore.inputs import Inputs
+from noiseworth.restore.restorer import Restorer
+from noiseworth.restore.share import data_share
+
+_IMAGES = 6
+_LARGEST = 192  # pixels of a side; of larger images the middle is shown
+_DRAWS = 3
+
+
+def show(inputs: Inputs, restorer: Restorer, factor: float | None, draws: int) -> list[Shown]:
+    """Restore some images again, or the middle of them.
+
+    Args:
+        factor: half the width of an interval, in standard deviations; None where no maps are wanted.
+        draws: of each image, of which three are shown.
+    """
+    pieces = evenly(np.arange(len(inputs.names)), _IMAGES)
+    each = -(-_IMAGES // len(pieces))
+    shown: list[Shown] = []
+    for number in pieces:
+        noisy = inputs.load(inputs.names[number])
+        for row in evenly(np.flatnonzero(noisy.s > 0), each):
+            y = _middle(noisy.images[row], restorer.tile)[None]
+            s, ids = noisy.s[row : row + 1], noisy.ids[row : row + 1]
+            found = restorer(y, s, ids, maps=factor is not None, draws=min(draws, _DRAWS))
+            name = inputs.names[number] if each == 1 else f"image {noisy.ids[row]}"
+            maps: dict[str, NDArray[np.float32]] = {}
+            if factor is not None:
+                maps["std"] = found.std(s)[0]
+                maps["share"] = data_share(y[0], found.mean[0], found.variance[0], float(s[0]))[0][None]
+            shown.append(Shown(name, float(s[0]), y[0], found.mean[0], maps, list(found.draws[:, 0])))
+    return shown[:_IMAGES]
+
+
+def _middle(image: NDArray[np.float32], tile: tuple[int, int]) -> NDArray[np.float32]:
+    place = [slice(None)]
+    for length, least in zip(image.shape[1:], tile, strict=True):
+        size = min(length, max(_LARGEST, least))
+        start = (length - size) // 2
+        place.append(slice(start, start + size))
+    return image[tuple(place)]
