@@ -92,9 +92,10 @@ def _cells(side: int, seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.flo
 
 def _trained(folder: Path) -> Path:
     if not (folder / "mixed").exists():
-        picture = _cells(2048, 0).reshape(64, TILE, 64, TILE).swapaxes(1, 2).reshape(-1, TILE, TILE)
-        np.savez(folder / "tiles.npz", images=picture.astype(np.float32))
-        pack(str(folder / "tiles.npz"), folder / "tiles", sigma=0.0, range=(0.0, 32768.0))
+        np.save(folder / "clean.npy", _cells(2048, 0)[None].astype(np.float32))
+        pack(
+            str(folder / "clean.npy"), folder / "tiles", sigma=0.0, range=(0.0, 32768.0), fit=f"tiles:{TILE}"
+        )
         corrupt(folder / "tiles", folder / "mixed", clean_fraction=0.1, sigma=NOISE / 16384)
     run_training(
         TrainConfig(data=str(folder / "mixed"), out=str(folder / "run"), n_images=30_000, preset="light")

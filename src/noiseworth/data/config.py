@@ -46,8 +46,9 @@ class PackConfig:
     float_range: tuple[float, float] | None = None
     """The range of floating-point images alone; integer images keep that of their type."""
     fit: str | None = None
-    """Bring images of different sizes to one size: crop:64x64, pad:64x64, shrink:2 (means of 2x2 pixels), or
-    resize:64x64 (clean images alone)."""
+    """Bring images of different sizes to one size: crop:64x64, pad:64x64, shrink:2 (means of 2x2 pixels), resize:64x64 (clean images
+    alone); or cut them into tiles, tiles:64, side by side, or tiles:64:32, one every 32 pixels. Tiles of one picture are held out
+    together."""
     held_out: int = 0
     """Number of images to set aside for measuring, chosen at random. Images with the same pixels stay
     together."""

@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noiseworth.data.config import PackConfig
-from noiseworth.data.resize import Fit
+from noiseworth.data.resize import Fit, tile_number
 from noiseworth.data.sources import DIGITS, Entry, Picture, Reading, Source, open_source
 from noiseworth.data.sources.messages import collected_messages
 from noiseworth.data.writer import ImageWriter
@@ -32,6 +34,7 @@ class Ingested:
     sigma: list[float | None] = field(default_factory=list)
     # Share of each image's pixels at the ends of its integer type.
     saturated: list[float] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
     missing: list[bool] = field(default_factory=list)  # whether pixels were not measured
     low: float = math.inf
     high: float = -math.inf
@@ -103,6 +106,7 @@ class _Pass:
         self._skip = config.on_error == "skip"
         self._missing = config.missing
         self._rule, self._folder, self._several = rule, folder, several
+        self._is_tiled, self._pictures = rule is not None and rule.how == "tiles", 0
         self._skipped: list[str] = []
         self._classes: list[str] | None = None
         self._folders = True
@@ -129,9 +133,16 @@ class _Pass:
         where = f"{source.where}/{entry.name}" if source.folders else f"{source.where}: {entry.name}"
         picture = _load(entry, where, self._missing)
         pixels, dtype, share = picture.pixels, str(picture.pixels.dtype), _saturated_share(picture)
-        if self._rule is not None:
-            pixels = self._rule(pixels, where)
-        kind = self._kind(where, pixels.shape, dtype, str(pixels.dtype))
+        pieces = [((0, 0), pixels)] if self._rule is None else self._rule.pieces(pixels, where)
+        for place, piece in pieces:
+            kind = self._kind(where, piece.shape, dtype, str(piece.dtype))
+            self._add_piece(kind, piece, entry, prefix, picture, share)
+            kind.ids.append(tile_number(self._pictures, place) if self._is_tiled else len(kind.ids))
+        self._pictures += 1
+
+    def _add_piece(
+        self, kind: Ingested, pixels: NDArray[Any], entry: Entry, prefix: str, picture: Picture, share: float
+    ) -> None:
         kind.writer.add(pixels[None])
         kind.names.append(prefix + entry.name)
         kind.inner.append(entry.name)

@@ -16,7 +16,7 @@ from noiseworth.data.labels import resolve_labels
 from noiseworth.data.made_by import Making
 from noiseworth.data.noise_levels import check_early, folders_of_rules, resolve_sigma
 from noiseworth.data.pack_noise import check_noise, check_units, own_noise
-from noiseworth.data.resize import Fit, parse_fit
+from noiseworth.data.resize import Fit, parse_fit, picture_of
 from noiseworth.data.tables import Table
 from noiseworth.data.value_range import narrower_range
 from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
@@ -114,7 +114,7 @@ def _resolve(config: PackConfig, sources: list[str], ingested: Ingested, rule: F
         images = np.load(ingested.path, mmap_mode="r")
         is_held_out = held_out_rows(images, config.held_out, config.seed, _groups(config, ingested))
         splits = {"held-out": np.flatnonzero(is_held_out), "train": np.flatnonzero(~is_held_out)}
-    columns = Columns(sigma.astype(np.float32), np.arange(count, dtype=np.int64), labels)
+    columns = Columns(sigma.astype(np.float32), np.array(ingested.ids, dtype=np.int64), labels)
     classes = classes if config.labels else classes or ingested.classes
     return _Resolved(low, high, columns, classes, splits, noise)
 
@@ -200,7 +200,8 @@ def _warn_of_narrow_values(ingested: Ingested, value_range: tuple[float, float],
 def _groups(config: PackConfig, ingested: Ingested) -> list[str] | None:
     """The group of each image, of which no two may be on both sides of the split."""
     if config.groups is None:
-        return None
+        is_tiled = config.fit is not None and config.fit.startswith("tiles:")
+        return [str(picture) for picture in picture_of(np.array(ingested.ids))] if is_tiled else None
     if config.groups == "folders":
         return [str(PurePosixPath(name).parent) for name in ingested.names]
     path, _, column = config.groups.partition(":")

@@ -29,7 +29,7 @@ def own_noise(
     """
     if config.noise is None:
         return None
-    if rule is not None and rule.how != "crop":
+    if rule is not None and rule.how not in ("crop", "tiles"):
         raise UserError(
             f"--fit {rule.how}: changes the noise that --noise describes; use crop, or give neither"
         )

@@ -3,6 +3,8 @@
 crop:64x48     the middle
 pad:64x48      mirrored at the edges, around the middle
 shrink:4       means of 4x4 pixels, in float32: white noise stays white, with a quarter of its sigma
+tiles:64       all tiles of 64x64 pixels, side by side; with tiles:64:32, one every 32 pixels; what is left at the right and the
+               lower edge is left out
 resize:64x64   the middle, interpolated with antialiasing: for clean images alone, as it correlates the noise
                of neighbouring pixels
 """
@@ -16,21 +18,50 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 
-_FORM = re.compile(r"(crop|pad|shrink|resize):(\d+)(?:x(\d+))?")
+_FORM = re.compile(r"(crop|pad|shrink|resize|tiles):(\d+)(?:x(\d+))?(?::(\d+))?")
+_PLACE = 12  # bits for the row and for the column of a tile in its picture
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A rule: `how`, and the new height and width; for "shrink", both are the factor."""
+    """A rule: `how`, and the new height and width; for "shrink", both are the factor. `stride`: from one tile to the next."""
 
     how: str
     height: int
     width: int
+    stride: int = 0
 
     @property
     def noise_factor(self) -> float:
         """The factor by which the standard deviation of white noise changes."""
         return 1 / self.height if self.how == "shrink" else 1.0
+
+    def pieces(self, pixels: NDArray[Any], where: str) -> list[tuple[tuple[int, int], NDArray[Any]]]:
+        """The images that one picture (C, H, W) gives: its tiles, each with its row and column among them; else one.
+
+        Raises:
+            UserError: it is too small, or gives more rows or columns than can be numbered.
+        """
+        if self.how != "tiles":
+            return [((0, 0), self(pixels, where))]
+        _, height, width = pixels.shape
+        down, across = (
+            (n - tile) // self.stride + 1 for n, tile in ((height, self.height), (width, self.width))
+        )
+        if min(down, across) < 1 or max(down, across) > 1 << _PLACE:
+            raise UserError(
+                f"{where}: {width}x{height} gives {max(across, 0)}x{max(down, 0)} tiles; --fit tiles needs from one to"
+                f" {1 << _PLACE:,} each way"
+            )
+        return [
+            (
+                (row, column),
+                np.ascontiguousarray(pixels[:, top : top + self.height, left : left + self.width]),
+            )
+            for row in range(down)
+            for column in range(across)
+            for top, left in [(row * self.stride, column * self.stride)]
+        ]
 
     def __call__(self, pixels: NDArray[Any], where: str) -> NDArray[Any]:
         """Pixels (C, H, W) in their new size.
@@ -75,11 +106,24 @@ def parse_fit(text: str | None) -> Fit | None:
     if text is None:
         return None
     match = _FORM.fullmatch(text)
-    if not match or int(match[2]) < 1 or int(match[3] or 1) < 1 or (match[1] == "shrink" and match[3]):
+    wrong = not match or any(number is not None and int(number) < 1 for number in match.groups()[1:])
+    if not match or wrong or (match[1] == "shrink" and match[3]) or (match[1] != "tiles" and match[4]):
         raise UserError(
-            f"--fit {text}: one of crop:HEIGHTxWIDTH, pad:HEIGHTxWIDTH, resize:HEIGHTxWIDTH, shrink:FACTOR"
+            f"--fit {text}: one of crop:HEIGHTxWIDTH, pad:HEIGHTxWIDTH, resize:HEIGHTxWIDTH, shrink:FACTOR, tiles:HEIGHTxWIDTH:STRIDE"
         )
-    return Fit(match[1], int(match[2]), int(match[3] or match[2]))
+    height, width = int(match[2]), int(match[3] or match[2])
+    return Fit(match[1], height, width, int(match[4] or min(height, width)))
+
+
+def tile_number(picture: int, place: tuple[int, int]) -> int:
+    """The number (`ids`) of a tile, which says its picture, and its row and column among that picture's tiles."""
+    return (picture << 2 * _PLACE) | (place[0] << _PLACE) | place[1]
+
+
+def picture_of(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The pictures (N,) that tiles are of, by their numbers."""
+    pictures: NDArray[np.int64] = ids >> (2 * _PLACE)
+    return pictures
 
 
 def _resized(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from noiseworth.data.config import JoinConfig, SplitConfig, SubsetConfig
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.data.duplicates import held_out_rows
 from noiseworth.data.made_by import Making
+from noiseworth.data.resize import picture_of
 from noiseworth.data.storage import is_address
 from noiseworth.data.tables import Table
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
@@ -91,7 +92,7 @@ def split(config: SplitConfig) -> list[DatasetRecord]:
     out, seed = Path(config.out), config.seed
     dataset = open_dataset(config.source)
     count = _count("--held-out", config.held_out, len(dataset), config.source)
-    groups = None if config.groups is None else _groups(Path(config.groups), dataset)
+    groups = _of_pictures(dataset) if config.groups is None else _groups(Path(config.groups), dataset)
     strata = np.nan_to_num(dataset.sigma, nan=-1.0) if config.by_noise else None
     is_held_out = held_out_rows(_Images(dataset), count, seed, groups, strata)
     count = int(is_held_out.sum())
@@ -135,6 +136,13 @@ def subset(config: SubsetConfig) -> list[DatasetRecord]:
         record = select_view(dataset.select(rows), folder, out, f"{count}", provenance)
         making.note(folder, [record])
     return [record]
+
+
+def _of_pictures(dataset: Dataset) -> list[str] | None:
+    """The picture that each image is a tile of, where images are tiles."""
+    if not any(str(step.get("fit", "")).startswith("tiles:") for step in dataset.record.provenance):
+        return None
+    return [str(picture) for picture in picture_of(dataset.ids)]
 
 
 def _groups(path: Path, dataset: Dataset) -> list[str]:
