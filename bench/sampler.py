@@ -13,7 +13,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from checks import Checklist
-from noiseworth.diffusion.sampler import SamplerConfig, heun
+from noiseworth.diffusion.integrators import heun
+from noiseworth.diffusion.sampler import SamplerConfig
 from noiseworth.diffusion.schedule import levels_for
 from noiseworth.diffusion.worth import PosteriorVariance
 from noiseworth.theory.mixtures import GaussianMixture

@@ -1,10 +1,14 @@
-"""Heun's method: second order on an exact denoiser; truncated sampling ends in a posterior mean."""
+"""Each sampler has its order on exact denoisers, and the data's moments; truncated sampling ends in a posterior mean."""
+
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
-from noiseworth.diffusion.sampler import SamplerConfig, heun, sample
+from noiseworth.diffusion.integrators import Method, ancestral, churned, heun, multistep
+from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.rng import Stream, normal
 from noiseworth.theory.mixtures import GaussianMixture
 
@@ -26,13 +30,51 @@ def test_heun_converges_with_order_two(mixture: GaussianMixture) -> None:
     assert abs(order - 2) < 0.15, errors
 
 
-def test_samples_have_the_mixtures_moments(mixture: GaussianMixture) -> None:
+def _levels(steps: int) -> Tensor:
+    ramp = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    levels: Tensor = (5.0 ** (1 / 3) + ramp * (0.05 ** (1 / 3) - 5.0 ** (1 / 3))) ** 3
+    return levels
+
+
+WAYS: dict[str, tuple[Callable[..., Tensor], float]] = {
+    "heun": (lambda denoiser, x, levels, _: heun(denoiser, x, levels), 2),
+    "dpm++": (lambda denoiser, x, levels, _: multistep(denoiser, x, levels), 2),
+    "churn": (lambda denoiser, x, levels, fresh: churned(denoiser, x, levels, fresh, 4.0), 2),
+    "ancestral": (ancestral, 1),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_variances_of_gaussian_data_converge_with_the_methods_order(name: str) -> None:
+    """A step is linear there, so that the variance of what is made is a sum over the noises that went in, without any sampling."""
+    run, order = WAYS[name]
+    v = torch.tensor([1.0, 0.25, 0.04, 4.0], dtype=torch.float64)
+    one, none = torch.ones(1, 4, dtype=torch.float64), torch.zeros(1, 4, dtype=torch.float64)
+
+    def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
+        return x * v / (v + sigma[:, None] ** 2)
+
+    def error(steps: int) -> float:
+        levels = _levels(steps)
+        made = run(denoiser, one, levels, lambda _: none) ** 2 * (v + levels[0] ** 2)
+        for k in range(steps if name in ("churn", "ancestral") else 0):
+            made = made + run(denoiser, none, levels, lambda step, k=k: one if step == k else none) ** 2
+        return float((made - v - levels[-1] ** 2).abs().mean())
+
+    steps = np.array([32, 64, 128])
+    measured = -np.polyfit(np.log(steps), np.log([error(int(n)) for n in steps]), 1)[0]
+    assert abs(measured - order) < 0.2
+
+
+@pytest.mark.parametrize("method", ["heun", "dpm++", "churn", "ancestral"])
+def test_samples_have_the_mixtures_moments(mixture: GaussianMixture, method: Method) -> None:
     n = 20_000
 
     def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
         return mixture.posterior_mean(x.flatten(1).double(), sigma.double()).reshape(x.shape).float()
 
-    made = sample(denoiser, torch.arange(n), (1, 2, 2), config=SamplerConfig(steps=40)).flatten(1).double()
+    config = SamplerConfig(400 if method == "ancestral" else 40, method)
+    made = sample(denoiser, torch.arange(n), (1, 2, 2), config=config).flatten(1).double()
     mean = mixture.weights @ mixture.means
     covariance = (mixture.weights[:, None] * (mixture.means - mean)).T @ (
         mixture.means - mean
@@ -40,7 +82,7 @@ def test_samples_have_the_mixtures_moments(mixture: GaussianMixture) -> None:
     deviation = covariance.diagonal().sqrt()
     assert (
         (made.mean(0) - mean).abs() < 4.5 * deviation / n**0.5 + 0.01
-    ).all()  # 0.01: the method's own error at 40 steps
+    ).all()  # 0.01: the method's own error
     assert (torch.cov(made.T) - covariance).abs().max() < 4.5 * float(covariance.max()) * (
         2 / n
     ) ** 0.5 + 0.01
@@ -67,3 +109,17 @@ def test_an_image_does_not_depend_on_its_batch(mixture: GaussianMixture) -> None
     torch.testing.assert_close(
         sample(denoiser, torch.tensor([4]), (1, 2, 2))[0], together[4], rtol=0, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("method", ["heun", "dpm++", "churn", "ancestral"])
+def test_images_do_not_depend_on_their_batch(mixture: GaussianMixture, method: Method) -> None:
+    def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
+        return mixture.posterior_mean(x.flatten(1).double(), sigma.double()).reshape(x.shape).float()
+
+    config = SamplerConfig(8, method)
+    whole = sample(denoiser, torch.arange(30), (1, 2, 2), config=config)
+    for start, stop in ((0, 1), (1, 8), (8, 30)):
+        part = sample(denoiser, torch.arange(start, stop), (1, 2, 2), config=config)
+        torch.testing.assert_close(part, whole[start:stop], rtol=0, atol=1e-5)
+    other = sample(denoiser, torch.arange(30), (1, 2, 2), config=config, seed=1)
+    assert float((other - whole).abs().max()) > 0.1

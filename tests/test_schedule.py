@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from noiseworth.diffusion.sampler import SamplerConfig, heun, sample
+from noiseworth.diffusion.integrators import heun
+from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.diffusion.schedule import levels_for
 from noiseworth.diffusion.worth import PosteriorVariance
 from noiseworth.errors import UserError

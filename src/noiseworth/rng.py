@@ -44,6 +44,7 @@ class Stream(IntEnum):
     ORDER = 15  # order in which a loader gives the images of an epoch
     SUBSET = 16  # which images are in a subset
     COMPARE = 17  # noise added to generated images that are compared with noisy ones
+    STEP = 25  # noise of a step of a sampler
     PROBE = 24  # signs, by which pixels are moved to see what an estimate owes to each
     CHECK = 23  # noise added to clean images, beside which noise is shown
     SHUFFLE = 9  # order in which a classifier sees its images

@@ -1,14 +1,11 @@
-"""Heun's method on the probability-flow equation (arXiv 2206.00364, algorithm 1, deterministic).
-
-dx / dsigma = (x - D(x, sigma)) / sigma
-"""
+"""Generating images: the levels that sampling goes through, the noise that it starts from, and the method (`integrators.py`)."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from noiseworth.diffusion.integrators import Method, ancestral, churned, heun, multistep
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.schedule import levels_for
 from noiseworth.diffusion.worth import PosteriorVariance
@@ -18,13 +15,16 @@ from noiseworth.rng import Stream, normal
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Levels of the sampler: from `sigma_max` to `sigma_min` by equation 5 of arXiv 2206.00364, then to 0.
+    """Method and levels of the sampler: from `sigma_max` to `sigma_min` by equation 5 of arXiv 2206.00364, then to 0; `churn` is for the
+    method of that name.
 
     If a model was trained only down to a level above `sigma_min` (no clean images), sampling stops at that
     level: the last step to 0 returns `D`, a posterior mean, which is smoother than an image.
     """
 
     steps: int = 18
+    method: Method = "heun"
+    churn: float = 40.0
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     rho: float = 7.0
@@ -32,6 +32,8 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         if self.steps < 2:
             raise UserError(f"--steps {self.steps}: at least 2")
+        if not 0 <= self.churn < float("inf"):
+            raise UserError(f"--churn {self.churn}: a finite number, 0 or more")
         if not 0 < self.sigma_min < self.sigma_max:
             raise UserError(f"sigma_min {self.sigma_min} must lie between 0 and sigma_max {self.sigma_max}")
 
@@ -51,26 +53,6 @@ class SamplerConfig:
         root = 1 / self.rho
         levels = (self.sigma_max**root + ramp * (low**root - self.sigma_max**root)) ** self.rho
         return torch.cat([levels, torch.zeros(1, dtype=torch.float64)])
-
-
-def heun(denoiser: Denoiser, x: Tensor, levels: Tensor) -> Tensor:
-    """Follow the equation from `x` (B, ...) at `levels[0]` through all levels.
-
-    Levels fall; the last step is Euler's if it goes to 0. The state is kept in float64, as rounding errors
-    would otherwise add up over the steps; the denoiser sees `x`'s own dtype.
-    """
-    dtype, state = x.dtype, x.to(torch.float64)
-
-    def slope(at: Tensor, sigma: Tensor) -> Tensor:
-        batch = sigma.to(at.device).expand(len(at))
-        return (at - denoiser(at.to(dtype), batch.to(dtype)).to(torch.float64)) / sigma.to(at.device)
-
-    for sigma, following in pairwise(levels):
-        step = (following - sigma).to(state.device)
-        first = slope(state, sigma)
-        predicted = state + step * first
-        state = predicted if following == 0 else state + step * (first + slope(predicted, following)) / 2
-    return state.to(dtype)
 
 
 @torch.no_grad()
@@ -105,4 +87,14 @@ def sample(
     if v is not None:
         at = levels[0].to(x.device, x.dtype).expand(len(x))
         x = x + 0.75 * denoiser(x, at) + 0.25 * denoiser(-x, at)
-    return heun(denoiser, x, levels)
+
+    def fresh(number: int) -> Tensor:
+        return normal(seed, Stream.STEP, ids * config.steps + number, shape)
+
+    if config.method == "dpm++":
+        return multistep(denoiser, x, levels)
+    if config.method == "churn":
+        return churned(denoiser, x, levels, fresh, config.churn)
+    return (
+        ancestral(denoiser, x, levels, fresh) if config.method == "ancestral" else heun(denoiser, x, levels)
+    )

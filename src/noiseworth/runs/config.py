@@ -85,7 +85,12 @@ class SampleConfig:
     n: int = 64
     """Number of images. For the same seed, image i does not depend on n."""
     steps: int = 18
-    """Steps of the sampler (Heun's method); the network is called about twice in each."""
+    """Steps of the sampler; "heun" and "churn" call the network about twice in each, "dpm++" and "ancestral" once."""
+    sampler: Literal["heun", "dpm++", "churn", "ancestral"] = "heun"
+    """The method: Heun's on the probability flow (arXiv 2206.00364); DPM-Solver++(2M) (arXiv 2211.01095); Heun's with noise added
+    before each step ("churn"); or the reverse process of DDPM ("ancestral")."""
+    churn: float = 40.0
+    """Strength of the noise that "churn" adds, S_churn of arXiv 2206.00364."""
     schedule: Literal["data", "edm"] = "data"
     """Levels of the sampler: chosen by the "data", as training measured them, or those of "edm" (arXiv
     2206.00364), from 80 to 0.002."""
@@ -106,6 +111,7 @@ class SampleConfig:
         require_at_least(self, 2, "steps", most=_MOST_STEPS)
         require_at_least(self, 0, "label")
         require(self.guidance >= 0, "guidance", self.guidance, "a finite number, 0 or more")
+        require(self.churn >= 0, "churn", self.churn, "a finite number, 0 or more")
         if self.label is None and self.guidance != 1:
             raise UserError(f"--guidance {self.guidance:g}: needs a class; name it with --label")
 

@@ -62,7 +62,8 @@ def _write(model: RunModel, config: SampleConfig, *, replace: bool = False) -> D
     out, n, name = Path(config.out), config.n, Path(config.run).name
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.denoiser.to(device)
-    denoiser, sampler = _of_class(model, config.label, config.guidance), SamplerConfig(steps=config.steps)
+    denoiser = _of_class(model, config.label, config.guidance)
+    sampler = SamplerConfig(config.steps, config.sampler, config.churn)
     images = np.empty((n, *model.shape), np.float32)
     with new_directory(out, replace=replace) as folder:
         with progress_bar(total=n, unit="img", desc=f"{name}: sampling") as bar:
@@ -112,6 +113,8 @@ def _provenance(model: RunModel, config: SampleConfig) -> dict[str, Any]:
             "trained_from": model.trained_from,
         }
         | guidance
+        | ({} if config.sampler == "heun" else {"sampler": config.sampler})
+        | ({"churn": config.churn} if config.sampler == "churn" else {})
         | ({} if config.schedule == "edm" else {"schedule": config.schedule})
     )
 
