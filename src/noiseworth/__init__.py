@@ -74,12 +74,16 @@ if TYPE_CHECKING:
     from noiseworth.runs.config import RecipeConfig as RecipeConfig
     from noiseworth.runs.config import ReportConfig as ReportConfig
     from noiseworth.runs.config import SampleConfig as SampleConfig
+    from noiseworth.runs.config import ShareConfig as ShareConfig
     from noiseworth.runs.demo import run_demo as run_demo
     from noiseworth.runs.evaluation import run_evaluation as run_evaluation
+    from noiseworth.runs.hub import SharedModel as SharedModel
     from noiseworth.runs.model import load_run as load_run
+    from noiseworth.runs.pipeline import NoiseworthPipeline as NoiseworthPipeline
     from noiseworth.runs.recipe import run_recipe as run_recipe
     from noiseworth.runs.report import make_report as make_report
     from noiseworth.runs.sampling import sample_run as sample_run
+    from noiseworth.runs.shared import share_model as share_model
     from noiseworth.studies.config import TheoryConfig as TheoryConfig
     from noiseworth.studies.run import run_theory as run_theory
     from noiseworth.sweep.collect import collect as collect
@@ -106,9 +110,11 @@ _HOMES = {
     "Loader": "data.loader",
     "LogNormalLevels": "diffusion.noise_distribution",
     "Market": "laws.budget",
+    "NoiseworthPipeline": "runs.pipeline",
     "PairSampler": "diffusion.pair_sampler",
     "PosteriorVariance": "diffusion.worth",
     "PreconditionedDenoiser": "diffusion.precondition",
+    "SharedModel": "runs.hub",
     "SweepConfig": "sweep.config",
     "TheoryConfig": "studies.config",
     "TrainConfig": "train.config",

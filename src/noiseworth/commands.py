@@ -123,6 +123,7 @@ COMMANDS = [
         "cli.runs:print_features",
         "features",
     ),
+    Command("share", "runs.config:ShareConfig", "runs.shared:share_model", "cli.runs:print_shared"),
     Command("report", "runs.config:ReportConfig", "runs.report:make_report", "cli.runs:print_report"),
     Command(
         "plan",

@@ -13,11 +13,19 @@ from noiseworth.records import (
     FeatureRecord,
     ReportRecord,
     RestoreRecord,
+    SharedRecord,
     SpeedRecord,
     WorthRecord,
 )
 from noiseworth.restore.config import RestoreConfig
-from noiseworth.runs.config import DemoConfig, EvaluationConfig, RecipeConfig, ReportConfig, SampleConfig
+from noiseworth.runs.config import (
+    DemoConfig,
+    EvaluationConfig,
+    RecipeConfig,
+    ReportConfig,
+    SampleConfig,
+    ShareConfig,
+)
 from noiseworth.train.config import BenchmarkConfig, EmaConfig, TrainConfig
 
 
@@ -136,3 +144,13 @@ def print_restored(config: RestoreConfig, record: RestoreRecord) -> None:
         )
     if config.page is not None:
         print(f"{config.page}: open it in a browser")
+
+
+def print_shared(config: ShareConfig, record: SharedRecord) -> None:
+    """What was written, and how to use it and give it away."""
+    print(
+        f"{config.out}: the model {record.name}, licence {record.licence}; every command takes it in place of a run"
+    )
+    print(
+        f"look at {Path(config.out) / 'README.md'} before you give it away; to upload it: hf upload NAME {config.out}"
+    )

@@ -60,6 +60,7 @@ from noiseworth.records.runs import (
     StepRecord,
     WorthRecord,
 )
+from noiseworth.records.shared import SHARED_FORMAT, SharedRecord
 from noiseworth.records.studies import Number, Panel, Series, TheoryStudy
 from noiseworth.records.sweeps import (
     SWEEP_FORMAT,
@@ -75,6 +76,7 @@ from noiseworth.records.sweeps import (
 __all__ = [
     "DATASET_FORMAT",
     "REGIMES",
+    "SHARED_FORMAT",
     "SWEEP_FORMAT",
     "AverageRecord",
     "BudgetRecord",
@@ -109,6 +111,7 @@ __all__ = [
     "RestoreRecord",
     "RiskCurve",
     "Series",
+    "SharedRecord",
     "SigmaGroup",
     "SpeedRecord",
     "StabiliseRecord",

@@ -163,6 +163,29 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class ShareConfig:
+    """Write a run's model into a directory that can be given away: weights, what their use needs, and a model card.
+
+    Every command takes the directory in place of a run. Nothing is uploaded.
+    """
+
+    run: StrPath = field(metadata=POSITIONAL)
+    """Directory of a finished run."""
+    out: StrPath = field(metadata=POSITIONAL)
+    """Directory for config.json, model.safetensors and README.md."""
+    name: str | None = None
+    """Name of the model; by default that of the run's directory."""
+    licence: str = "other"
+    """Licence of the weights, as Hugging Face names it, such as cc-by-4.0 or apache-2.0."""
+    onnx: bool = False
+    """Also write model.onnx, the denoiser for other programs: x (B, C, H, W) and sigma (B,) in, the estimate out."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        require_new_name(self)
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Put finished runs side by side on one self-contained HTML page."""
 

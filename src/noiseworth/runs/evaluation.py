@@ -32,7 +32,7 @@ from noiseworth.report.evaluation import write_evaluation_page
 from noiseworth.rng import Stream, normal
 from noiseworth.runs.config import EvaluationConfig
 from noiseworth.runs.convergence import check_convergence, warning_of
-from noiseworth.runs.model import RunModel, load_run
+from noiseworth.runs.model import RunModel, is_shared, load_run
 from noiseworth.runs.own_units import as_generated, require_units
 from noiseworth.runs.sampling import samples_of
 from noiseworth.train.config import TrainConfig
@@ -75,7 +75,7 @@ def evaluate(config: EvaluationConfig, features: Features | None = None) -> Eval
         require_white(held_out)
         _require_same_shape(held_out, reference)
     clean_held_out = held_out if held_out is not None and not held_out.sigma.any() else None
-    is_run = (target / "config.yaml").is_file()
+    is_run = (target / "config.yaml").is_file() or is_shared(target)
     if (config.bits or config.flow) and (clean_held_out is None or not is_run):
         raise UserError(f"{'--bits' if config.bits else '--flow'}: needs a run, and held-out clean images")
     if held_out is not None and clean_held_out is None and not is_run:

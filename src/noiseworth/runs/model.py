@@ -4,15 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
 from noiseworth.diffusion.worth import PosteriorVariance
-from noiseworth.errors import UserError
-from noiseworth.records import StabilisedRecord
+from noiseworth.errors import UserError, first_line
+from noiseworth.records import SharedRecord, StabilisedRecord, load_record, sha256_of
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.model import load_weights, make_denoiser
 from noiseworth.train.run_directory import load_config
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"  # of a shared model
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class RunModel:
 
 
 def load_run(run: Path | str) -> RunModel:
-    """Load the averaged weights of a run's newest complete checkpoint.
+    """Load the averaged weights of a run's newest complete checkpoint, or a shared model (`runs/shared.py`).
 
     Raises:
-        UserError: `run` is not a run, or has no checkpoint yet.
+        UserError: `run` is neither, has no checkpoint yet, or is damaged.
     """
     run = Path(run)
+    if is_shared(run):
+        return _load_shared(run)
     config = load_config(run)
     newest = checkpoint.load_newest(run / "checkpoints", checkpoint.USED)
     if newest is None:
@@ -59,6 +65,42 @@ def load_run(run: Path | str) -> RunModel:
         config,
         state.sha256["ema.safetensors"],
         state.stabilised,
+    )
+
+
+def is_shared(path: Path) -> bool:
+    """Whether a directory holds a shared model."""
+    return (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
+
+
+def _load_shared(folder: Path) -> RunModel:
+    record = load_record(SharedRecord, folder / CONFIG)
+    digest = sha256_of(folder / WEIGHTS)
+    if digest != record.weights:
+        raise UserError(
+            f"{folder / WEIGHTS}: is damaged, or not of this model (its SHA-256 is not the one in {CONFIG}); get both again"
+        )
+    config = TrainConfig(data="not shared", out=str(folder), preset=record.preset)
+    denoiser = make_denoiser(config, record.shape, record.classes, record.sigma_data)
+    try:
+        load_weights(denoiser, load_file(folder / WEIGHTS))
+    except (RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"{folder / WEIGHTS}: does not fit the network {record.preset} ({first_line(error)})"
+        ) from None
+    denoiser.eval().requires_grad_(False)
+    return RunModel(
+        denoiser,
+        record.shape,
+        record.offset,
+        record.scale,
+        record.classes,
+        record.trained_from,
+        _posterior_variance(record.posterior_variance),
+        record.n_images,
+        config,
+        record.weights,
+        record.stabilised,
     )
 
 
