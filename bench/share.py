@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 import noiseworth
-from checks import Checklist
+import pages
+from checks import Checklist, table_rows
 from noiseworth.data.dataset import open_dataset
 from noiseworth.runs.sampling import sample_run
 from noiseworth.runs.shared import share_model
@@ -108,6 +109,7 @@ def main() -> None:
         printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
         checklist.add("share/size", "loaded in, once torch is imported", float(printed.stdout), 2, "max", "s")
     checklist.write("share.json", "shared models", 0)
+    pages.put("sharing.md", "share: bench/share.py writes it", table_rows(checklist.checks))
 
 
 def _by_onnx(shared: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":

@@ -208,6 +208,7 @@ def test_pictures_keep_their_words(tmp_path: Path, noisy: Path) -> None:
     (tmp_path / "in" / "deeper").mkdir(parents=True)
     image.save(tmp_path / "in" / "a.png", pnginfo=words, dpi=(300, 300))
     image.save(tmp_path / "in" / "deeper" / "b.jpg", quality=95)
+    (tmp_path / "in" / "notes.txt").write_text("of the day")
     record = restore_images(tmp_path / "run", tmp_path / "in", tmp_path / "out", maps=False, sigma=25.0)
     assert record.error is None
     with Image.open(tmp_path / "out" / "a.png") as made:

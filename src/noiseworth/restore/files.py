@@ -11,6 +11,25 @@ from noiseworth.restore.file import File, Planes
 from noiseworth.restore.pictures import NpyFile, PictureFile, TiffFile
 from noiseworth.restore.scientific import FitsFile, MrcFile, NiftiFile
 
+_WRITERS: dict[str | None, Callable[[Path, Planes], File]] = {
+    "tiff": TiffFile,
+    "picture": PictureFile,
+    "fits": FitsFile,
+    "mrc": MrcFile,
+    "nifti": NiftiFile,
+    "npy": NpyFile,
+}
+
+
+def kind_of_file(path: Path) -> str | None:
+    """The kind of a file, by its name and its first bytes."""
+    return kinds.picture_kind(path.name) or kinds.kind_of(path.name, _head(path))
+
+
+def can_be_written(path: Path) -> bool:
+    """Whether a file is of a kind that is restored."""
+    return kind_of_file(path) in _WRITERS
+
 
 def open_file(path: Path) -> File:
     """Open a file for restoring.
@@ -25,15 +44,12 @@ def open_file(path: Path) -> File:
         raise UserError(
             f"{path}: has NaN or infinite pixels, or pixels that were not measured; give these values first"
         )
-    kind = kinds.picture_kind(path.name) or kinds.kind_of(path.name, _head(path))
-    writers: dict[str, Callable[[Path, Planes], File]] = {
-        "tiff": TiffFile, "picture": PictureFile, "fits": FitsFile, "mrc": MrcFile, "nifti": NiftiFile, "npy": NpyFile,
-    }  # fmt: skip
-    if kind not in writers:
+    kind = kind_of_file(path)
+    if kind not in _WRITERS:
         raise UserError(
             f"{path}: files of this kind cannot be written again; pack it (`noiseworth pack`), and restore the data set"
         )
-    return writers[kind](path, planes)
+    return _WRITERS[kind](path, planes)
 
 
 def _head(path: Path) -> bytes:

@@ -16,9 +16,10 @@ from noiseworth.data.noise_levels import resolve_sigma
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
 from noiseworth.errors import UserError
 from noiseworth.process import directory_beside, file_beside
+from noiseworth.progress import notice
 from noiseworth.restore.config import RestoreConfig
 from noiseworth.restore.file import File
-from noiseworth.restore.files import open_file
+from noiseworth.restore.files import can_be_written, open_file
 from noiseworth.restore.restorer import Restorer
 from noiseworth.runs.model import RunModel
 from noiseworth.runs.own_units import in_own_units
@@ -162,11 +163,17 @@ class FileInputs(Inputs):
 
     def __init__(self, path: Path, model: RunModel, config: RestoreConfig, restorer: Restorer) -> None:
         self._folder = path if path.is_dir() else path.parent
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        names = [p.relative_to(self._folder).as_posix() for p in files if not p.name.startswith(".")]
+        names = [path.name]
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            names = [p.relative_to(path).as_posix() for p in files if can_be_written(p)]
+            if others := len(files) - len(names):
+                notice(f"{path}: {others:,} other file{'s' * (others > 1)} left out")
         super().__init__(names, model)
         if not names:
-            raise UserError(f"{path}: holds no files")
+            raise UserError(
+                f"{path}: holds no files of a kind that is restored (TIFF, PNG, FITS, MRC, NIfTI, .npy)"
+            )
         if model.stabilised is not None:
             raise UserError(
                 f"{path}: the run was trained on stabilised noise; pack these images, stabilise them likewise (`noiseworth noise"

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-_WINDOW = 2.0  # pixels, the standard deviation of the window
-_UNSURE = 0.5  # standard error of a share, from which on nothing is said
+_WINDOW = 2.5  # pixels, the standard deviation of the window: wider ones tell more surely, and less where
+_UNSURE = 1 / 3  # standard error of a share, from which on 0 and 1 are too near each other to be told apart
 
 Array = NDArray[np.float32]
 
