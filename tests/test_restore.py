@@ -1,5 +1,6 @@
 """`restore`: data sets and files, in their own format, of the same bytes after interruptions; and what is refused."""
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from noiseworth.cli import main
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.data.pack import pack
+from noiseworth.noise.models import CorrelatedNoise
 from noiseworth.records import RestoreRecord, load_record
 from noiseworth.restore.command import restore_images
 from noiseworth.train.config import TrainConfig
@@ -90,6 +92,38 @@ def test_clean_images_calibrate(run: Path, digits: Path, noisy: Path, tmp_path: 
     truth = (_clean(digits, noisy) + 1) * 8
     low, high = (np.load(tmp_path / "out" / f"{n}.npy") for n in ("low", "high"))
     assert abs(((truth >= low) & (truth <= high)).mean() - 0.9) < 0.03
+
+
+@pytest.mark.parametrize("kind", ["missing", "coloured"])
+def test_noise_that_is_not_white_and_missing_pixels(
+    run: Path, digits: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the pixels missing, or noise that goes together: restored given what was measured, with intervals that cover."""
+    monkeypatch.setattr("noiseworth.restore.restorer._FEWEST_DRAWS", 6)
+    monkeypatch.setattr("noiseworth.restore.restorer.STEPS", 8)
+    if kind == "missing":
+        corrupt(digits / "held-out", tmp_path / "noisy", clean_fraction=0.0, sigma=0.1, missing=0.5)
+    else:
+        f = np.fft.fftfreq(8)
+        spectrum = 1 / (0.1 + np.hypot(f[:, None], f[None])) ** 2
+        model = CorrelatedNoise(S**2 * spectrum / spectrum.mean())
+        (tmp_path / "noise.json").write_text(json.dumps(model.to_json()))
+        corrupt(digits / "held-out", tmp_path / "noisy", clean_fraction=0.0, noise=tmp_path / "noise.json")
+    truth = _clean(digits, tmp_path / "noisy")
+    record = restore_images(
+        run, tmp_path / "noisy", tmp_path / "out", clean=digits / "held-out", page=tmp_path / "p.html"
+    )
+    noisy = open_dataset(tmp_path / "noisy").read(np.arange(len(truth)))
+    restored = open_dataset(tmp_path / "out" / "restored").read(np.arange(len(truth)))
+    # Without the noisy images: the mean digit, in what is missing.
+    plain = np.where(np.isnan(noisy), truth.mean(0), noisy)
+    assert np.mean((restored - truth) ** 2) < 0.6 * np.mean((plain - truth) ** 2)
+    low, high = (np.load(tmp_path / "out" / f"{n}.npy") / 8 - 1 for n in ("low", "high"))
+    # Pixels of an image go together: of 80 images and as many that are calibrated on.
+    assert abs(((truth >= low) & (truth <= high)).mean() - 0.9) < 0.05
+    assert record.left is None
+    assert np.isnan(np.load(tmp_path / "out" / "share.npy")).all()
+    assert "without" not in (tmp_path / "p.html").read_text()
 
 
 def _picture(noisy: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":

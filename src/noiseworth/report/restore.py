@@ -49,6 +49,7 @@ def write_restore_page(record: RestoreRecord, out: Path, shown: list[Shown], *, 
                     _coloured(image.maps["std"], 0, image.sigma, "magma"),
                 )
             )
+        if "share" in image.maps:
             pictures.append(
                 (
                     "share of the data: blue in the data, red made up",

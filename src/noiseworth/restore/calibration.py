@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noiseworth.diffusion.diagonal import DiagonalNoise
 from noiseworth.diffusion.posterior import squared_error
 from noiseworth.restore.restorer import Restorer
 from noiseworth.rng import Stream, normal
@@ -83,6 +84,31 @@ def _with_noise(images: Array, s: NDArray[np.floating], ids: NDArray[np.int64], 
 
 def _root(square: float) -> float:
     return float(np.sqrt(max(square, 1e-20)))
+
+
+def of_other_noise(
+    restorer: Restorer,
+    images: Array,
+    own: DiagonalNoise,
+    s: NDArray[np.floating],
+    ids: NDArray[np.int64],
+    seed: int,
+    clean: Array | None,
+) -> Calibration:
+    """The same for noise that is not white, or missing pixels: on clean images (N, C, H, W), or on images that are drawn given the noisy
+    ones, with the noise `own` of these. How far the model is wrong on the noisy images themselves is not known there."""
+    truth = restorer.given(images, own, ids, draws=1).draws[0] if clean is None else clean
+    white = normal(seed, Stream.CHECK, torch.from_numpy(ids), images.shape[1:])
+    is_measured = torch.isfinite(own.variance)
+    noise = own.turned(torch.where(is_measured, own.variance, 0).sqrt() * white)
+    again = truth + noise.numpy()
+    # Coordinates that were not measured are pixels: noise of a spectrum leaves none out.
+    again = np.where(is_measured.numpy(), again, np.nan).astype(np.float32)
+    found = restorer.given(again, own, ids)
+    scores = np.abs(truth - found.mean) / found.std(s)
+    error = _root(float(np.mean((truth - found.mean) ** 2)))
+    way: Way = "the model's own images" if clean is None else "clean images"
+    return Calibration(float(np.quantile(scores, SHARE)), way, len(images), error, None)
 
 
 def residual_correlation(

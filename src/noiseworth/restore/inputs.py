@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset
-from noiseworth.data.measured import require_finite, require_white
+from noiseworth.data.measured import require_finite
 from noiseworth.data.noise_levels import resolve_sigma
 from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
+from noiseworth.diffusion.diagonal import DiagonalNoise
 from noiseworth.errors import UserError
 from noiseworth.process import directory_beside, file_beside
 from noiseworth.progress import notice
@@ -23,10 +25,12 @@ from noiseworth.restore.files import can_be_written, open_file
 from noiseworth.restore.restorer import Restorer
 from noiseworth.runs.model import RunModel
 from noiseworth.runs.own_units import in_own_units
+from noiseworth.train.own_noise import OwnNoise
 
 Array = NDArray[np.float32]
 
 _CHUNK = 256  # images of a data set in one piece
+_LEAST = 0.02  # noise of images of which parts are missing, the others clean
 _PLANES = 4096  # of a file, that are numbered apart
 _WIDEST = 2.0  # ratio of the ends of a measured level's interval
 MAPS = ("std", "low", "high", "share")
@@ -34,11 +38,26 @@ MAPS = ("std", "low", "high", "share")
 
 @dataclass(frozen=True)
 class Noisy:
-    """Images of one piece: `images` (N, C, H, W) in model units, their noise `s` (N,) and numbers `ids` (N,)."""
+    """Images of one piece.
+
+    Attributes:
+        images: (N, C, H, W) in model units, NaN where nothing was measured.
+        s: (N,) their noise, in root mean square; 0 of those that are clean and whole.
+        ids: (N,) their numbers.
+        own: the noise of each coordinate, where that of some images is not white, or pixels are missing.
+    """
 
     images: Array
     s: NDArray[np.float64]
     ids: NDArray[np.int64]
+    own: DiagonalNoise | None = None
+
+    def rows(self, rows: NDArray[np.int64]) -> "Noisy":
+        """Some of the images."""
+        own = self.own
+        if own is not None:
+            own = DiagonalNoise(own.variance[rows], own.is_fourier[rows])
+        return Noisy(self.images[rows], self.s[rows], self.ids[rows], own)
 
 
 @dataclass(frozen=True)
@@ -78,17 +97,24 @@ class DatasetInputs(Inputs):
     """The images of a packed data set.
 
     Raises:
-        UserError: they are of other channels or smaller than the model's, in other units, of unknown noise, or of noise that is not
-            white.
+        UserError: they are of other channels or smaller than the model's, in other units, or of unknown noise; or larger, and their noise
+            is not white.
     """
 
     def __init__(self, dataset: Dataset, model: RunModel) -> None:
         pieces = range(0, len(dataset), _CHUNK)
         super().__init__([f"{number:06d}" for number in range(len(pieces))], model)
         self._dataset = dataset
-        require_white(dataset)
         dataset.require_known_sigma()
         require_shape(dataset.shape, model, str(dataset.path))
+        self._own = None
+        if dataset.unusual():
+            self._own = OwnNoise(dataset)
+            if dataset.shape != model.shape:
+                raise UserError(
+                    f"{dataset.path}: has noise that is not white, or missing pixels; such images are restored at the size that the run was"
+                    " trained on alone"
+                )
         units, own = (dataset.record.offset, dataset.record.scale), (model.offset, model.scale)
         if not np.allclose(units, own, rtol=1e-5) or dataset.record.stabilised != model.stabilised:
             raise UserError(
@@ -108,9 +134,21 @@ class DatasetInputs(Inputs):
     def load(self, name: str) -> Noisy:
         """As `Inputs.load`."""
         rows = self._rows(name)
-        images = self._dataset.read(rows)
-        require_finite(self._dataset, rows, images)
-        return Noisy(images, self._dataset.sigma[rows].astype(np.float64), self._dataset.ids[rows])
+        images, s, ids = (
+            self._dataset.read(rows),
+            self._dataset.sigma[rows].astype(np.float64),
+            self._dataset.ids[rows],
+        )
+        if self._own is None:
+            require_finite(self._dataset, rows, images)
+            return Noisy(images, s, ids)
+        own = self._own.of(torch.from_numpy(rows), torch.from_numpy(images))
+        variance = own.variance.flatten(1).numpy()
+        is_measured = np.isfinite(variance)
+        mean = np.where(is_measured, variance, 0).sum(1) / np.maximum(is_measured.sum(1), 1)
+        # An image that is clean where it was measured is not whole, and so is restored.
+        s = np.maximum(np.sqrt(mean), np.where(is_measured.all(1), 0.0, _LEAST))
+        return Noisy(images, s, ids, own)
 
     def write(self, name: str, out: Path, result: Result) -> None:
         """As `Inputs.write`."""

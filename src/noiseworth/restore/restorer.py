@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseworth.data.measured import evenly
+from noiseworth.diffusion.conditional import impute_given
+from noiseworth.diffusion.diagonal import DiagonalNoise
 from noiseworth.diffusion.imputation import impute
 from noiseworth.diffusion.posterior import posterior
 from noiseworth.restore.level import Level, own_level
@@ -19,6 +21,7 @@ Array = NDArray[np.float32]
 
 STEPS = 16  # of the reverse process for a draw; of the bias of 6 steps (`impute`) a third is left
 LEAST = 0.02  # of the noise, the least standard deviation that a pixel is said to have
+_FEWEST_DRAWS = 16  # from which mean and variance are taken
 _LOOKED_AT = 64  # tiles of an image, by which its noise is measured
 # Of what is drawn by chance, the numbers: 20 bits for the tile, 28 for the image, and above them the draw.
 _TILES, _IDS, _DRAWS = 1 << 20, 1 << 28, 50
@@ -54,7 +57,7 @@ class Restorer:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.denoiser = model.denoiser.to(self._device)
         self.tile = model.shape[1:]
-        self._trained_from = model.trained_from
+        self._trained_from, self._sigma_data = model.trained_from, float(model.denoiser.sigma_data)
 
     def __call__(
         self, images: Array, s: NDArray[np.floating], ids: NDArray[np.int64], *, maps: bool, draws: int = 0
@@ -83,6 +86,25 @@ class Restorer:
         mean, *rest = [mosaic.images() for mosaic in mosaics]
         variance = rest.pop(0) if maps else np.zeros_like(mean)
         return Restored(mean, variance, np.stack(rest) if rest else np.zeros((0, *mean.shape), np.float32))
+
+    def given(self, images: Array, own: DiagonalNoise, ids: NDArray[np.int64], *, draws: int = 0) -> Restored:
+        """Restore images (N, C, H, W) of the model's size, whose noise is not white, or of which pixels were not measured (NaN): mean and
+        variance of draws, of which there are sixteen at least."""
+        parts = []
+        for some in np.array_split(np.arange(len(images)), max(len(images) // self._batch, 1)):
+            noise = DiagonalNoise(own.variance[some].to(self._device), own.is_fourier[some].to(self._device))
+            numbers = torch.from_numpy(ids[some] % _IDS * _TILES).to(self._device)
+            y = torch.from_numpy(images[some]).to(self._device)
+            made = [
+                impute_given(
+                    self.denoiser, y, noise, numbers + (draw << _DRAWS), seed=self._seed,
+                    sigma_data=self._sigma_data, steps=STEPS,
+                )
+                for draw in range(max(draws, _FEWEST_DRAWS))
+            ]  # fmt: skip
+            parts.append(torch.stack(made).cpu().numpy())
+        drawn = np.concatenate(parts, axis=1)
+        return Restored(drawn.mean(0), drawn.var(0, ddof=1), drawn[:draws])
 
     def draw(self, y: Tensor, s: Tensor, ids: Tensor, number: int) -> Tensor:
         """Clean images drawn given noisy ones (B, C, H, W) of the model's size."""

@@ -29,11 +29,16 @@ def show(inputs: Inputs, restorer: Restorer, factor: float | None, draws: int) -
         for row in evenly(np.flatnonzero(noisy.s > 0), each):
             y = _middle(noisy.images[row], restorer.tile)[None]
             s, ids = noisy.s[row : row + 1], noisy.ids[row : row + 1]
-            found = restorer(y, s, ids, maps=factor is not None, draws=min(draws, _DRAWS))
+            own = None if noisy.own is None else noisy.rows(np.array([row])).own
+            if own is None:
+                found = restorer(y, s, ids, maps=factor is not None, draws=min(draws, _DRAWS))
+            else:
+                found = restorer.given(y, own, ids, draws=min(draws, _DRAWS))
             name = inputs.names[number] if each == 1 else f"image {noisy.ids[row]}"
             maps: dict[str, NDArray[np.float32]] = {}
             if factor is not None:
                 maps["std"] = found.std(s)[0]
+            if factor is not None and own is None:
                 maps["share"] = data_share(y[0], found.mean[0], found.variance[0], float(s[0]))[0][None]
             shown.append(Shown(name, float(s[0]), y[0], found.mean[0], maps, list(found.draws[:, 0])))
     return shown[:_IMAGES]

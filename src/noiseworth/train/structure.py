@@ -26,8 +26,8 @@ from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.profiles import Profile, Profiles
 from noiseworth.diffusion.worth import PosteriorVariance, imputed_worth, spectrum
 from noiseworth.errors import UserError
-from noiseworth.noise.models import CorrelatedNoise, VariableNoise
 from noiseworth.train.config import TrainConfig
+from noiseworth.train.own_noise import OwnNoise
 from noiseworth.train.trainable import require_trainable
 
 _ENOUGH = 100  # images of white noise, from which the spectrum of the clean signal is taken
@@ -60,15 +60,8 @@ class NoiseStructure:
         self._model = torch.from_numpy(data.kind)
         self._s = torch.from_numpy(data.sigma.astype(np.float32))
         require_trainable(data, config)
-        shape = data.shape
-        variances, is_fourier = [torch.ones(shape)], [False]
-        for model in data.noise_models:
-            if isinstance(model, VariableNoise | CorrelatedNoise):
-                model.variance(np.zeros((1, *shape)))  # refuses one of another size
-                table = model.map if isinstance(model, VariableNoise) else model.spectrum
-                variances.append(torch.from_numpy(np.broadcast_to(table, shape).astype(np.float32).copy()))
-                is_fourier.append(isinstance(model, CorrelatedNoise))
-        self._variance, self._is_fourier = torch.stack(variances), torch.tensor(is_fourier)  # by model
+        self._own = OwnNoise(data)
+        self._variance, self._is_fourier = self._own.variance, self._own.is_fourier  # by model
         shares = self._shares_measured()
         images, s, structured = self._looked_at(some)
         self.eigenvalues, self.sigma_data = spectrum(images, s, self._noise_power(structured))
@@ -178,12 +171,7 @@ class NoiseStructure:
 
     def noise_of(self, rows: Tensor, y: Tensor) -> DiagonalNoise:
         """The noise of the images at `rows` (B,), which are `y` (B, C, H, W)."""
-        models = self._model[rows]
-        relative = self._variance[models]
-        variance = relative * self._s[rows].square().reshape(-1, 1, 1, 1)
-        variance = torch.where(torch.isfinite(relative), variance, torch.inf)  # 0 times infinity is NaN
-        variance = variance.to(y.device).masked_fill(torch.isnan(y), torch.inf)
-        return DiagonalNoise(variance, self._is_fourier[models].to(y.device))
+        return self._own.of(rows, y)
 
     def first_filled(self, y: Tensor, noise: Tensor) -> Tensor:
         """Images (B, C, H, W) in which pixels that were not measured are drawn around the mean image, for want of a model."""

@@ -1,0 +1,161 @@
+"""What intervals are calibrated on: some of the noisy images, or of clean ones; and which images are refused."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noiseworth.data.dataset import Dataset, open_clean
+from noiseworth.data.measured import evenly
+from noiseworth.diffusion.diagonal import DiagonalNoise
+from noiseworth.errors import UserError
+from noiseworth.process import lock
+from noiseworth.records import load_record, to_json, write_atomically
+from noiseworth.restore.calibration import (
+    Calibration,
+    of_other_noise,
+    on_clean,
+    residual_correlation,
+    without_clean,
+)
+from noiseworth.restore.config import RestoreConfig
+from noiseworth.restore.inputs import Inputs, Noisy
+from noiseworth.restore.restorer import Restorer
+from noiseworth.restore.tiles import corners
+from noiseworth.runs.model import RunModel
+
+Array = NDArray[np.float32]
+
+CALIBRATION = ".calibration.json"
+_LOOKED_AT = 256  # tiles that intervals are calibrated on, at most
+_BEYOND = (
+    6.0  # standard deviations of the noise beyond the range of clean values, where hardly a pixel can be
+)
+_FEW = 0.01  # of the pixels may be
+_WAIT = 1.0  # seconds
+
+
+def require_alike(noisy: Noisy, model: RunModel, name: str) -> None:
+    """Raises UserError where a level is none that the model knows, or values are far from those that it was trained on."""
+    lowest = float(noisy.s[noisy.s > 0].min(initial=np.inf))
+    if lowest < 0.98 * model.trained_from:
+        raise UserError(
+            f"{name}: has noise {lowest:.3g} (model units), and the run knows no level below {model.trained_from:.3g}, as it saw no clean"
+            " images; train with some clean images, or with less noisy ones"
+        )
+    limit = 1 + _BEYOND * noisy.s.reshape(-1, 1, 1, 1)
+    share = float((np.abs(noisy.images) > limit).mean())
+    if share > _FEW:
+        low, high = (v * model.scale + model.offset for v in (noisy.images.min(), noisy.images.max()))
+        ends = f"{model.offset - model.scale:g} to {model.offset + model.scale:g}"
+        raise UserError(
+            f"{name}: its values, {low:.4g} to {high:.4g}, are not those of the training data, whose black and white are {ends}; bring"
+            " them to the same scale first"
+        )
+
+
+def calibrated(config: RestoreConfig, inputs: Inputs, restorer: Restorer) -> "Calibrated":
+    """How intervals are made: found by the first process, for all."""
+    path = Path(config.out) / CALIBRATION
+    while not path.is_file():
+        with lock(Path(config.out) / ".locks" / "calibration") as is_mine:
+            if is_mine and not path.is_file():
+                write_atomically(path, to_json(_calibrate(config, inputs, restorer)) + "\n")
+                break
+        time.sleep(_WAIT)
+    return load_record(Calibrated, path)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """`calibration.Calibration`, the noise that was there, and how what was taken off goes together; in model units."""
+
+    factor: float
+    way: str
+    count: int
+    error: float
+    error_ratio: float | None
+    noise: float
+    left: list[float] | None
+
+
+def _calibrate(config: RestoreConfig, inputs: Inputs, restorer: Restorer) -> Calibrated:
+    noisy = _some_tiles(inputs, restorer)
+    noise = float(np.sqrt(np.mean(noisy.s**2)))
+    if noisy.own is not None:
+        clean = None
+        if config.clean is not None:
+            clean = _tiles_of(restorer, open_clean(config.clean), len(noisy.s))[0]
+            noisy = noisy.rows(np.arange(len(clean)))
+        assert noisy.own is not None
+        made = of_other_noise(restorer, noisy.images, noisy.own, noisy.s, noisy.ids, config.seed, clean)
+        return Calibrated(**asdict(made), noise=noise, left=None)
+    if config.clean is None:
+        found = without_clean(restorer, noisy.images, noisy.s, noisy.ids, config.seed)
+    else:
+        found = _on_clean(restorer, open_clean(config.clean), noisy, config.seed)
+    left = residual_correlation(restorer, noisy.images, noisy.s, noisy.ids, config.seed)
+    return Calibrated(**asdict(found), noise=noise, left=list(left))
+
+
+def _on_clean(restorer: Restorer, clean: Dataset, noisy: Noisy, seed: int) -> Calibration:
+    images, ids = _tiles_of(restorer, clean, _LOOKED_AT)
+    s = np.resize(noisy.s, len(images))  # levels as those of the noisy images, in turn
+    return on_clean(restorer, images, s, ids, seed)
+
+
+def _tiles_of(restorer: Restorer, clean: Dataset, most: int) -> tuple[Array, NDArray[np.int64]]:
+    """Clean images of the model's size, and their numbers."""
+    height, width = restorer.tile
+    if clean.shape[1:] != (height, width):
+        raise UserError(
+            f"{clean.path}: has images of {clean.shape[2]}x{clean.shape[1]}; clean ones of the {width}x{height} that the run was trained"
+            " on are needed to calibrate on"
+        )
+    rows = evenly(np.arange(len(clean)), most)
+    return clean.read(rows), clean.ids[rows]
+
+
+def _some_tiles(inputs: Inputs, restorer: Restorer) -> Noisy:
+    """Tiles of the model's size, from all over the noisy images."""
+    pieces = [inputs.names[i] for i in evenly(np.arange(len(inputs.names)), _LOOKED_AT)]
+    most = -(-_LOOKED_AT // len(pieces))
+    parts, structured = [], []
+    for name in pieces:
+        noisy = inputs.load(name)
+        require_alike(noisy, inputs.model, name)
+        size, (height, width) = noisy.images.shape[2:], restorer.tile
+        places = corners((size[0], size[1]), restorer.tile)
+        if noisy.own is not None:  # images of the model's size
+            some = np.flatnonzero(noisy.s > 0)
+            structured.append(noisy.rows(some[evenly(np.arange(len(some)), most)]))
+            continue
+        wanted = [(i, p) for i in np.flatnonzero(noisy.s > 0) for p in places]
+        chosen = [wanted[k] for k in evenly(np.arange(len(wanted)), most)] if wanted else []
+        tiles = [noisy.images[i, :, r : r + height, c : c + width] for i, (r, c) in chosen]
+        rows = [i for i, _ in chosen]
+        if tiles:
+            parts.append((np.stack(tiles), noisy.s[rows], noisy.ids[rows]))
+    if sum(len(part.s) for part in structured):
+        return _together(structured)
+    if not parts:
+        raise UserError("all images are clean; there is nothing to restore")
+    images, s, ids = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Noisy(images, s, ids * _LOOKED_AT + np.arange(len(s)))
+
+
+def _together(parts: list[Noisy]) -> Noisy:
+    """Images of several pieces, whose noise is not white."""
+    owns = [part.own for part in parts if part.own is not None]
+    own = DiagonalNoise(
+        torch.cat([own.variance for own in owns]), torch.cat([own.is_fourier for own in owns])
+    )
+    return Noisy(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.s for part in parts]),
+        np.concatenate([part.ids for part in parts]),
+        own,
+    )
