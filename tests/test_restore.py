@@ -243,16 +243,21 @@ def test_pictures_keep_their_words(tmp_path: Path, noisy: Path) -> None:
     image.save(tmp_path / "in" / "a.png", pnginfo=words, dpi=(300, 300))
     image.save(tmp_path / "in" / "deeper" / "b.jpg", quality=95)
     (tmp_path / "in" / "notes.txt").write_text("of the day")
-    record = restore_images(tmp_path / "run", tmp_path / "in", tmp_path / "out", maps=False, sigma=25.0)
+    image.save(tmp_path / "in" / "deeper" / "b.png")
+    out = tmp_path / "in" / "out"
+    for _ in range(2):  # the second time OUT lies in the folder that is read
+        record = restore_images(tmp_path / "run", tmp_path / "in", out, maps=False, sigma=25.0)
+    assert record.count == 3
     assert record.error is None
-    with Image.open(tmp_path / "out" / "a.png") as made:
+    with Image.open(out / "a.png") as made:
         assert made.mode == "L"
         assert made.size == (48, 40)
         assert made.info["Author"] == "somebody"
         assert round(made.info["dpi"][0]) == 300
         assert np.std(np.asarray(made).astype(float) - big) > 5
-    assert (tmp_path / "out" / "deeper" / "b.png").is_file()
-    assert not (tmp_path / "out" / "std").exists()
+    assert (out / "deeper" / "b.png").is_file()
+    assert (out / "deeper" / "b.jpg.png").is_file()
+    assert not (out / "std").exists()
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

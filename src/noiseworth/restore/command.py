@@ -18,7 +18,8 @@ from noiseworth.records.directory import claim
 from noiseworth.report.restore import write_restore_page
 from noiseworth.restore.calibrate import CALIBRATION, Calibrated, calibrated, require_alike
 from noiseworth.restore.config import RestoreConfig
-from noiseworth.restore.inputs import DatasetInputs, FileInputs, Inputs, Noisy, Result, in_raw
+from noiseworth.restore.file_inputs import FileInputs
+from noiseworth.restore.inputs import DatasetInputs, Inputs, Noisy, Result, in_raw
 from noiseworth.restore.restorer import Restored, Restorer
 from noiseworth.restore.share import data_share
 from noiseworth.restore.show import show
@@ -69,8 +70,8 @@ def _make(
     """Restore all pieces that are not done, and put them together."""
     out, model = Path(config.out), inputs.model
     for name in progress_bar(inputs.names, unit=" pieces", desc="restoring"):
-        with lock(out / ".locks" / f"{inputs.names.index(name)}") as is_mine:
-            done = out / ".done" / f"{inputs.names.index(name)}"
+        with lock(out / ".locks" / f"{inputs.number[name]}") as is_mine:
+            done = out / ".done" / f"{inputs.number[name]}"
             if not is_mine or done.is_file():
                 continue
             noisy = inputs.load(name)

@@ -35,6 +35,11 @@ class File(ABC):
         packed = path.suffix.lower() in (".gz", ".bz2")
         self.own_suffix = self.suffix = "".join(path.suffixes[-2:]) if packed else path.suffix
 
+    def named(self, name: str, suffix: str) -> str:
+        """The name of a file that is made of the one of this name: the same, where it is of the same kind; else with a suffix more, so
+        that `a.png` and `a.tif` do not meet."""
+        return name if suffix == self.own_suffix else name + suffix
+
     @abstractmethod
     def write(self, out: Path, planes: Planes) -> None:
         """Write the file with other images, rounded and clipped to its own type."""

@@ -1,10 +1,7 @@
 """Noisy images in pieces that are restored one after another: the images of a data set, or files."""
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +10,10 @@ from numpy.typing import NDArray
 
 from noiseworth.data.dataset import Dataset
 from noiseworth.data.measured import require_finite
-from noiseworth.data.noise_levels import resolve_sigma
-from noiseworth.data.writer import Columns, Part, new_directory, write_dataset
+from noiseworth.data.writer import Columns, ImageWriter, Part, new_directory, part_folder, write_dataset
 from noiseworth.diffusion.diagonal import DiagonalNoise
 from noiseworth.errors import UserError
-from noiseworth.process import directory_beside, file_beside
-from noiseworth.progress import notice
-from noiseworth.restore.config import RestoreConfig
-from noiseworth.restore.file import File
-from noiseworth.restore.files import can_be_written, open_file
-from noiseworth.restore.restorer import Restorer
+from noiseworth.process import file_beside
 from noiseworth.runs.model import RunModel
 from noiseworth.runs.own_units import in_own_units
 from noiseworth.train.own_noise import OwnNoise
@@ -31,9 +22,6 @@ Array = NDArray[np.float32]
 
 _CHUNK = 256  # images of a data set in one piece
 _LEAST = 0.02  # noise of images of which parts are missing, the others clean
-_PLANES = 4096  # of a file, that are numbered apart
-_WIDEST = 2.0  # ratio of the ends of a measured level's interval
-MAPS = ("std", "low", "high", "share")
 
 
 @dataclass(frozen=True)
@@ -71,10 +59,11 @@ class Result:
 
 
 class Inputs(ABC):
-    """Noisy images, in pieces that have names."""
+    """Noisy images, in pieces that have names, in an order, and numbers by it."""
 
     def __init__(self, names: list[str], model: RunModel) -> None:
         self.names, self.model = names, model
+        self.number = {name: number for number, name in enumerate(names)}
 
     @abstractmethod
     def digest(self) -> str:
@@ -176,98 +165,23 @@ class DatasetInputs(Inputs):
                 for piece in pieces:
                     with np.load(piece) as arrays:
                         file.write(np.ascontiguousarray(arrays[kind], "<f4").tobytes())
-        images = np.empty((count, *kinds["restored"]), np.float32)
-        for name, piece in zip(self.names, pieces, strict=True):
-            with np.load(piece) as arrays:
-                images[self._rows(name)] = arrays["restored"]
         units = self.model.stabilised or self.model
         columns = Columns(np.full(count, np.nan, np.float32), dataset.ids.copy(), dataset.labels)
+        channels, height, width = kinds["restored"]
         with new_directory(out / "restored", replace=True) as folder:
+            part_folder(folder, 0).mkdir()
+            writer = ImageWriter(part_folder(folder, 0) / "images.npy", (channels, height, width), "float32")
+            for piece in pieces:
+                with np.load(piece) as arrays:
+                    writer.add(arrays["restored"])
+            writer.close()
             write_dataset(
-                folder, [Part(columns, images)], name=f"{dataset.record.name}-restored", offset=units.offset,
+                folder, [Part(columns)], name=f"{dataset.record.name}-restored", offset=units.offset,
                 scale=units.scale, units="raw",
                 provenance=[*dataset.record.provenance, {"command": "restore", "weights": self.model.sha256}],
             )  # fmt: skip
         for piece in pieces:
             piece.unlink()
-
-
-class FileInputs(Inputs):
-    """The files of a folder, or one file.
-
-    Raises:
-        UserError: there are none, or the run's noise was stabilised.
-    """
-
-    def __init__(self, path: Path, model: RunModel, config: RestoreConfig, restorer: Restorer) -> None:
-        self._folder = path if path.is_dir() else path.parent
-        names = [path.name]
-        if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-            names = [p.relative_to(path).as_posix() for p in files if can_be_written(p)]
-            if others := len(files) - len(names):
-                notice(f"{path}: {others:,} other file{'s' * (others > 1)} left out")
-        super().__init__(names, model)
-        if not names:
-            raise UserError(
-                f"{path}: holds no files of a kind that is restored (TIFF, PNG, FITS, MRC, NIfTI, .npy)"
-            )
-        if model.stabilised is not None:
-            raise UserError(
-                f"{path}: the run was trained on stabilised noise; pack these images, stabilise them likewise (`noiseworth noise"
-                " stabilise`), and restore the data set"
-            )
-        self._config, self._restorer = config, restorer
-        self._opened: tuple[str, File] | None = None  # the last one
-
-    def digest(self) -> str:
-        """As `Inputs.digest`: of names, sizes and times."""
-        whole = hashlib.sha256()
-        for name in self.names:
-            status = (self._folder / name).stat()
-            whole.update(f"{status.st_size} {status.st_mtime_ns} {name}\0".encode(errors="surrogateescape"))
-        return whole.hexdigest()
-
-    def _file(self, name: str) -> File:
-        if self._opened is None or self._opened[0] != name:
-            self._opened = name, open_file(self._folder / name)
-        return self._opened[1]
-
-    def load(self, name: str) -> Noisy:
-        """As `Inputs.load`."""
-        planes, where = self._file(name).planes, str(self._folder / name)
-        require_shape(planes[0].shape, self.model, where)
-        if len({plane.shape for plane in planes}) > 1:
-            raise UserError(f"{where}: holds images of several sizes; restore each as a file of its own")
-        images = ((np.stack(planes) - self.model.offset) / self.model.scale).astype(np.float32)
-        ids = self.names.index(name) * _PLANES + np.arange(len(images))
-        return Noisy(images, self._sigma(name, where, images), ids)
-
-    def _sigma(self, name: str, where: str, images: Array) -> NDArray[np.float64]:
-        if self._config.sigma is not None:
-            called = [name] * len(images)
-            s = resolve_sigma(self._config.sigma, called, [None] * len(images))
-            if np.isnan(s).any():
-                raise UserError(f"{where}: --sigma says nothing of it; without --sigma its noise is measured")
-            return s / (self.model.scale if self._config.sigma_units == "raw" else 1)
-        levels = [self._restorer.level(image, i) for i, image in enumerate(images)]
-        if any(level.high > _WIDEST * level.low for level in levels):
-            raise UserError(f"{where}: cannot say what its noise is to within a factor of 2; give --sigma")
-        return np.array([level.sigma for level in levels])
-
-    def write(self, name: str, out: Path, result: Result) -> None:
-        """As `Inputs.write`."""
-        file = self._file(name)
-        stem = name.removesuffix(file.own_suffix)
-        kinds = {**result.maps, **{f"sample-{i + 1}": draw for i, draw in enumerate(result.draws)}}
-        for kind, values in kinds.items():
-            _write_whole(
-                out / kind / f"{stem}{file.map_suffix}", partial(file.write_map, planes=list(values))
-            )
-        _write_whole(out / f"{stem}{file.suffix}", partial(file.write, planes=list(result.restored)))
-
-    def finish(self, out: Path) -> None:
-        """As `Inputs.finish`: nothing is left to be done."""
 
 
 def require_shape(shape: tuple[int, ...], model: RunModel, where: str) -> None:
@@ -288,11 +202,3 @@ def require_shape(shape: tuple[int, ...], model: RunModel, where: str) -> None:
 def in_raw(images: Array, model: RunModel) -> Array:
     """Images (N, C, H, W) in model units as raw values, before noise was stabilised."""
     return in_own_units(images, model.offset, model.scale, model.stabilised)
-
-
-def _write_whole(place: Path, write: Callable[[Path], None]) -> None:
-    """Write a file under a name beside its own, whose ending libraries go by, and rename it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with directory_beside(place) as beside:
-        write(beside / place.name)
-        (beside / place.name).replace(place)
