@@ -23,6 +23,7 @@ from noiseworth.data.pack import pack
 from noiseworth.noise.models import CorrelatedNoise
 from noiseworth.records import RestoreRecord, load_record
 from noiseworth.restore.command import restore_images
+from noiseworth.restore.level import Level
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
 
@@ -304,6 +305,25 @@ def test_what_cannot_be_restored_is_refused(
     words = ["restore", str(run), str(tmp_path / "a.npy"), str(tmp_path / "out"), "--sigma", "3.2"]
     assert answer in refusal(words, capsys)
     assert not list((tmp_path / "out").glob("*.npy"))
+
+
+def test_files_without_noise_are_told(
+    run: Path, digits: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stay as they are; a run that knows no low level cannot tell, and refuses."""
+    clean = (read_all(open_dataset(digits / "held-out"))[:30, 0] + 1) * 8
+    np.save(tmp_path / "clean.npy", clean.reshape(1, 5, 6, 8, 8).transpose(0, 1, 3, 2, 4).reshape(1, 40, 48))
+    words = ["restore", str(run), str(tmp_path / "clean.npy"), str(tmp_path / "out"), "--no-maps"]
+    monkeypatch.setattr("noiseworth.restore.restorer.own_level", lambda *_, **__: Level(0.0, 0.0, 0.0))
+    assert main(words) == 0
+    assert "no noise was found" in capsys.readouterr().err
+    assert np.array_equal(np.load(tmp_path / "out" / "clean.npy"), np.load(tmp_path / "clean.npy"))
+    state = next((run / "checkpoints").glob("step-*/state.json"))
+    shutil.copytree(run, tmp_path / "noisy-run")
+    for path in (tmp_path / "noisy-run" / "checkpoints").glob("step-*/state.json"):
+        path.write_text(state.read_text().replace('"trained_from": 0.0', '"trained_from": 0.3'))
+    words = ["restore", str(tmp_path / "noisy-run"), str(tmp_path / "clean.npy"), str(tmp_path / "out2")]
+    assert "less noise than any level that the run knows (0.3" in refusal(words, capsys)
 
 
 def test_wrong_sources_are_refused(

@@ -130,6 +130,19 @@ def test_diffusers_pipeline_makes_the_same_images(run: Path, tmp_path: Path) -> 
     assert picture.size == (8, 8)
 
 
+def test_sampling_stops_at_a_level(run: Path, tmp_path: Path, capsys: Captured) -> None:
+    """What it gives there is an estimate, smoother than an image; far up, hardly more than the mean of all."""
+    images = [
+        read_all(sample_run(run, tmp_path / f"{level}", n=64, steps=8, stop_at=level))
+        for level in (0.0, 0.5, 5.0)
+    ]
+    spread = [float(each.std(axis=0).mean()) for each in images]
+    assert spread[0] > spread[1] > spread[2]
+    plain = read_all(sample_run(run, tmp_path / "plain", n=64, steps=8))
+    assert np.array_equal(plain, images[0])
+    assert "0 or more" in refusal(["sample", str(run), str(tmp_path / "x"), "--stop-at", "-1"], capsys)
+
+
 def test_onnx_computes_the_same(run: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

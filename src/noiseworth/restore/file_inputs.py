@@ -84,6 +84,14 @@ class FileInputs(Inputs):
                 raise UserError(f"{where}: --sigma says nothing of it; without --sigma its noise is measured")
             return s / (self.model.scale if self._config.sigma_units == "raw" else 1)
         levels = [self._restorer.level(image, i) for i, image in enumerate(images)]
+        none = [level.sigma == 0 for level in levels]
+        if any(none) and self.model.trained_from > 0:
+            raise UserError(
+                f"{where}: has less noise than any level that the run knows ({self.model.trained_from:.3g} in model units), as it"
+                " saw no clean images; train with some clean images, or with less noisy ones"
+            )
+        if any(none):
+            notice(f"{where}: no noise was found in it; it stays as it is (--sigma says what there is)")
         if any(level.high > _WIDEST * level.low for level in levels):
             raise UserError(f"{where}: cannot say what its noise is to within a factor of 2; give --sigma")
         return np.array([level.sigma for level in levels])

@@ -91,6 +91,10 @@ class SampleConfig:
     before each step ("churn"); or the reverse process of DDPM ("ancestral")."""
     churn: float = 40.0
     """Strength of the noise that "churn" adds, S_churn of arXiv 2206.00364."""
+    stop_at: float | None = None
+    """Level (model units) at which sampling stops, and gives the estimate of the clean image: a mean, smoother than an image. By
+    default the lowest level that the run was trained at, 0 where it saw clean images; 0 goes on to the end whatever it was trained
+    at, which leaves noise in the images of a run that knows no low level."""
     schedule: Literal["data", "edm"] = "data"
     """Levels of the sampler: chosen by the "data", as training measured them, or those of "edm" (arXiv
     2206.00364), from 80 to 0.002."""
@@ -112,6 +116,7 @@ class SampleConfig:
         require_at_least(self, 0, "label")
         require(self.guidance >= 0, "guidance", self.guidance, "a finite number, 0 or more")
         require(self.churn >= 0, "churn", self.churn, "a finite number, 0 or more")
+        require(self.stop_at is None or self.stop_at >= 0, "stop_at", self.stop_at, "a level of 0 or more")
         if self.label is None and self.guidance != 1:
             raise UserError(f"--guidance {self.guidance:g}: needs a class; name it with --label")
 

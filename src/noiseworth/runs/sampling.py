@@ -75,7 +75,7 @@ def _write(model: RunModel, config: SampleConfig, *, replace: bool = False) -> D
                     model.shape,
                     config=sampler,
                     v=model.v if config.schedule == "data" else None,
-                    trained_from=model.trained_from,
+                    trained_from=model.trained_from if config.stop_at is None else config.stop_at,
                     seed=config.seed,
                 )
                 images[start : start + len(ids)] = batch.cpu().numpy()
@@ -114,6 +114,7 @@ def _provenance(model: RunModel, config: SampleConfig) -> dict[str, Any]:
         }
         | guidance
         | ({} if config.sampler == "heun" else {"sampler": config.sampler})
+        | ({} if config.stop_at is None else {"stop_at": config.stop_at})
         | ({"churn": config.churn} if config.sampler == "churn" else {})
         | ({} if config.schedule == "edm" else {"schedule": config.schedule})
     )
