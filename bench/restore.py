@@ -224,7 +224,7 @@ def check_formats(checklist: Checklist, work: Path, fashion: Path) -> dict[str, 
     del work, fashion
     tests = Path(__file__).parent.parent / "tests" / "test_restore.py"
     for what in ("tiff_keeps", "scientific_files_keep", "pictures_keep"):
-        command = [sys.executable, "-m", "pytest", "-q", str(tests), "-k", what]
+        command = [sys.executable, "-m", "pytest", "-o", "addopts=", str(tests), "-k", what]
         done = subprocess.run(command, capture_output=True, text=True)
         holds = done.returncode == 0 and " passed" in done.stdout and "skipped" not in done.stdout
         checklist.yes(
