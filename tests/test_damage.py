@@ -221,7 +221,7 @@ def test_blur_is_hidden_by_noise_that_is_really_added(
     digits: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Damage of which there is little is hidden by less noise; and images of the same kind are not damaged."""
-    monkeypatch.setattr("noiseworth.noise.telling._STEPS", 300)
+    monkeypatch.setattr("noiseworth.noise.telling._STEPS", 200)
     medians = []
     for name, blur in (("much", 0.6), ("little", 0.45)):
         corrupt(digits, tmp_path / name, clean_fraction=0.4, blur=blur)

@@ -23,6 +23,8 @@ S = 0.4
 class _Exact(nn.Module):
     """The exact denoiser of the mixture, for images 1x2x2."""
 
+    sigma_data = 0.7
+
     def __init__(self, mixture: GaussianMixture, of_noise: float = 1.0) -> None:
         super().__init__()
         self.mixture, self.of_noise = mixture, of_noise

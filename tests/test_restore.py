@@ -307,6 +307,21 @@ def test_what_cannot_be_restored_is_refused(
     assert not list((tmp_path / "out").glob("*.npy"))
 
 
+def test_a_file_that_cannot_be_restored_is_left_out_if_wanted(
+    run: Path, noisy: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "good.npy", _picture(noisy).astype("f4"))
+    np.save(tmp_path / "in" / "bad.npy", np.full((2, 24, 40), np.nan, np.float32))
+    words = ["restore", str(run), str(tmp_path / "in"), str(tmp_path / "out"), "--sigma", "3.2"]
+    assert "NaN" in refusal(words, capsys)
+    assert main([*words, "--on-error", "skip"]) == 0
+    printed = capsys.readouterr()
+    assert "2 images restored" in printed.out
+    assert "skipped: " in printed.err
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.npy")) == ["good.npy"]
+
+
 def test_files_without_noise_are_told(
     run: Path, digits: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +352,13 @@ def test_wrong_sources_are_refused(
     sigma = tmp_path / "unknown" / "part-00000" / "sigma.npy"
     np.save(sigma, np.full_like(np.load(sigma), np.nan))
     assert "noise estimate" in refusal(["restore", str(run), str(tmp_path / "unknown"), out], capsys)
+    np.savez(tmp_path / "other.npz", images=read_all(open_dataset(noisy))[:, 0])
+    pack(str(tmp_path / "other.npz"), tmp_path / "other", sigma=0.0, range=(-1.0, 1.0))
+    for words in (
+        ["restore", str(run), str(tmp_path / "other"), out],
+        ["restore", str(run), str(noisy), out, "--clean", str(tmp_path / "other")],
+    ):
+        assert "its model units are not the run's" in refusal(words, capsys)
     np.savez(tmp_path / "a.npz", images=read_all(open_dataset(noisy))[:, 0])
     words = ["restore", str(run), str(tmp_path / "a.npz"), out]
     assert "pack it" in refusal(words, capsys)

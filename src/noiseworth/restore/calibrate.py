@@ -22,7 +22,7 @@ from noiseworth.restore.calibration import (
     without_clean,
 )
 from noiseworth.restore.config import RestoreConfig
-from noiseworth.restore.inputs import Inputs, Noisy
+from noiseworth.restore.inputs import Inputs, Noisy, require_units
 from noiseworth.restore.restorer import Restorer
 from noiseworth.restore.tiles import corners
 from noiseworth.runs.model import RunModel
@@ -31,30 +31,7 @@ Array = NDArray[np.float32]
 
 CALIBRATION = ".calibration.json"
 _LOOKED_AT = 256  # tiles that intervals are calibrated on, at most
-_BEYOND = (
-    6.0  # standard deviations of the noise beyond the range of clean values, where hardly a pixel can be
-)
-_FEW = 0.01  # of the pixels may be
 _WAIT = 1.0  # seconds
-
-
-def require_alike(noisy: Noisy, model: RunModel, name: str) -> None:
-    """Raises UserError where a level is none that the model knows, or values are far from those that it was trained on."""
-    lowest = float(noisy.s[noisy.s > 0].min(initial=np.inf))
-    if lowest < 0.98 * model.trained_from:
-        raise UserError(
-            f"{name}: has noise {lowest:.3g} (model units), and the run knows no level below {model.trained_from:.3g}, as it saw no clean"
-            " images; train with some clean images, or with less noisy ones"
-        )
-    limit = 1 + _BEYOND * noisy.s.reshape(-1, 1, 1, 1)
-    share = float((np.abs(noisy.images) > limit).mean())
-    if share > _FEW:
-        low, high = (v * model.scale + model.offset for v in (noisy.images.min(), noisy.images.max()))
-        ends = f"{model.offset - model.scale:g} to {model.offset + model.scale:g}"
-        raise UserError(
-            f"{name}: its values, {low:.4g} to {high:.4g}, are not those of the training data, whose black and white are {ends}; bring"
-            " them to the same scale first"
-        )
 
 
 def calibrated(config: RestoreConfig, inputs: Inputs, restorer: Restorer) -> "Calibrated":
@@ -88,7 +65,7 @@ def _calibrate(config: RestoreConfig, inputs: Inputs, restorer: Restorer) -> Cal
     if noisy.own is not None:
         clean = None
         if config.clean is not None:
-            clean = _tiles_of(restorer, open_clean(config.clean), len(noisy.s))[0]
+            clean = _tiles_of(restorer, open_clean(config.clean), len(noisy.s), inputs.model)[0]
             noisy = noisy.rows(np.arange(len(clean)))
         assert noisy.own is not None
         made = of_other_noise(restorer, noisy.images, noisy.own, noisy.s, noisy.ids, config.seed, clean)
@@ -96,18 +73,20 @@ def _calibrate(config: RestoreConfig, inputs: Inputs, restorer: Restorer) -> Cal
     if config.clean is None:
         found = without_clean(restorer, noisy.images, noisy.s, noisy.ids, config.seed)
     else:
-        found = _on_clean(restorer, open_clean(config.clean), noisy, config.seed)
+        found = _on_clean(restorer, open_clean(config.clean), noisy, config.seed, inputs.model)
     left = residual_correlation(restorer, noisy.images, noisy.s, noisy.ids, config.seed)
     return Calibrated(**asdict(found), noise=noise, left=list(left))
 
 
-def _on_clean(restorer: Restorer, clean: Dataset, noisy: Noisy, seed: int) -> Calibration:
-    images, ids = _tiles_of(restorer, clean, _LOOKED_AT)
+def _on_clean(restorer: Restorer, clean: Dataset, noisy: Noisy, seed: int, model: RunModel) -> Calibration:
+    images, ids = _tiles_of(restorer, clean, _LOOKED_AT, model)
     s = np.resize(noisy.s, len(images))  # levels as those of the noisy images, in turn
     return on_clean(restorer, images, s, ids, seed)
 
 
-def _tiles_of(restorer: Restorer, clean: Dataset, most: int) -> tuple[Array, NDArray[np.int64]]:
+def _tiles_of(
+    restorer: Restorer, clean: Dataset, most: int, model: RunModel
+) -> tuple[Array, NDArray[np.int64]]:
     """Clean images of the model's size, and their numbers."""
     height, width = restorer.tile
     if clean.shape[1:] != (height, width):
@@ -115,6 +94,7 @@ def _tiles_of(restorer: Restorer, clean: Dataset, most: int) -> tuple[Array, NDA
             f"{clean.path}: has images of {clean.shape[2]}x{clean.shape[1]}; clean ones of the {width}x{height} that the run was trained"
             " on are needed to calibrate on"
         )
+    require_units(clean, model)
     rows = evenly(np.arange(len(clean)), most)
     return clean.read(rows), clean.ids[rows]
 
@@ -125,8 +105,9 @@ def _some_tiles(inputs: Inputs, restorer: Restorer) -> Noisy:
     most = -(-_LOOKED_AT // len(pieces))
     parts, structured = [], []
     for name in pieces:
-        noisy = inputs.load(name)
-        require_alike(noisy, inputs.model, name)
+        noisy = inputs.checked(name)
+        if noisy is None:
+            continue
         size, (height, width) = noisy.images.shape[2:], restorer.tile
         places = corners((size[0], size[1]), restorer.tile)
         if noisy.own is not None:  # images of the model's size

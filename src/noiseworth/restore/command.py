@@ -16,7 +16,7 @@ from noiseworth.progress import notice, progress_bar
 from noiseworth.records import RestoreRecord, load_record, to_json, write_atomically
 from noiseworth.records.directory import claim
 from noiseworth.report.restore import write_restore_page
-from noiseworth.restore.calibrate import CALIBRATION, Calibrated, calibrated, require_alike
+from noiseworth.restore.calibrate import CALIBRATION, Calibrated, calibrated
 from noiseworth.restore.config import RestoreConfig
 from noiseworth.restore.file_inputs import FileInputs
 from noiseworth.restore.inputs import DatasetInputs, Inputs, Noisy, Result, in_raw
@@ -43,9 +43,8 @@ def restore_images(config: RestoreConfig) -> RestoreRecord:
     out, model = Path(config.out), load_run(config.run)
     restorer = Restorer(model, config.batch, config.seed)
     inputs = _inputs(config, model, restorer)
-    if (
-        not (out / ".done").exists() and not (out / _RECORD).exists()
-    ):  # an attempt that failed before anything was made
+    if not (out / ".done").exists() and not (out / _RECORD).exists():
+        # An attempt that failed before anything was made.
         (out / _NOTE).unlink(missing_ok=True)
         (out / CALIBRATION).unlink(missing_ok=True)
     claim(out, _NOTE, _settings(config, model, inputs), what="restored images", fresh=None)
@@ -72,13 +71,17 @@ def _make(
     for name in progress_bar(inputs.names, unit=" pieces", desc="restoring"):
         with lock(out / ".locks" / f"{inputs.number[name]}") as is_mine:
             done = out / ".done" / f"{inputs.number[name]}"
-            if not is_mine or done.is_file():
+            # Who ends the work writes the record before it removes what says which pieces are done.
+            if not is_mine or done.is_file() or (out / _RECORD).is_file():
                 continue
-            noisy = inputs.load(name)
-            require_alike(noisy, model, name)
-            inputs.write(name, out, _result(config, restorer, model, noisy, calibration))
+            noisy = inputs.checked(name)
+            if noisy is not None:
+                inputs.write(name, out, _result(config, restorer, model, noisy, calibration))
             done.parent.mkdir(exist_ok=True)
-            write_atomically(done, f"{len(noisy.s)}\n")
+            write_atomically(done, f"{0 if noisy is None else len(noisy.s)}\n")
+    if (out / _RECORD).is_file():  # another process has ended it
+        shutil.rmtree(out / ".locks", ignore_errors=True)
+        return load_record(RestoreRecord, out / _RECORD)
     with lock(out / ".locks" / "end") as is_mine:
         counts = [(out / ".done" / f"{i}") for i in range(len(inputs.names))]
         if not is_mine or not all(path.is_file() for path in counts):

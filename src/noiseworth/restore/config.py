@@ -34,6 +34,8 @@ class RestoreConfig:
     clean: StrPath | None = None
     """A packed data set of clean images that the run was not trained on: intervals are then made to cover 90% of their pixels. By
     default they are calibrated on the noisy images alone."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """What to do with a file that cannot be restored: stop, or leave it out with a warning."""
     page: StrPath | None = field(default=None, metadata=PAGE)
     """An HTML file that shows some of the images before and after, with what is known of them."""
     batch: int = 64

@@ -40,7 +40,7 @@ class FileInputs(Inputs):
             names = [p.relative_to(path).as_posix() for p in files if can_be_written(p)]
             if others := len(files) - len(names):
                 notice(f"{path}: {others:,} other file{'s' * (others > 1)} left out")
-        super().__init__(names, model)
+        super().__init__(names, model, skips=config.on_error == "skip")
         if not names:
             raise UserError(
                 f"{path}: holds no files of a kind that is restored (TIFF, PNG, FITS, MRC, NIfTI, .npy)"

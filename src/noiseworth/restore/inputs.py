@@ -1,5 +1,6 @@
 """Noisy images in pieces that are restored one after another: the images of a data set, or files."""
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ from noiseworth.train.own_noise import OwnNoise
 
 Array = NDArray[np.float32]
 
+_log = logging.getLogger("noiseworth")
 _CHUNK = 256  # images of a data set in one piece
+_BEYOND = 6.0  # standard deviations of the noise beyond the range of clean values, where few pixels can be
+_FEW = 0.01  # of the pixels may be
 _LEAST = 0.02  # noise of images of which parts are missing, the others clean
 
 
@@ -59,10 +63,15 @@ class Result:
 
 
 class Inputs(ABC):
-    """Noisy images, in pieces that have names, in an order, and numbers by it."""
+    """Noisy images, in pieces that have names, in an order, and numbers by it.
 
-    def __init__(self, names: list[str], model: RunModel) -> None:
-        self.names, self.model = names, model
+    Args:
+        skips: whether a piece that cannot be restored is left out.
+    """
+
+    def __init__(self, names: list[str], model: RunModel, *, skips: bool = False) -> None:
+        self.names, self.model, self._skips = names, model, skips
+        self._told: set[str] = set()  # of pieces that are left out
         self.number = {name: number for number, name in enumerate(names)}
 
     @abstractmethod
@@ -72,6 +81,24 @@ class Inputs(ABC):
     @abstractmethod
     def load(self, name: str) -> Noisy:
         """The images of one piece. Raises UserError where they cannot be restored."""
+
+    def checked(self, name: str) -> Noisy | None:
+        """The images of one piece; None where they are left out.
+
+        Raises:
+            UserError: they cannot be restored, and pieces are not left out.
+        """
+        try:
+            noisy = self.load(name)
+            require_alike(noisy, self.model, name)
+        except UserError as error:
+            if not self._skips:
+                raise
+            if name not in self._told:
+                _log.warning("skipped: %s", error)
+            self._told.add(name)
+            return None
+        return noisy
 
     @abstractmethod
     def write(self, name: str, out: Path, result: Result) -> None:
@@ -104,13 +131,7 @@ class DatasetInputs(Inputs):
                     f"{dataset.path}: has noise that is not white, or missing pixels; such images are restored at the size that the run was"
                     " trained on alone"
                 )
-        units, own = (dataset.record.offset, dataset.record.scale), (model.offset, model.scale)
-        if not np.allclose(units, own, rtol=1e-5) or dataset.record.stabilised != model.stabilised:
-            raise UserError(
-                f"{dataset.path}: its model units are not the run's (raw {own[0] - own[1]:g} to {own[0] + own[1]:g}, here"
-                f" {units[0] - units[1]:g} to {units[0] + units[1]:g}); pack it with the same --range, or, where noise was"
-                " stabilised, stabilise it likewise"
-            )
+        require_units(dataset, model)
 
     def digest(self) -> str:
         """As `Inputs.digest`."""
@@ -202,3 +223,35 @@ def require_shape(shape: tuple[int, ...], model: RunModel, where: str) -> None:
 def in_raw(images: Array, model: RunModel) -> Array:
     """Images (N, C, H, W) in model units as raw values, before noise was stabilised."""
     return in_own_units(images, model.offset, model.scale, model.stabilised)
+
+
+def require_units(dataset: Dataset, model: RunModel) -> None:
+    """Raises UserError where a data set has other model units than the run."""
+    units, own = (dataset.record.offset, dataset.record.scale), (model.offset, model.scale)
+    if not np.allclose(units, own, rtol=1e-5) or dataset.record.stabilised != model.stabilised:
+        raise UserError(
+            f"{dataset.path}: its model units are not the run's (raw {own[0] - own[1]:g} to {own[0] + own[1]:g}, here"
+            f" {units[0] - units[1]:g} to {units[0] + units[1]:g}); pack it with the same --range, or, where noise was"
+            " stabilised, stabilise it likewise"
+        )
+
+
+def require_alike(noisy: Noisy, model: RunModel, name: str) -> None:
+    """Raises UserError where a level is none that the model knows, or values are far from those that it was trained on."""
+    lowest = float(noisy.s[noisy.s > 0].min(initial=np.inf))
+    if lowest < 0.98 * model.trained_from:
+        raise UserError(
+            f"{name}: has noise {lowest:.3g} (model units), and the run knows no level below {model.trained_from:.3g}, as it saw no clean"
+            " images; train with some clean images, or with less noisy ones"
+        )
+    limit = 1 + _BEYOND * noisy.s.reshape(-1, 1, 1, 1)
+    share = float((np.abs(noisy.images) > limit).mean())
+    if share > _FEW:
+        low, high = (
+            v * model.scale + model.offset for v in (np.nanmin(noisy.images), np.nanmax(noisy.images))
+        )
+        ends = f"{model.offset - model.scale:g} to {model.offset + model.scale:g}"
+        raise UserError(
+            f"{name}: its values, {low:.4g} to {high:.4g}, are not those of the training data, whose black and white are {ends}; bring"
+            " them to the same scale first"
+        )

@@ -25,7 +25,9 @@ def show(inputs: Inputs, restorer: Restorer, factor: float | None, draws: int) -
     each = -(-_IMAGES // len(pieces))
     shown: list[Shown] = []
     for number in pieces:
-        noisy = inputs.load(inputs.names[number])
+        noisy = inputs.checked(inputs.names[number])
+        if noisy is None:
+            continue
         for row in evenly(np.flatnonzero(noisy.s > 0), each):
             y = _middle(noisy.images[row], restorer.tile)[None]
             s, ids = noisy.s[row : row + 1], noisy.ids[row : row + 1]
