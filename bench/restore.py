@@ -222,14 +222,22 @@ def _told(run: Path, clean: Path, sigma: float) -> tuple[float, dict[str, int]]:
 def check_formats(checklist: Checklist, work: Path, fashion: Path) -> dict[str, Any]:
     """The tests that hold restored files against their own libraries."""
     del work, fashion
-    tests = Path(__file__).parent.parent / "tests" / "test_restore.py"
-    for what in ("tiff_keeps", "scientific_files_keep", "pictures_keep"):
-        command = [sys.executable, "-m", "pytest", "-o", "addopts=", str(tests), "-k", what]
+    tests = Path(__file__).parent.parent / "tests"
+    for what in ("tiff_keeps", "scientific_files_keep", "pictures_keep", "what_is_written_is_read_again"):
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-o",
+            "addopts=",
+            *map(str, tests.glob("test_restore*.py")),
+            "-k",
+            what,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         holds = done.returncode == 0 and " passed" in done.stdout and "skipped" not in done.stdout
-        checklist.yes(
-            "restore/formats", f"{what.replace('_', ' ')} their type, units and what they say", holds
-        )
+        words = "" if "again" in what else " their type, units and what they say"
+        checklist.yes("restore/formats", what.replace("_", " ") + words, holds)
     return {}
 
 

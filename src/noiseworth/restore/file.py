@@ -15,6 +15,7 @@ from noiseworth.data.sources.axes import Stack
 from noiseworth.data.sources.scientific import library
 from noiseworth.errors import UserError
 
+TIFF = ".tif"  # of maps, where a format has none of its own
 Planes = list[NDArray[Any]]  # images (C, H, W) of one file, in the units of the values
 
 
@@ -28,7 +29,7 @@ class File(ABC):
         suffix: of the restored file, `map_suffix` of maps in 32-bit floating point.
     """
 
-    map_suffix = ".tif"
+    map_suffix = TIFF
 
     def __init__(self, path: Path, planes: Planes) -> None:
         self.path, self.planes = path, planes

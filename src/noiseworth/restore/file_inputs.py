@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.data.noise_levels import resolve_sigma
+from noiseworth.data.sources.scientific import library
 from noiseworth.errors import UserError
 from noiseworth.process import directory_beside
 from noiseworth.progress import notice
 from noiseworth.restore.config import RestoreConfig
-from noiseworth.restore.file import File
+from noiseworth.restore.file import TIFF, File
 from noiseworth.restore.files import can_be_written, open_file
 from noiseworth.restore.inputs import Array, Inputs, Noisy, Result, require_shape
 from noiseworth.restore.restorer import Restorer
@@ -69,6 +70,8 @@ class FileInputs(Inputs):
     def load(self, name: str) -> Noisy:
         """As `Inputs.load`."""
         planes, where = self._file(name).planes, str(self._folder / name)
+        if self._config.maps and self._file(name).map_suffix == TIFF:
+            library("tifffile", where)  # asked for before the work, and not after it
         require_shape(planes[0].shape, self.model, where)
         if len({plane.shape for plane in planes}) > 1:
             raise UserError(f"{where}: holds images of several sizes; restore each as a file of its own")

@@ -14,6 +14,7 @@ from noiseworth.data.sources.scientific import guarded, library
 from noiseworth.errors import UserError
 from noiseworth.restore.file import ArrayFile, Planes
 
+_SCALING = ("BSCALE", "BZERO", "BLANK")  # of integers, in a FITS header
 _NIFTI_1, _NIFTI_2 = 348, 540  # bytes of the header, with which a file begins
 
 
@@ -64,9 +65,16 @@ class FitsFile(ArrayFile):
         with self._fits.open(self.path, memmap=False, do_not_scale_image_data=True) as units:
             for i, array in zip(self._numbers, arrays, strict=True):
                 header = units[i].header
-                scaling = {k: header[k] for k in ("BSCALE", "BZERO", "BLANK") if k in header}
+                scaling = {k: header[k] for k in _SCALING if k in header}
+                if array.dtype.kind == "f":
+                    # Values as they are: the scaling of integers is not theirs, and packed ones would be rounded.
+                    for key in scaling:
+                        del header[key]
+                    if isinstance(units[i], self._fits.CompImageHDU):
+                        units[i] = self._fits.ImageHDU(array, header)
+                        continue
                 units[i].data = array
-                if array.dtype.kind in "iu":
+                if array.dtype.kind != "f":
                     header.update(scaling)
             units.writeto(out, overwrite=True, output_verify="silentfix")
 
