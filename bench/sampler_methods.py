@@ -33,7 +33,7 @@ DEFAULT = "heun", 35  # method and calls
 WITHIN = 1.05  # of the best
 SAMPLES = 20_000
 GENERATED = 3000
-DATA = ("digits-8x8",)
+DATA = ("digits-8x8", "Fashion-MNIST-28x28")
 CLAIMS = ("order", "moments", "same", "knee")
 
 

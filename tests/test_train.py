@@ -255,7 +255,7 @@ def test_classes_are_conditions(tmp_path: Path, mixed: Path) -> None:
     assert not np.array_equal(made[0].read(four), made[1].read(four))
     with pytest.raises(UserError, match="classes are 0 to 9"):
         sample_run(tmp_path / "run", tmp_path / "other", n=4, label=10)
-    with pytest.raises(UserError, match="name it with --label"):
+    with pytest.raises(UserError, match="needs a worse model"):
         sample_run(tmp_path / "run", tmp_path / "other", n=4, guidance=2.0)
 
 

@@ -11,7 +11,8 @@ import shutil
 import signal
 import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ _STOPS = (int(signal.SIGINT), int(signal.SIGTERM))
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HOLDER = re.compile(rb"(\S+ \d+)?")  # what a lock file may hold
 _LONGEST_HOLDER = 400  # bytes
+_POLL = 0.2  # seconds
 
 
 class DiskFullError(UserError):
@@ -103,6 +105,36 @@ def holder(path: Path) -> tuple[str, int] | None:
     return host, int(pid)
 
 
+def shared_work(
+    names: Sequence[str], locks: Path, is_done: Callable[[str], bool]
+) -> Iterator[tuple[str, bool]]:
+    """The pieces of a work that several processes share, each as (name, whether this process is to do it) once it may be done, or is.
+
+    A process holds a piece for as long as it does it. Pieces that others hold come last: they are waited for, and taken over if their
+    process dies; so all are done when the last one has come.
+
+    Args:
+        names: of the pieces, the same for all processes.
+        locks: folder for what says who holds which piece.
+        is_done: whether a piece is done, whoever did it.
+    """
+    left = list(names)
+    while left:
+        held = []
+        for name in left:
+            if is_done(name):
+                yield name, False
+                continue
+            with lock(locks / name) as is_mine:
+                if is_mine:
+                    yield name, not is_done(name)
+                else:
+                    held.append(name)
+        if len(held) == len(left):
+            time.sleep(_POLL)
+        left = held
+
+
 @contextmanager
 def directory_beside(out: Path) -> Iterator[Path]:
     """A new directory beside `out`, `.NAME.XXXXXXXX.partial`, removed at the end unless it was renamed.
@@ -124,6 +156,29 @@ def directory_beside(out: Path) -> Iterator[Path]:
         yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def pieces_beside(out: Path, settings: str) -> Iterator[Path]:
+    """A directory beside `out` for pieces of it, `.NAME.DIGEST.pieces.partial`, the same for all processes with the same settings.
+
+    It stays when a process ends early, so that the same command goes on. That of other settings is removed, unless a process that lives
+    is at work there.
+    """
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
+    folder = out.with_name(f".{out.name}.{digest}.pieces.partial")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for rest in _named_like(out, r"[0-9a-f]{16}\.pieces"):
+        if rest != folder:
+            _remove_unless_held(rest, os.O_DIRECTORY)
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system without locks on directories: nobody can remove it, either
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield folder
+    finally:
         os.close(descriptor)
 
 

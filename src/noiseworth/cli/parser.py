@@ -139,7 +139,10 @@ def _execute(command: Command, arguments: Namespace) -> int:
         print(yaml.safe_dump(settings, sort_keys=False), end="")
         return 0
     check_written(config)
-    if given.json:
+    if not _is_first_process():
+        with quiet():
+            result = run(command, config)
+    elif given.json:
         with quiet():
             result = run(command, config)
         print(json.dumps(plain(getattr(result, "record", result)), indent=1, allow_nan=False))
@@ -148,6 +151,11 @@ def _execute(command: Command, arguments: Namespace) -> int:
         with redirect_stdout(_Printable(sys.stdout)):
             load(command.printer)(config, result)
     return int(load(command.exit_code)(result)) if command.exit_code else 0
+
+
+def _is_first_process() -> bool:
+    """Whether this is the one of several processes (torchrun, accelerate) that speaks for all."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 class _Printable(io.TextIOBase):

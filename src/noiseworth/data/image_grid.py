@@ -12,6 +12,15 @@ _BACKGROUND = 255
 _MISSING = np.array((214, 60, 60), np.uint8)
 
 
+def as_colours(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) in model units as (N, H, W, 3), from -1 (black) to 1 (white); channels beyond the third are left out. Pixels
+    that were not measured (NaN) are red."""
+    shown = images[:, :3] if images.shape[1] >= 3 else images[:, :1].repeat(3, axis=1)
+    values = np.nan_to_num(np.rint((np.clip(shown, -1, 1) + 1) * 127.5)).transpose(0, 2, 3, 1)
+    is_missing = np.isnan(shown.transpose(0, 2, 3, 1)).any(axis=3, keepdims=True)
+    return np.where(is_missing, _MISSING, values.astype(np.uint8))
+
+
 def grid_png(images: NDArray[np.float32], columns: int = 16, min_side: int = 24) -> bytes:
     """A grid of images as PNG, each enlarged by a whole factor so that single pixels stay visible.
 
@@ -21,11 +30,8 @@ def grid_png(images: NDArray[np.float32], columns: int = 16, min_side: int = 24)
         columns: images in a row.
         min_side: smallest width of one image in the picture, in pixels.
     """
-    n, channels, height, width = images.shape
-    shown = images[:, :3] if channels >= 3 else images[:, :1].repeat(3, axis=1)
-    values = np.nan_to_num(np.rint((np.clip(shown, -1, 1) + 1) * 127.5)).transpose(0, 2, 3, 1)
-    is_missing = np.isnan(shown.transpose(0, 2, 3, 1)).any(axis=3, keepdims=True)
-    pixels = np.where(is_missing, _MISSING, values.astype(np.uint8))
+    n, _, height, width = images.shape
+    pixels = as_colours(images)
     factor = max(1, math.ceil(min_side / width))
     pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
     columns = min(columns, n)

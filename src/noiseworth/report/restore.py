@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseworth.data.image_grid import as_colours
 from noiseworth.records import RestoreRecord
 from noiseworth.report.html import data_uri, write_page
 
@@ -64,8 +65,7 @@ def write_restore_page(record: RestoreRecord, out: Path, shown: list[Shown], *, 
 
 def _grey(image: NDArray[np.float32]) -> bytes:
     """In its own colours, from -1 (black) to 1 (white)."""
-    shown = image[:3] if len(image) >= 3 else np.repeat(image[:1], 3, axis=0)
-    return _png(np.rint((np.clip(shown, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(1, 2, 0))
+    return _png(as_colours(image[None])[0])
 
 
 def _coloured(values: NDArray[np.float32], low: float, high: float, colours: str) -> bytes:

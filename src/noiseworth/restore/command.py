@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from noiseworth.data.dataset import open_dataset
 from noiseworth.errors import UserError
 from noiseworth.options import with_options
-from noiseworth.process import lock
+from noiseworth.process import shared_work
 from noiseworth.progress import notice, progress_bar
 from noiseworth.records import RestoreRecord, load_record, to_json, write_atomically
 from noiseworth.records.directory import claim
@@ -68,30 +68,31 @@ def _make(
 ) -> RestoreRecord:
     """Restore all pieces that are not done, and put them together."""
     out, model = Path(config.out), inputs.model
-    for name in progress_bar(inputs.names, unit=" pieces", desc="restoring"):
-        with lock(out / ".locks" / f"{inputs.number[name]}") as is_mine:
-            done = out / ".done" / f"{inputs.number[name]}"
-            # Who ends the work writes the record before it removes what says which pieces are done.
-            if not is_mine or done.is_file() or (out / _RECORD).is_file():
-                continue
-            noisy = inputs.checked(name)
-            if noisy is not None:
-                inputs.write(name, out, _result(config, restorer, model, noisy, calibration))
-            done.parent.mkdir(exist_ok=True)
-            write_atomically(done, f"{0 if noisy is None else len(noisy.s)}\n")
-    if (out / _RECORD).is_file():  # another process has ended it
-        shutil.rmtree(out / ".locks", ignore_errors=True)
-        return load_record(RestoreRecord, out / _RECORD)
-    with lock(out / ".locks" / "end") as is_mine:
-        counts = [(out / ".done" / f"{i}") for i in range(len(inputs.names))]
-        if not is_mine or not all(path.is_file() for path in counts):
-            raise UserError(f"{out}: another process restores the rest; this one has nothing left to do")
-        record = _record(config, inputs, calibration, sum(int(path.read_text()) for path in counts))
-        inputs.finish(out)
-        write_atomically(out / _RECORD, to_json(record) + "\n")
-        for rest in (".done", ".locks", ".pieces"):
-            shutil.rmtree(out / rest, ignore_errors=True)
-    return record
+
+    def is_done(piece: str) -> bool:
+        # Who ends the work writes the record before it removes what says which pieces are done.
+        return (out / ".done" / piece).is_file() or (out / _RECORD).is_file()
+
+    with progress_bar(total=len(inputs.names), unit=" pieces", desc="restoring") as bar:
+        for piece, is_mine in shared_work(
+            [str(i) for i in range(len(inputs.names))], out / ".locks", is_done
+        ):
+            if is_mine:
+                name = inputs.names[int(piece)]
+                noisy = inputs.checked(name)
+                if noisy is not None:
+                    inputs.write(name, out, _result(config, restorer, model, noisy, calibration))
+                (out / ".done").mkdir(exist_ok=True)
+                write_atomically(out / ".done" / piece, f"{0 if noisy is None else len(noisy.s)}\n")
+            bar.update()
+    for _, is_mine in shared_work(["end"], out / ".locks", lambda _: (out / _RECORD).is_file()):
+        if is_mine:
+            counts = [int((out / ".done" / str(i)).read_text()) for i in range(len(inputs.names))]
+            inputs.finish(out)
+            write_atomically(out / _RECORD, to_json(_record(config, inputs, calibration, sum(counts))) + "\n")
+    for rest in (".done", ".locks", ".pieces"):
+        shutil.rmtree(out / rest, ignore_errors=True)
+    return load_record(RestoreRecord, out / _RECORD)
 
 
 def _inputs(config: RestoreConfig, model: RunModel, restorer: Restorer) -> Inputs:

@@ -15,7 +15,7 @@ from noiseworth.diffusion.imputation import impute
 from noiseworth.diffusion.posterior import posterior
 from noiseworth.restore.level import Level, own_level
 from noiseworth.restore.tiles import Mosaic, corners
-from noiseworth.runs.model import RunModel
+from noiseworth.runs.model import RunModel, own_device
 
 Array = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ class Restorer:
 
     def __init__(self, model: RunModel, batch: int, seed: int) -> None:
         self._batch, self._seed = batch, seed
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = own_device()
         self.denoiser = model.denoiser.to(self._device)
         self.tile = model.shape[1:]
         self._trained_from, self._sigma_data = model.trained_from, float(model.denoiser.sigma_data)

@@ -105,8 +105,12 @@ class SampleConfig:
     label: int | None = None
     """The class to generate, for a run trained with --labels; by default any."""
     guidance: float = 1.0
-    """Strength of classifier-free guidance towards the label (arXiv 2207.12598): 1 is the model as trained;
-    more makes images more typical of the class, and less varied."""
+    """Strength of guidance: 1 is the model as trained, and 1.5 to 3 are usual. With --guide it leads away from what a worse model does
+    (arXiv 2406.02507); with --label alone towards the label (classifier-free guidance, arXiv 2207.12598), which makes images more
+    typical of the class, and less varied."""
+    guide: StrPath | int | None = None
+    """A worse model that --guidance leads away from: how many images the run itself had seen at an earlier checkpoint (kept by `train
+    --keep-every`), or the directory of another run of the same images, such as one of a smaller network."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -117,8 +121,12 @@ class SampleConfig:
         require(self.guidance >= 0, "guidance", self.guidance, "a finite number, 0 or more")
         require(self.churn >= 0, "churn", self.churn, "a finite number, 0 or more")
         require(self.stop_at is None or self.stop_at >= 0, "stop_at", self.stop_at, "a level of 0 or more")
-        if self.label is None and self.guidance != 1:
-            raise UserError(f"--guidance {self.guidance:g}: needs a class; name it with --label")
+        if self.label is None and self.guide is None and self.guidance != 1:
+            raise UserError(
+                f"--guidance {self.guidance:g}: needs a worse model (--guide) to lead away from, or a class (--label)"
+            )
+        if self.guide is not None and self.guidance == 1:
+            raise UserError(f"--guide {self.guide}: changes nothing at --guidance 1; give 1.5, say")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A trained model: the averaged weights of a run's newest checkpoint, and what is needed to use them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,20 +37,29 @@ class RunModel:
     stabilised: StabilisedRecord | None = None  # the units of the images before their noise was made Gaussian
 
 
-def load_run(run: Path | str) -> RunModel:
+def load_run(run: Path | str, *, n_images: int | None = None) -> RunModel:
     """Load the averaged weights of a run's newest complete checkpoint, or a shared model (`runs/shared.py`).
 
+    Args:
+        run: directory of the run.
+        n_images: images that it had seen at an earlier checkpoint, which is loaded in place of the newest.
+
     Raises:
-        UserError: `run` is neither, has no checkpoint yet, or is damaged.
+        UserError: `run` is neither, has no such checkpoint, or is damaged.
     """
     run = Path(run)
     if is_shared(run):
+        if n_images is not None:
+            raise UserError(f"{run}: is a shared model, which has no earlier checkpoints")
         return _load_shared(run)
     config = load_config(run)
-    newest = checkpoint.load_newest(run / "checkpoints", checkpoint.USED)
-    if newest is None:
-        raise UserError(f"{run}: has no checkpoint yet; let `noiseworth train` reach its first one")
-    state, tensors, _ = newest
+    if n_images is None:
+        newest = checkpoint.load_newest(run / "checkpoints", checkpoint.USED)
+        if newest is None:
+            raise UserError(f"{run}: has no checkpoint yet; let `noiseworth train` reach its first one")
+        state, tensors, _ = newest
+    else:
+        state, tensors = checkpoint.load(checkpoint.at(run / "checkpoints", n_images), checkpoint.USED)
     denoiser = make_denoiser(config, state.shape, state.classes, state.sigma_data)
     load_weights(denoiser, tensors["ema"])
     denoiser.eval().requires_grad_(False)
@@ -66,6 +76,13 @@ def load_run(run: Path | str) -> RunModel:
         state.sha256["ema.safetensors"],
         state.stabilised,
     )
+
+
+def own_device() -> torch.device:
+    """Where this process computes: the GPU that a launcher (torchrun) gave it, or the first one, or the processor."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def is_shared(path: Path) -> bool:

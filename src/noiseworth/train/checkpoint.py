@@ -182,6 +182,19 @@ def load(
     return state, tensors
 
 
+def at(folder: Path, n_images: int) -> Path:
+    """The checkpoint that was written when so many images had been seen.
+
+    Raises:
+        UserError: there is none.
+    """
+    there = {load_record(State, path / "state.json").n_images: path for path in sorted(folder.glob("step-*"))}
+    if n_images not in there:
+        kept = ", ".join(map(str, there)) or "none"
+        raise UserError(f"{folder}: has no checkpoint of {n_images} images; there are {kept}")
+    return there[n_images]
+
+
 def load_newest(
     folder: Path, groups: Collection[str] | None = None
 ) -> tuple[State, dict[str, dict[str, Tensor]], list[str]] | None:
