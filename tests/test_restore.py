@@ -1,5 +1,6 @@
 """`restore`: data sets and files, in their own format, of the same bytes after interruptions; and what is refused."""
 
+import io
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from noiseworth.cli import main
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.data.pack import pack
+from noiseworth.errors import UserError
 from noiseworth.noise.models import CorrelatedNoise
 from noiseworth.records import RestoreRecord, load_record
 from noiseworth.restore.command import restore_images
@@ -133,8 +135,8 @@ def _picture(noisy: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
     return raw.reshape(2, 3, 5, 8, 8).transpose(0, 1, 3, 2, 4).reshape(2, 24, 40)
 
 
-def _restore(run: Path, files: Path, out: Path) -> None:
-    restore_images(run, files, out, sigma=8 * S)
+def _restore(run: Path, files: Path, out: Path, **settings: object) -> None:
+    restore_images(run, files, out, sigma=8 * S, **settings)
 
 
 def test_tiff_keeps_its_type_tags_and_axes(run: Path, noisy: Path, tmp_path: Path) -> None:
@@ -281,12 +283,32 @@ def test_killed_and_shared_it_ends_with_the_same_bytes(run: Path, noisy: Path, t
     process.wait()
     assert not (tmp_path / "out" / "restore.json").exists()
     both = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert 0 in [process.wait() for process in both]
+    assert [process.wait() for process in both] == [0, 0]
     whole, made = _bytes(tmp_path / "whole"), _bytes(tmp_path / "out")
     for name in whole.keys() | made.keys():
         if name.endswith(".npy"):
             assert whole[name] == made[name], name
     assert len([name for name in made if name.endswith(".npy")]) == 6 * 5
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name in (".done", ".locks", ".pieces")]
+
+
+def test_on_ray_it_is_the_same(run: Path, noisy: Path, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    for number in range(3):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        np.save(tmp_path / "in" / f"{number}.npy", np.roll(_picture(noisy), number, axis=1).astype("f4"))
+    _restore(run, tmp_path / "in", tmp_path / "here", maps=False)
+    _restore(run, tmp_path / "in", tmp_path / "there", maps=False, on="ray")
+    assert not ray.is_initialized()
+    here, there = _bytes(tmp_path / "here"), _bytes(tmp_path / "there")
+    assert len([name for name in here if name.endswith(".npy")]) == 3
+    for name in here:
+        if name.endswith(".npy"):
+            a, b = (np.load(io.BytesIO(files[name])) for files in (here, there))
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)  # of one thread, and of two
+    np.save(tmp_path / "in" / "3.npy", 1000 * _picture(noisy)[0].astype("f4"))
+    with pytest.raises(UserError, match="are not those of the training data"):
+        _restore(run, tmp_path / "in", tmp_path / "more", maps=False, on="ray")
 
 
 @pytest.mark.parametrize(

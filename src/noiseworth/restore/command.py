@@ -28,6 +28,7 @@ from noiseworth.runs.model import RunModel, load_run
 Array = NDArray[np.float32]
 
 _SURE, _ODD = 4.0, 0.03  # standard errors, and the size, from which on what was taken off is not white noise
+_NOT_SETTINGS = ("run", "images", "out", "page", "batch", "on", "address")  # which do not change what is made
 _NOTE, _RECORD = ".restore.json", "restore.json"
 
 
@@ -73,6 +74,10 @@ def _make(
         # Who ends the work writes the record before it removes what says which pieces are done.
         return (out / ".done" / piece).is_file() or (out / _RECORD).is_file()
 
+    if config.on == "ray":
+        from noiseworth.restore.on_ray import restore_on_ray
+
+        restore_on_ray(config, len(inputs.names), lambda: len(list((out / ".done").glob("*"))))
     with progress_bar(total=len(inputs.names), unit=" pieces", desc="restoring") as bar:
         for piece, is_mine in shared_work(
             [str(i) for i in range(len(inputs.names))], out / ".locks", is_done
@@ -107,7 +112,7 @@ def _inputs(config: RestoreConfig, model: RunModel, restorer: Restorer) -> Input
 
 def _settings(config: RestoreConfig, model: RunModel, inputs: Inputs) -> dict[str, Any]:
     """What must be the same for two commands to go on with each other."""
-    given = {k: v for k, v in asdict(config).items() if k not in ("run", "images", "out", "page", "batch")}
+    given = {k: v for k, v in asdict(config).items() if k not in _NOT_SETTINGS}
     given["clean"] = None if config.clean is None else open_dataset(config.clean).record.fingerprint
     return {**given, "sigma": str(config.sigma), "weights": model.sha256, "images": inputs.digest()}
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from noiseworth.errors import UserError
 from noiseworth.options import PAGE, POSITIONAL, StrPath, check, require_at_least, require_new_name
 
 
@@ -40,6 +41,11 @@ class RestoreConfig:
     """An HTML file that shows some of the images before and after, with what is known of them."""
     batch: int = 64
     """Images, or tiles of them, that are restored at a time."""
+    on: Literal["local", "ray"] = "local"
+    """"local": this process; "ray": a Ray cluster, a worker for each GPU (or core), whose machines must all see the images and OUT. The
+    result is the same."""
+    address: str | None = None
+    """Address of a Ray cluster ("auto": the one of this machine); by default Ray is started for the command."""
     seed: int = 0
     """Decides all that is drawn by chance."""
 
@@ -48,3 +54,5 @@ class RestoreConfig:
         require_new_name(self)
         require_at_least(self, 1, "batch")
         require_at_least(self, 0, "samples", most=1000)
+        if self.address is not None and self.on != "ray":
+            raise UserError(f"--address {self.address}: is of a Ray cluster; give --on ray, too")

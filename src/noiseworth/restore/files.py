@@ -37,19 +37,29 @@ def open_file(path: Path) -> File:
     Raises:
         UserError: it cannot be read, or is of a kind that cannot be written again.
     """
+    kind = kind_of_file(path)
     planes: Planes = []
-    with open_source(str(path), Reading()) as source:
+    with open_source(str(path), Reading(axes=_axes(path, kind))) as source:
         planes = [entry.load().pixels for entry in source.entries]
     if not all(np.isfinite(plane).all() for plane in planes):
         raise UserError(
             f"{path}: has NaN or infinite pixels, or pixels that were not measured; give these values first"
         )
-    kind = kind_of_file(path)
     if kind not in _WRITERS:
         raise UserError(
             f"{path}: files of this kind cannot be written again; pack it (`noiseworth pack`), and restore the data set"
         )
     return _WRITERS[kind](path, planes)
+
+
+def _axes(path: Path, kind: str | None) -> str | None:
+    """What the axes of an array are where `pack` would ask: rows of pixels are nothing that one restores as a file."""
+    if kind != "npy":
+        return None
+    try:
+        return "HW" if np.load(path, mmap_mode="r", allow_pickle=False).ndim == 2 else None
+    except (OSError, ValueError):  # damaged: reading it says how
+        return None
 
 
 def _head(path: Path) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from noiseworth.cluster import ray_cluster
 from noiseworth.errors import Stopped, UserError
 from noiseworth.process import is_disk_full
 from noiseworth.records import SweepPlan, SweepStatus, write_atomically
@@ -23,50 +24,37 @@ def run_on_ray(
         UserError: Ray is not installed, there is no cluster at the address, none of its machines has enough
             cores or GPUs for a training, or the disk is full.
     """
-    try:
-        import ray
-    except ImportError:
-        raise UserError("--on ray needs Ray: pip install 'noiseworth[ray]'") from None
-    own = not ray.is_initialized()
-    try:
-        if own:
-            # Ray's workers have a low priority by default; those that we start for the sweep shall not.
-            os.environ.setdefault("RAY_worker_niceness", "0")
-            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"--address {address}: no Ray cluster there ({' '.join(str(error).split())[:200]})"
-        ) from None
-    waiting = {}
-    try:
-        for name, wanted in (("CPU", plan.threads), ("GPU", plan.gpus)):
-            most = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
-            if wanted > most:
-                raise UserError(
-                    f"a training needs {wanted:g} {name}s, no machine of the cluster has more than"
-                    f" {most:g}; change sweep.yaml"
+    with ray_cluster(address) as ray:
+        waiting = {}
+        try:
+            for name, wanted in (("CPU", plan.threads), ("GPU", plan.gpus)):
+                most = max(
+                    (node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0
                 )
-        task = ray.remote(
-            num_cpus=plan.threads,
-            num_gpus=plan.gpus,
-            max_retries=TRIES - 1,
-            retry_exceptions=[TrialStoppedError],
-        )(_task)
-        text, folder = plan_text(plan), str(Path.cwd())
-        left = [t.name for t in read_status().trials if t.state in ("running", "waiting")]
-        waiting = {task.options(name=name).remote(str(out), text, name, folder): name for name in left}
-        while waiting:
-            ready, _ = ray.wait(list(waiting), timeout=0.5)
-            for reference in ready:
-                _take(ray, reference, out / "trials" / waiting.pop(reference))
-            read_status()
-    finally:
-        for reference in waiting:
-            ray.cancel(reference)  # SIGINT to its worker: the training is saved
-        if waiting:
-            ray.wait(list(waiting), num_returns=len(waiting), timeout=PATIENCE)
-        if own:
-            ray.shutdown()
+                if wanted > most:
+                    raise UserError(
+                        f"a training needs {wanted:g} {name}s, no machine of the cluster has more than"
+                        f" {most:g}; change sweep.yaml"
+                    )
+            task = ray.remote(
+                num_cpus=plan.threads,
+                num_gpus=plan.gpus,
+                max_retries=TRIES - 1,
+                retry_exceptions=[TrialStoppedError],
+            )(_task)
+            text, folder = plan_text(plan), str(Path.cwd())
+            left = [t.name for t in read_status().trials if t.state in ("running", "waiting")]
+            waiting = {task.options(name=name).remote(str(out), text, name, folder): name for name in left}
+            while waiting:
+                ready, _ = ray.wait(list(waiting), timeout=0.5)
+                for reference in ready:
+                    _take(ray, reference, out / "trials" / waiting.pop(reference))
+                read_status()
+        finally:
+            for reference in waiting:
+                ray.cancel(reference)  # SIGINT to its worker: the training is saved
+            if waiting:
+                ray.wait(list(waiting), num_returns=len(waiting), timeout=PATIENCE)
 
 
 class TrialStoppedError(Exception):
