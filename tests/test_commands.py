@@ -133,7 +133,7 @@ def test_the_glossary_has_every_option_in_a_special_sense() -> None:
         "measured_range", "fit", "part_images", "sigma_units", "augment", "n_generated", "level_mean", "level_std",
         "total", "share", "seeds", "choose", "train", "have_clean", "have_noisy", "n_clean", "n_noisy", "noisy",
         "allow_rounding", "axes", "init", "by_row", "drop_alpha", "stored_values", "trust_sizes", "verify",
-        "table", "header", "licence", "onnx",
+        "table", "header", "licence", "onnx", "dtype",
     }  # fmt: skip
     names = {field.name for command in COMMANDS for field in dataclasses.fields(load(command.config))} - plain
     stems = {

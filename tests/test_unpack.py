@@ -66,7 +66,7 @@ def test_generated_images_are_rounded_to_what_they_were_learned_from(
     np.save(tmp_path / "x.npy", RNG.uniform(-3, 258, (4, 1, 9, 10)).astype(np.float32))
     pack(tmp_path / "x.npy", tmp_path / "d", sigma=0.0, range=(0.0, 255.0))
     assert main(["unpack", str(tmp_path / "d"), str(tmp_path / "out")]) == 0
-    assert "by rounding and clipping to uint8" in capsys.readouterr().err
+    assert "by rounding and cutting off to uint8" in capsys.readouterr().err
     expected = np.rint(_raw(tmp_path / "d")).clip(0, 255)
     for i in range(4):
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / f"{i}.png")), expected[i, 0])
@@ -77,9 +77,47 @@ def test_noisy_images_are_not_rounded(tmp_path: Path) -> None:
     pack(tmp_path / "x.npy", tmp_path / "d", sigma=0.0)
     corrupt(tmp_path / "d", tmp_path / "m", clean_fraction=0.5, sigma=0.3)
     assert unpack(tmp_path / "m", tmp_path / "out").dtype == "float32"
-    with pytest.raises(UserError, match="give --format tif, or npy"):
+    with pytest.raises(UserError, match="give --format tif, or npy, or --dtype uint8"):
         unpack(tmp_path / "m", tmp_path / "png", format="png")
     assert not (tmp_path / "png").exists()
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(1, None), (3, "uint8"), (3, "float32"), (2, None)])
+def test_one_file_of_all_images_is_packed_again(tmp_path: Path, channels: int, dtype: str | None) -> None:
+    values = RNG.integers(0, 256, (300, channels, 9, 10), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", values)
+    pack(tmp_path / "x.npy", tmp_path / "clean", sigma=0.0, axes="NCHW")
+    corrupt(tmp_path / "clean", tmp_path / "d", clean_fraction=0.5, sigma=0.2)
+    data = open_dataset(tmp_path / "d")
+    record = unpack(tmp_path / "d", tmp_path / "out", format="npz", dtype=dtype)
+    assert record.dtype == (dtype or "float32")
+    with np.load(tmp_path / "out" / "images.npz") as file:
+        images = file["images"]
+        np.testing.assert_array_equal(file["sigma"], data.sigma)
+        np.testing.assert_array_equal(file["ids"], data.ids)
+    assert images.shape == (300, 9, 10) if channels == 1 else (300, 9, 10, channels)
+    expected = _raw(tmp_path / "d")
+    if dtype == "uint8":
+        expected = np.rint(expected).clip(0, 255)
+        assert record.rounding > 0.5
+    np.testing.assert_array_equal(images.reshape(300, 9, 10, channels).transpose(0, 3, 1, 2), expected)
+    axes = "NHW" if channels == 1 else "NHWC"
+    ends = (0.0, 255.0)
+    pack(tmp_path / "out" / "images.npz", tmp_path / "again", axes=axes, range=ends)  # its own levels
+    np.testing.assert_array_equal(open_dataset(tmp_path / "again").sigma, data.sigma)
+
+
+def test_black_and_white_fill_a_type_that_is_asked_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.linspace(0.2, 0.6, 64, dtype=np.float32).reshape(1, 1, 8, 8))
+    pack(tmp_path / "x.npy", tmp_path / "d", sigma=0.0, range=(0.0, 0.5))
+    for dtype, most in (("uint8", 255), ("uint16", 65535)):
+        record = unpack(tmp_path / "d", tmp_path / dtype, dtype=dtype)  # type: ignore[arg-type]
+        assert (record.format, record.dtype) == ("png", dtype)
+        assert record.rounding == pytest.approx(0.1, rel=1e-4)  # what lay above white
+        pixels = np.asarray(Image.open(tmp_path / dtype / "0.png")).astype(float)
+        expected = np.rint(_raw(tmp_path / "d")[0, 0].astype(float) / 0.5 * most).clip(0, most)
+        np.testing.assert_array_equal(pixels, expected)
+    assert unpack(tmp_path / "d", tmp_path / "float", dtype="float32").format == "tif"
 
 
 def _numbered(tmp_path: Path, count: int = 40) -> None:

@@ -56,10 +56,12 @@ def _noise_words(sigma: float) -> str:
 
 def print_unpacked(config: UnpackConfig, record: UnpackRecord) -> None:
     """What was written, and how to pack it again."""
-    print(f"{record.path}: {record.count:,} files ({record.format}, {record.dtype}), and images.csv")
+    files = "files" if record.format != "npz" else "images in images.npz"
+    table = "" if record.format == "npz" else ", and images.csv"
+    print(f"{record.path}: {record.count:,} {files} ({record.format}, {record.dtype}){table}")
     if record.rounding:
         notice(
-            f"values were changed by up to {record.rounding:.3g} raw units, by rounding and clipping to {record.dtype}"
+            f"values were changed by up to {record.rounding:.3g} raw units, by rounding and cutting off to {record.dtype}"
         )
 
 

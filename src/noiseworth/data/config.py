@@ -242,12 +242,15 @@ class UnpackConfig:
     """Write the images of a data set as files, in the units that they were packed from, with a table of noise levels."""
 
     data: StrPath = field(metadata=POSITIONAL)
-    """A packed data set, or the samples of a run (RUN/samples)."""
+    """A packed data set, or the images that `sample` generated."""
     out: StrPath = field(metadata=POSITIONAL)
     """Directory of the files."""
-    format: Literal["png", "tif", "npy"] | None = None
-    """PNG (whole numbers alone), TIFF, or NumPy's array files. By default PNG where it holds every value, else
-    TIFF."""
+    format: Literal["png", "tif", "npy", "npz"] | None = None
+    """PNG (whole numbers alone), TIFF, NumPy's array files, or one file images.npz of all images with their levels. By default PNG
+    where it holds every value, else TIFF."""
+    dtype: Literal["uint8", "uint16", "float32"] | None = None
+    """Type of the values. Of float32 they are in raw units; of the others, black and white of the data set become 0 and the type's
+    largest value, and what lies beyond is cut off. By default the type that they were packed from, in raw units."""
 
     def __post_init__(self) -> None:
         check(self)

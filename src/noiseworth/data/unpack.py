@@ -2,7 +2,9 @@
 
 import csv
 import io
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,26 +45,38 @@ def unpack(config: UnpackConfig) -> UnpackRecord:
         raise UserError(
             f"{config.data}: its values are stabilised, and not in the units of the files; unpack the data set that it was made from"
         )
-    kind = config.format or _natural_format(dataset)
-    write, dtype = _writer(dataset, kind)
+    stretch = _stretch(dataset, config.dtype)
+    whole = config.dtype if stretch is not None else None if config.dtype else _picture_type(dataset)
+    kind = config.format or _natural_format(dataset.shape[0], whole)
     changed = 0.0
     with new_directory(Path(config.out)) as folder:
+        write, dtype = _writer(dataset, kind, whole, folder)
         rows = []
-        for start in progress_bar(
-            range(0, len(dataset), _CHUNK), unit="x256 img", desc=f"unpacking {dataset.record.name}"
-        ):
-            positions = np.arange(start, min(start + _CHUNK, len(dataset)))
-            raw = _raw(dataset, positions)
-            pixels, rounded = _as_type(raw, dtype)
-            changed = max(changed, rounded)
-            for position, image in zip(positions, pixels, strict=True):
-                name = f"{position:0{len(str(len(dataset) - 1))}}.{kind}"
-                write(folder / name, image)
-                rows.append(_row(dataset, int(position), name))
-        _write_table(folder / _TABLE, rows)
+        with write as each:
+            for start in progress_bar(
+                range(0, len(dataset), _CHUNK), unit="x256 img", desc=f"unpacking {dataset.record.name}"
+            ):
+                positions = np.arange(start, min(start + _CHUNK, len(dataset)))
+                pixels, moved = _as_type(_raw(dataset, positions), dtype, stretch)
+                changed = max(changed, moved)
+                for position, image in zip(positions, pixels, strict=True):
+                    name = f"{position:0{len(str(len(dataset) - 1))}}.{kind}"
+                    each(name, image)
+                    rows.append(_row(dataset, int(position), name))
+        if kind != "npz":
+            _write_table(folder / _TABLE, rows)
         record = UnpackRecord(str(config.out), len(dataset), kind, str(dtype), changed)
         making.note(folder, replace(record, path=""))
     return record
+
+
+def _stretch(dataset: Dataset, dtype: str | None) -> tuple[float, float] | None:
+    """Raw values of 0 and of one step of a whole type that is asked for."""
+    if dtype is None or dtype == "float32":
+        return None
+    record = dataset.record
+    black, white = record.offset - record.scale, record.offset + record.scale
+    return black, (white - black) / np.iinfo(dtype).max
 
 
 def _raw(dataset: Dataset, positions: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -73,10 +87,9 @@ def _raw(dataset: Dataset, positions: NDArray[np.int64]) -> NDArray[np.float64]:
     return dataset.read(positions).astype(np.float64) * record.scale + record.offset
 
 
-def _natural_format(dataset: Dataset) -> str:
+def _natural_format(channels: int, whole: str | None) -> str:
     """PNG for pictures of whole numbers, else TIFF."""
-    is_picture = _picture_type(dataset) is not None and dataset.shape[0] in (1, 3)
-    return "png" if is_picture and (dataset.shape[0] == 1 or _picture_type(dataset) == "uint8") else "tif"
+    return "png" if whole is not None and (channels == 1 or (channels == 3 and whole == "uint8")) else "tif"
 
 
 def _picture_type(dataset: Dataset) -> str | None:
@@ -89,20 +102,27 @@ def _picture_type(dataset: Dataset) -> str | None:
     return None
 
 
-def _writer(dataset: Dataset, kind: str) -> tuple[Callable[[Path, NDArray[Any]], None], np.dtype[Any]]:
-    """What writes one image, and the type of its values."""
+Each = Callable[[str, NDArray[Any]], None]  # name, (C, H, W)
+
+
+def _writer(
+    dataset: Dataset, kind: str, whole: str | None, folder: Path
+) -> tuple[AbstractContextManager[Each], np.dtype[Any]]:
+    """What writes one image after another, and the type of their values."""
     channels, _, _ = dataset.shape
-    whole = _picture_type(dataset)
+    dtype = np.dtype(whole or "float32")
     if kind == "png":
-        if whole is None or channels not in (1, 3) or (channels == 3 and whole == "uint16"):
+        if _natural_format(channels, whole) != "png":
+            remedy = "give --format tif, or npy" + (", or --dtype uint8" if channels in (1, 3) else "")
             raise UserError(
                 f"--format png: {dataset.path} holds {channels} channels of {whole or dataset.dtype}, and PNG here holds"
-                " grey of 8 or 16 bits, or colour of 8; give --format tif, or npy"
+                f" grey of 8 or 16 bits, or colour of 8; {remedy}"
             )
-        return _write_png, np.dtype(whole)
-    dtype = np.dtype(whole or "float32")
+        return nullcontext(lambda name, image: _write_png(folder / name, image)), dtype
+    if kind == "npz":
+        return _one_file(dataset, folder / "images.npz", dtype), dtype
     if kind == "npy":
-        return lambda path, image: np.save(path, image, allow_pickle=False), dtype
+        return nullcontext(lambda name, image: np.save(folder / name, image, allow_pickle=False)), dtype
     try:
         import tifffile
     except ImportError:
@@ -110,13 +130,34 @@ def _writer(dataset: Dataset, kind: str) -> tuple[Callable[[Path, NDArray[Any]],
             "--format tif: needs tifffile: pip install 'noiseworth[formats]'; or give --format npy"
         ) from None
 
-    def write_tiff(path: Path, image: NDArray[Any]) -> None:
+    def write_tiff(name: str, image: NDArray[Any]) -> None:
         colour = channels == 3
         pixels = image.transpose(1, 2, 0) if colour else image[0] if channels == 1 else image
         axes = {"metadata": {"axes": "CYX"}} if channels not in (1, 3) else {}
-        tifffile.imwrite(path, pixels, photometric="rgb" if colour else "minisblack", **axes)
+        tifffile.imwrite(folder / name, pixels, photometric="rgb" if colour else "minisblack", **axes)
 
-    return write_tiff, dtype
+    return nullcontext(write_tiff), dtype
+
+
+@contextmanager
+def _one_file(dataset: Dataset, path: Path, dtype: np.dtype[Any]) -> Iterator[Each]:
+    """An .npz of `images`, `sigma`, `ids` and `labels`, written image by image: grey images as (N, H, W), others as (N, H, W, C)."""
+    channels, height, width = dataset.shape
+    shape = (len(dataset), height, width, *([channels] if channels > 1 else []))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, column in (("sigma", dataset.sigma), ("ids", dataset.ids), ("labels", dataset.labels)):
+            if column is not None:
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, np.asarray(column), allow_pickle=False)
+        with archive.open("images.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": dtype.str, "fortran_order": False, "shape": shape}
+            )
+
+            def add(_: str, image: NDArray[Any]) -> None:
+                file.write(image.transpose(1, 2, 0).tobytes())
+
+            yield add
 
 
 def _write_png(path: Path, image: NDArray[Any]) -> None:
@@ -125,14 +166,17 @@ def _write_png(path: Path, image: NDArray[Any]) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def _as_type(raw: NDArray[np.float64], dtype: np.dtype[Any]) -> tuple[NDArray[Any], float]:
+def _as_type(
+    raw: NDArray[np.float64], dtype: np.dtype[Any], stretch: tuple[float, float] | None
+) -> tuple[NDArray[Any], float]:
     """Values in a type, and by how much the furthest one was changed, in raw units."""
-    if dtype.kind == "u":
-        limits = np.iinfo(dtype)
-        pixels = np.rint(raw).clip(limits.min, limits.max).astype(dtype)
-    else:
+    black, step = stretch or (0.0, 1.0)
+    if dtype.kind != "u":
         pixels = raw.astype(dtype)
-    return pixels, float(np.abs(pixels.astype(np.float64) - raw).max())
+    else:
+        limits = np.iinfo(dtype)
+        pixels = np.rint((raw - black) / step).clip(limits.min, limits.max).astype(dtype)
+    return pixels, float(np.abs(pixels.astype(np.float64) * step + black - raw).max())
 
 
 def _row(dataset: Dataset, position: int, name: str) -> dict[str, Any]:
