@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
 from noiseworth.diffusion.worth import PosteriorVariance
 from noiseworth.errors import UserError, first_line
+from noiseworth.networks.adopted import words_of
 from noiseworth.records import SharedRecord, StabilisedRecord, load_record, sha256_of
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
@@ -103,7 +104,7 @@ def _load_shared(folder: Path) -> RunModel:
         load_weights(denoiser, load_file(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder / WEIGHTS}: does not fit the network {record.preset} ({first_line(error)})"
+            f"{folder / WEIGHTS}: does not fit the network {words_of(record.preset)} ({first_line(error)})"
         ) from None
     denoiser.eval().requires_grad_(False)
     return RunModel(

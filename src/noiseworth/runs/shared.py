@@ -10,6 +10,7 @@ from pathlib import Path
 from noiseworth.data.made_by import Making
 from noiseworth.data.writer import new_directory, write_tensors
 from noiseworth.errors import UserError
+from noiseworth.networks.adopted import words_of
 from noiseworth.options import with_options
 from noiseworth.records import (
     SHARED_FORMAT,
@@ -121,7 +122,7 @@ def model_card(record: SharedRecord, done: DoneRecord, evaluation: Evaluation | 
             for sigma, count in zip(record.sigmas, record.counts, strict=True)
         ),
         "",
-        f"{record.n_images:,} images were seen in training; the network is `{record.preset}`, of {done.parameters:,} parameters.",
+        f"{record.n_images:,} images were seen in training; the network is {words_of(record.preset)}, of {done.parameters:,} parameters.",
         "",
         "## Quality",
         "",

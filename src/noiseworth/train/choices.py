@@ -15,7 +15,9 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from noiseworth.errors import UserError
 from noiseworth.networks import WIDTHS, choose_preset, make_backbone
+from noiseworth.networks.adopted import adopt, is_diffusers
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.run_directory import load_config
 
@@ -39,10 +41,15 @@ def settle(
         device: that trains.
 
     Raises:
-        UserError: `--init` is not a run.
+        UserError: `--init` is neither a run nor a model of diffusers, or its network is another one than `--preset`.
     """
     preset = config.preset
-    if preset is None and config.init is not None:
+    if config.init is not None and is_diffusers(Path(config.init)):
+        own = adopt(Path(config.init)).preset()
+        if preset not in (None, own):
+            raise UserError(f"--init {config.init}: brings its own network; leave out --preset")
+        preset = own
+    elif preset is None and config.init is not None:
         preset = load_config(Path(config.init)).preset
     if preset is None:
         preset = choose_preset(shape, n_images, device.type == "cuda")

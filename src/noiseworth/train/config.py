@@ -110,7 +110,8 @@ class TrainConfig:
     device: Literal["auto", "cpu"] = "auto"
     """Where to train: on the GPU if there is one ("auto"), or on the processor."""
     init: str | None = None
-    """A run whose averaged weights to begin with, in place of random ones; its network must be the same. The optimiser is new."""
+    """Weights to begin with, in place of random ones: the averaged ones of a run, whose network must be the same; or a folder with an
+    unconditional DDPM as diffusers saves it, whose network is taken over. The optimiser is new."""
     resume: Literal["auto", "never"] = "auto"
     """Go on with the run in the directory ("auto"), or refuse a directory that is not empty ("never")."""
 

@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from noiseworth.diffusion.adopted import AdoptedDenoiser
 from noiseworth.diffusion.precondition import PreconditionedDenoiser
+from noiseworth.errors import UserError
 from noiseworth.networks import make_backbone
+from noiseworth.networks.adopted import of_preset
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.muon import Muon
 
@@ -15,6 +18,14 @@ def make_denoiser(
     """The untrained denoiser of a configuration whose network is settled (`train/choices.py`), for images (C, H, W)."""
     if config.preset is None:
         raise AssertionError("no network was chosen")
+    adopted = of_preset(config.preset)
+    if adopted is not None:
+        if adopted.unet.get("in_channels") != shape[0] or classes:
+            raise UserError(
+                f"--init: its network is of images of {adopted.unet.get('in_channels')} channels without labels; the data have {shape[0]}"
+                + (", and --labels is given" if classes else "")
+            )
+        return AdoptedDenoiser(adopted.make(), sigma_data, adopted.log_sigmas(), adopted.predicts)
     return PreconditionedDenoiser(make_backbone(config.preset, shape, config.seed, classes), sigma_data)
 
 

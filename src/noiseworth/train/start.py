@@ -1,4 +1,4 @@
-"""Where a training begins: at random weights, or (`--init`) at the averaged weights of another run."""
+"""Where a training begins: at random weights, or (`--init`) at the averaged weights of another run, or those of a model of diffusers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from noiseworth.errors import UserError
+from noiseworth.networks.adopted import adopted_weights, is_diffusers
+from noiseworth.records import sha256_of
 from noiseworth.train import checkpoint
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.model import load_weights
@@ -16,12 +18,13 @@ from noiseworth.train.run_directory import is_begun, load_config
 
 @dataclass(frozen=True)
 class Start:
-    """The run that a training begins from: its averaged `weights`, and the `sigma_data` that they were trained with."""
+    """The run (or model of diffusers) that a training begins from: its averaged `weights`, and the `sigma_data` that they were trained
+    with, None if they do not depend on it."""
 
     run: str
     n_images: int
     sha256: str
-    sigma_data: float
+    sigma_data: float | None
     weights: dict[str, Tensor]
 
     @property
@@ -34,11 +37,15 @@ def open_start(config: TrainConfig, denoiser: nn.Module) -> Start | None:
     """The run that a training begins from; None if it begins at random weights, or has begun already.
 
     Raises:
-        UserError: there is no such run, or its network is another one than `denoiser`.
+        UserError: there is no such run or model, or its network is another one than `denoiser`.
     """
     if config.init is None or is_begun(Path(config.out)):
         return None
     run = Path(config.init)
+    if is_diffusers(run):
+        weights, file = adopted_weights(run)
+        named = {f"backbone.unet.{name}": tensor for name, tensor in weights.items()}
+        return Start(str(run), 0, sha256_of(file), None, named)
     preset = load_config(run).preset
     newest = checkpoint.load_newest(run / "checkpoints", checkpoint.USED)
     if newest is None:

@@ -269,7 +269,8 @@ class Trainer:
         if newest is None:
             if self.start is not None:
                 put_weights(self.start, self._denoisers())
-                self._set_sigma_data(self.start.sigma_data)
+                if self.start.sigma_data is not None:
+                    self._set_sigma_data(self.start.sigma_data)
             return []
         state, tensors, damaged = newest
         check_data(self.config, state.data_fingerprint)
