@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from noiseworth.data.pack import pack
+from noiseworth.errors import UserError
 from noiseworth.networks import WIDTHS, choose_preset, make_backbone
+from noiseworth.networks.haar import haar, inverse_haar
 from noiseworth.networks.presets import channels_for
 from noiseworth.train import choices, driver
 from noiseworth.train.choices import advice, computes_in_bf16, try_out
@@ -44,10 +46,29 @@ def test_the_network_follows_the_images() -> None:
     assert channels_for(32, 300) == (32, 64, 128, 256, 256, 256, 256)
 
 
+def test_haar_coefficients_are_orthonormal() -> None:
+    x = torch.randn(2, 3, 6, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    coefficients = haar(x)
+    assert coefficients.shape == (2, 12, 3, 5)
+    torch.testing.assert_close(inverse_haar(coefficients), x)
+    torch.testing.assert_close(coefficients.square().sum(), x.square().sum())
+    flat = haar(torch.ones(1, 2, 2, 2))
+    assert flat.flatten().tolist() == [2, 0, 0, 0, 2, 0, 0, 0]  # of each channel by itself
+
+
+def test_an_unknown_transform_is_refused() -> None:
+    for preset in ("light+haar:4", "light+dct", "light+", "none+haar:1"):
+        with pytest.raises(UserError, match="--preset"):
+            make_backbone(preset, (1, 8, 8), 0)
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 13), (2, 28, 20), (1, 1, 1)])
 @pytest.mark.parametrize("classes", [0, 3])
-def test_a_network_takes_any_size_and_its_classes(shape: tuple[int, int, int], classes: int) -> None:
-    network = make_backbone("light", shape, 0, classes)
+@pytest.mark.parametrize("preset", ["light", "light+haar:1", "light+haar:3"])
+def test_a_network_takes_any_size_and_its_classes(
+    preset: str, shape: tuple[int, int, int], classes: int
+) -> None:
+    network = make_backbone(preset, shape, 0, classes)
     for p in network.parameters():
         nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(p.numel()))
     x, condition = (

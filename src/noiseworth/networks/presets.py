@@ -3,9 +3,11 @@
 import math
 
 import torch
+from torch import nn
 
 from noiseworth.errors import UserError
 from noiseworth.networks.diffusers_unet import DiffusersUNet, Preset
+from noiseworth.networks.haar import MOST_LEVELS, OnHaar
 from noiseworth.networks.unet import UNet
 
 # Our U-Net, as wide as this at the images' own resolution; the number of resolutions follows the images.
@@ -47,21 +49,34 @@ def channels_for(width: int, side: int) -> tuple[int, ...]:
     return tuple(min(width * 2**number, max(width, _WIDEST)) for number in range(halvings + 1))
 
 
-def make_backbone(
-    preset: str, shape: tuple[int, int, int], seed: int, classes: int = 0
-) -> UNet | DiffusersUNet:
-    """A U-Net for images of a shape (C, H, W), its weights freshly drawn, a function of the arguments.
+def make_backbone(preset: str, shape: tuple[int, int, int], seed: int, classes: int = 0) -> nn.Module:
+    """A U-Net for images of a shape (C, H, W), its weights freshly drawn, a function of the arguments: a `Backbone`.
 
     The global generator is left as it was.
 
     Raises:
         UserError: there is no such preset.
     """
+    name, _, transform = preset.partition("+")
+    levels = _haar_levels(preset, transform)
+    channels, side = shape[0] * 4**levels, math.ceil(max(shape[1:]) / 2**levels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if preset in WIDTHS:
-            return UNet(channels_for(WIDTHS[preset], max(shape[1:])), shape[0], classes)
-        if preset in PRESETS:
-            return DiffusersUNet(PRESETS[preset], shape[0], classes)
-    names = ", ".join([*WIDTHS, *PRESETS])
-    raise UserError(f"--preset {preset}: there is no such network; choose one of {names}")
+        if name in WIDTHS:
+            network: nn.Module = UNet(channels_for(WIDTHS[name], side), channels, classes)
+        elif name in PRESETS:
+            network = DiffusersUNet(PRESETS[name], channels, classes)
+        else:
+            names = ", ".join([*WIDTHS, *PRESETS])
+            raise UserError(f"--preset {preset}: there is no such network; choose one of {names}")
+    return OnHaar(network, levels) if levels else network
+
+
+def _haar_levels(preset: str, transform: str) -> int:
+    """The levels of `haar:2`; 0 of nothing."""
+    if not transform and not preset.endswith("+"):
+        return 0
+    known = {f"haar:{levels}": levels for levels in range(1, MOST_LEVELS + 1)}
+    if transform not in known:
+        raise UserError(f"--preset {preset}: after + comes one of {', '.join(known)}, as in light+haar:1")
+    return known[transform]

@@ -40,7 +40,8 @@ class TrainConfig:
     """Train on all images, or on the clean or the noisy ones alone."""
     preset: str | None = None
     """Size of the network: light, medium or heavy, whose depth follows the size of the images; or diffusers' U-Net as digits, mini, small,
-    cifar or imagenet64. By default it follows the images: medium up to 16x16 and light above, on a GPU medium or heavy."""
+    cifar or imagenet64. light+haar:1 works on the images' Haar coefficients, for large images. By default it follows the images: medium up
+    to 16x16 and light above, on a GPU medium or heavy."""
     n_images: int = 100_000
     """Length of the training, in images seen (one image may be seen many times). With a greater number a finished run goes on."""
     batch: int = 64
