@@ -22,6 +22,8 @@ import noiseworth
 import pages
 from checks import Checklist, table_rows
 from noiseworth.data.dataset import open_dataset
+from noiseworth.diffusion.sampler import SamplerConfig, sample
+from noiseworth.runs.config import SampleConfig
 from noiseworth.runs.sampling import sample_run
 from noiseworth.runs.shared import share_model
 
@@ -120,9 +122,9 @@ def _by_onnx(shared: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     def denoiser(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(session.run(None, {"x": x.numpy(), "sigma": sigma.numpy()})[0])
 
-    sample = importlib.import_module("noiseworth.diffusion.sampler").sample
-    images: torch.Tensor = sample(
-        denoiser, torch.arange(IMAGES), model.shape, v=model.v, trained_from=model.trained_from
+    config = SamplerConfig(SampleConfig.steps, SampleConfig.sampler, SampleConfig.churn)
+    images = sample(
+        denoiser, torch.arange(IMAGES), model.shape, config=config, v=model.v, trained_from=model.trained_from
     )
     made: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = images.clip(-1, 1).numpy()
     return made

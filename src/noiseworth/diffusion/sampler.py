@@ -24,7 +24,7 @@ class SamplerConfig:
 
     steps: int = 18
     method: Method = "heun"
-    churn: float = 40.0
+    churn: float = 7.5
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     rho: float = 7.0

@@ -86,10 +86,10 @@ class SampleConfig:
     """Number of images. For the same seed, image i does not depend on n."""
     steps: int = 18
     """Steps of the sampler; "heun" and "churn" call the network about twice in each, "dpm++" and "ancestral" once."""
-    sampler: Literal["heun", "dpm++", "churn", "ancestral"] = "heun"
-    """The method: Heun's on the probability flow (arXiv 2206.00364); DPM-Solver++(2M) (arXiv 2211.01095); Heun's with noise added
-    before each step ("churn"); or the reverse process of DDPM ("ancestral")."""
-    churn: float = 40.0
+    sampler: Literal["heun", "dpm++", "churn", "ancestral"] = "churn"
+    """The method: Heun's on the probability flow (arXiv 2206.00364), of which "churn" adds noise before each step and so takes off what the
+    network did wrong in earlier ones; DPM-Solver++(2M) (arXiv 2211.01095); or the reverse process of DDPM ("ancestral")."""
+    churn: float = 7.5
     """Strength of the noise that "churn" adds, S_churn of arXiv 2206.00364."""
     stop_at: float | None = None
     """Level (model units) at which sampling stops, and gives the estimate of the clean image: a mean, smoother than an image. By

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from noiseworth.diffusion.sampler import SamplerConfig, sample
 from noiseworth.diffusion.worth import PosteriorVariance
+from noiseworth.runs.config import SampleConfig
 from noiseworth.runs.model import load_run
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.model import make_denoiser
@@ -71,13 +72,17 @@ class NoiseworthPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @torch.no_grad()
     def __call__(
-        self, batch_size: int = 1, num_inference_steps: int = 18, seed: int = 0, output_type: str = "pil"
+        self,
+        batch_size: int = 1,
+        num_inference_steps: int = SampleConfig.steps,
+        seed: int = 0,
+        output_type: str = "pil",
     ) -> ImagePipelineOutput:
         """Make images.
 
         Args:
             batch_size: number of images; image `i` is that of `noiseworth sample`, whatever the number.
-            num_inference_steps: of Heun's method.
+            num_inference_steps: of the sampler.
             seed: of the noise that it starts from.
             output_type: "pil"; "np", (B, H, W, C) in [0, 1]; or "pt", (B, C, H, W) in model units.
         """
@@ -87,7 +92,7 @@ class NoiseworthPipeline(DiffusionPipeline):  # type: ignore[misc]
         channels, height, width = config.shape
         images = sample(
             self.unet, torch.arange(batch_size, device=self.device), (channels, height, width),
-            config=SamplerConfig(num_inference_steps), v=v, trained_from=config.trained_from, seed=seed,
+            config=SamplerConfig(num_inference_steps, SampleConfig.sampler, SampleConfig.churn), v=v, trained_from=config.trained_from, seed=seed,
         ).clip(-1, 1)  # fmt: skip
         if output_type == "pt":
             return ImagePipelineOutput(images=images)

@@ -54,12 +54,14 @@ def sample_run(config: SampleConfig) -> Dataset:
 def samples_of(
     model: RunModel, run: Path, *, n: int, steps: int, seed: int, schedule: Literal["data", "edm"] = "data"
 ) -> Dataset:
-    """The images under `run/samples`, generated unless they were made by these weights and settings.
+    """The images under `run/samples`, by Heun's method, generated unless they were made by these weights and settings.
 
     Raises:
         UserError: a setting is out of range; the images that are there stay.
     """
-    config = SampleConfig(str(run), str(run / "samples"), n=n, steps=steps, seed=seed, schedule=schedule)
+    config = SampleConfig(
+        str(run), str(run / "samples"), n=n, steps=steps, seed=seed, schedule=schedule, sampler="heun"
+    )
     return _sampled(model, config, replace=True)
 
 
