@@ -76,7 +76,9 @@ def test_a_run_resumes_to_the_same_weights_and_is_sampled_and_evaluated(release:
     records = load_lines(StepRecord, Path("interrupted/metrics.jsonl"))
     assert [record.step for record in records] == list(range(1, 65))
     assert [record.n_images for record in records if record.monitor is not None] == [1024, 2048]
-    made = sample_run("interrupted", "made", n=8, steps=4, label=3, schedule="edm", sampler="heun").read_first(8)
+    made = sample_run(
+        "interrupted", "made", n=8, steps=4, label=3, schedule="edm", sampler="heun"
+    ).read_first(8)
     if SAME_MACHINE:
         assert hashlib.sha256(made.tobytes()).hexdigest() == EXPECTED["samples"]
     assert made.mean() == pytest.approx(EXPECTED["sample_mean"], abs=1e-3)

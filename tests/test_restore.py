@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from noiseworth.data.pack import pack
 from noiseworth.errors import UserError
 from noiseworth.noise.models import CorrelatedNoise
 from noiseworth.records import RestoreRecord, load_record
-from noiseworth.restore.command import restore_images
+from noiseworth.restore import command
+from noiseworth.restore.command import _result, restore_images
 from noiseworth.restore.level import Level
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.driver import run_training
@@ -292,6 +294,52 @@ def test_killed_and_shared_it_ends_with_the_same_bytes(run: Path, noisy: Path, t
     assert not [path for path in (tmp_path / "out").iterdir() if path.name in (".done", ".locks", ".pieces")]
 
 
+def test_a_stack_is_restored_part_by_part_and_gone_on_with_in_its_middle(
+    run: Path, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = np.concatenate([np.roll(_picture(noisy), 3 * i, axis=1) for i in range(3)]).astype("f4")
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "stack.npy", stack)
+    _restore(run, tmp_path / "in", tmp_path / "whole", samples=1)
+    monkeypatch.setattr("noiseworth.restore.file_inputs._PIXELS", 2 * stack[0].size)
+    made: list[int] = []
+
+    def fails(*arguments: Any) -> Any:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(len(arguments[3].s))
+        return _result(*arguments)
+
+    monkeypatch.setattr(command, "_result", fails)
+    with pytest.raises(KeyboardInterrupt):
+        _restore(run, tmp_path / "in", tmp_path / "out", samples=1)
+    assert not (tmp_path / "out" / "stack.npy").exists()
+    made.clear()
+    made.append(0)
+    monkeypatch.setattr(
+        command, "_result", lambda *arguments: made.append(len(arguments[3].s)) or _result(*arguments)
+    )
+    _restore(run, tmp_path / "in", tmp_path / "out", samples=1)
+    assert made == [0, 2]  # one part of three was left
+    for kind in (".", "std", "sample-1", "share"):
+        a, b = (np.load(tmp_path / out / kind / "stack.npy") for out in ("whole", "out"))
+        np.testing.assert_allclose(a, b, rtol=5e-3, atol=1e-3)  # rounding, in differences
+    assert not (tmp_path / "out" / ".pieces").exists()
+
+
+def test_a_stack_of_which_a_part_is_refused_is_left_out(
+    run: Path, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = np.concatenate([_picture(noisy), 1000 * _picture(noisy)]).astype("f4")
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "bad.npy", stack)
+    np.save(tmp_path / "in" / "good.npy", stack[:2])
+    monkeypatch.setattr("noiseworth.restore.file_inputs._PIXELS", 2 * stack[0].size)
+    record = restore_images(run, tmp_path / "in", tmp_path / "out", sigma=8 * S, on_error="skip")
+    assert record.count == 2
+    assert [path.name for path in (tmp_path / "out").glob("*.npy")] == ["good.npy"]
+
+
 def test_on_ray_it_is_the_same(run: Path, noisy: Path, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray")
     for number in range(3):
@@ -400,5 +448,5 @@ def test_the_commands_of_the_page(
         line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()
     ]
     assert len(commands) >= 3
-    for command in commands:
-        assert main(command.split()[1:]) == 0, command
+    for words in commands:
+        assert main(words.split()[1:]) == 0, words

@@ -1,6 +1,7 @@
 """What intervals are calibrated on: some of the noisy images, or of clean ones; and which images are refused."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -103,29 +104,48 @@ def _some_tiles(inputs: Inputs, restorer: Restorer) -> Noisy:
     """Tiles of the model's size, from all over the noisy images."""
     pieces = [inputs.names[i] for i in evenly(np.arange(len(inputs.names)), _LOOKED_AT)]
     most = -(-_LOOKED_AT // len(pieces))
-    parts, structured = [], []
+    parts: list[tuple[Array, NDArray[np.float64], NDArray[np.int64]]] = []
+    structured: list[Noisy] = []
     for name in pieces:
-        noisy = inputs.checked(name)
-        if noisy is None:
-            continue
-        size, (height, width) = noisy.images.shape[2:], restorer.tile
-        places = corners((size[0], size[1]), restorer.tile)
-        if noisy.own is not None:  # images of the model's size
-            some = np.flatnonzero(noisy.s > 0)
-            structured.append(noisy.rows(some[evenly(np.arange(len(some)), most)]))
-            continue
-        wanted = [(i, p) for i in np.flatnonzero(noisy.s > 0) for p in places]
-        chosen = [wanted[k] for k in evenly(np.arange(len(wanted)), most)] if wanted else []
-        tiles = [noisy.images[i, :, r : r + height, c : c + width] for i, (r, c) in chosen]
-        rows = [i for i, _ in chosen]
-        if tiles:
-            parts.append((np.stack(tiles), noisy.s[rows], noisy.ids[rows]))
+        for noisy, count in _of_piece(inputs, name, most):
+            structured += [] if noisy.own is None else [_some_images(noisy, count)]
+            parts += [] if noisy.own is not None else _tiles_in(noisy, restorer, count)
     if sum(len(part.s) for part in structured):
         return _together(structured)
     if not parts:
         raise UserError("all images are clean; there is nothing to restore")
     images, s, ids = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Noisy(images, s, ids * _LOOKED_AT + np.arange(len(s)))
+
+
+def _of_piece(inputs: Inputs, name: str, most: int) -> Iterator[tuple[Noisy, int]]:
+    """Some parts of a piece, and how many tiles are wanted of each."""
+    parts = evenly(np.arange(inputs.parts(name)), most)
+    for part in parts:
+        noisy = inputs.checked(name, int(part))
+        if noisy is not None:
+            yield noisy, -(-most // len(parts))
+
+
+def _some_images(noisy: Noisy, most: int) -> Noisy:
+    """Some of the images of the model's size, whose noise is not white."""
+    some = np.flatnonzero(noisy.s > 0)
+    return noisy.rows(some[evenly(np.arange(len(some)), most)])
+
+
+def _tiles_in(
+    noisy: Noisy, restorer: Restorer, most: int
+) -> list[tuple[Array, NDArray[np.float64], NDArray[np.int64]]]:
+    """Some tiles of noisy images, with their noise and numbers; nothing if all are clean."""
+    size, (height, width) = noisy.images.shape[2:], restorer.tile
+    places = corners((size[0], size[1]), restorer.tile)
+    wanted = [(i, place) for i in np.flatnonzero(noisy.s > 0) for place in places]
+    if not wanted:
+        return []
+    chosen = [wanted[k] for k in evenly(np.arange(len(wanted)), most)]
+    tiles = [noisy.images[i, :, r : r + height, c : c + width] for i, (r, c) in chosen]
+    rows = [i for i, _ in chosen]
+    return [(np.stack(tiles), noisy.s[rows], noisy.ids[rows])]
 
 
 def _together(parts: list[Noisy]) -> Noisy:

@@ -29,6 +29,7 @@ Array = NDArray[np.float32]
 
 _SURE, _ODD = 4.0, 0.03  # standard errors, and the size, from which on what was taken off is not white noise
 _NOT_SETTINGS = ("run", "images", "out", "page", "batch", "on", "address")  # which do not change what is made
+_MANY_PARTS = 2  # of a piece, from which its progress is shown, too
 _NOTE, _RECORD = ".restore.json", "restore.json"
 
 
@@ -68,7 +69,7 @@ def _make(
     config: RestoreConfig, inputs: Inputs, restorer: Restorer, calibration: Calibrated | None
 ) -> RestoreRecord:
     """Restore all pieces that are not done, and put them together."""
-    out, model = Path(config.out), inputs.model
+    out = Path(config.out)
 
     def is_done(piece: str) -> bool:
         # Who ends the work writes the record before it removes what says which pieces are done.
@@ -83,12 +84,9 @@ def _make(
             [str(i) for i in range(len(inputs.names))], out / ".locks", is_done
         ):
             if is_mine:
-                name = inputs.names[int(piece)]
-                noisy = inputs.checked(name)
-                if noisy is not None:
-                    inputs.write(name, out, _result(config, restorer, model, noisy, calibration))
+                count = _restore_piece(config, inputs, inputs.names[int(piece)], restorer, calibration)
                 (out / ".done").mkdir(exist_ok=True)
-                write_atomically(out / ".done" / piece, f"{0 if noisy is None else len(noisy.s)}\n")
+                write_atomically(out / ".done" / piece, f"{count}\n")
             bar.update()
     for _, is_mine in shared_work(["end"], out / ".locks", lambda _: (out / _RECORD).is_file()):
         if is_mine:
@@ -98,6 +96,24 @@ def _make(
     for rest in (".done", ".locks", ".pieces"):
         shutil.rmtree(out / rest, ignore_errors=True)
     return load_record(RestoreRecord, out / _RECORD)
+
+
+def _restore_piece(
+    config: RestoreConfig, inputs: Inputs, name: str, restorer: Restorer, calibration: Calibrated | None
+) -> int:
+    """Restore one piece, part by part; the number of its images, 0 where it is left out."""
+    out, count = Path(config.out), 0
+    parts = inputs.parts(name)
+    for part in progress_bar(range(parts), unit=" parts", desc=name, disable=parts < _MANY_PARTS):
+        noisy = inputs.checked(name, part)
+        if noisy is None:
+            return 0
+        count += len(noisy.s)
+        if not inputs.is_written(name, part, out):
+            inputs.write(name, part, out, _result(config, restorer, inputs.model, noisy, calibration))
+    if parts:
+        inputs.put_together(name, out)
+    return count
 
 
 def _inputs(config: RestoreConfig, model: RunModel, restorer: Restorer) -> Inputs:

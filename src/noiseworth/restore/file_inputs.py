@@ -1,6 +1,7 @@
 """Files that are restored, each a piece of the work."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,14 @@ from noiseworth.errors import UserError
 from noiseworth.process import directory_beside
 from noiseworth.progress import notice
 from noiseworth.restore.config import RestoreConfig
-from noiseworth.restore.file import TIFF, File
+from noiseworth.restore.file import TIFF, File, Planes
 from noiseworth.restore.files import can_be_written, open_file
-from noiseworth.restore.inputs import Array, Inputs, Noisy, Result, require_shape
+from noiseworth.restore.inputs import Array, Inputs, Noisy, Result, require_shape, save
 from noiseworth.restore.restorer import Restorer
 from noiseworth.runs.model import RunModel
 
 _PLANES = 4096  # of a file, that are numbered apart
+_PIXELS = 1 << 22  # in the images of one part of a file
 _WIDEST = 2.0  # ratio of the ends of a measured level's interval
 
 
@@ -67,26 +69,45 @@ class FileInputs(Inputs):
             self._opened = name, open_file(self._folder / name)
         return self._opened[1]
 
-    def load(self, name: str) -> Noisy:
-        """As `Inputs.load`."""
+    def parts(self, name: str) -> int:
+        """As `Inputs.parts`."""
+        count = self._unless_refused(name, lambda: len(self._checked_planes(name)))
+        return 0 if count is None else -(-count // self._at_once(name))
+
+    def _at_once(self, name: str) -> int:
+        """Images in one part of a file."""
+        return max(_PIXELS // self._file(name).planes[0].size, 1)
+
+    def _rows(self, name: str, part: int) -> slice:
+        count = self._at_once(name)
+        return slice(part * count, (part + 1) * count)
+
+    def _checked_planes(self, name: str) -> Planes:
         planes, where = self._file(name).planes, str(self._folder / name)
         if self._config.maps and self._file(name).map_suffix == TIFF:
             library("tifffile", where)  # asked for before the work, and not after it
         require_shape(planes[0].shape, self.model, where)
         if len({plane.shape for plane in planes}) > 1:
             raise UserError(f"{where}: holds images of several sizes; restore each as a file of its own")
-        images = ((np.stack(planes) - self.model.offset) / self.model.scale).astype(np.float32)
-        ids = self.number[name] * _PLANES + np.arange(len(images))
-        return Noisy(images, self._sigma(name, where, images), ids)
+        return planes
 
-    def _sigma(self, name: str, where: str, images: Array) -> NDArray[np.float64]:
+    def load(self, name: str, part: int) -> Noisy:
+        """As `Inputs.load`."""
+        rows = self._rows(name, part)
+        planes = np.stack(self._checked_planes(name)[rows])
+        images = ((planes - self.model.offset) / self.model.scale).astype(np.float32)
+        numbers = np.arange(rows.start, rows.start + len(images))
+        return Noisy(images, self._sigma(name, images, numbers), self.number[name] * _PLANES + numbers)
+
+    def _sigma(self, name: str, images: Array, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        where = str(self._folder / name)
         if self._config.sigma is not None:
             called = [name] * len(images)
             s = resolve_sigma(self._config.sigma, called, [None] * len(images))
             if np.isnan(s).any():
                 raise UserError(f"{where}: --sigma says nothing of it; without --sigma its noise is measured")
             return s / (self.model.scale if self._config.sigma_units == "raw" else 1)
-        levels = [self._restorer.level(image, i) for i, image in enumerate(images)]
+        levels = [self._restorer.level(image, int(i)) for i, image in zip(numbers, images, strict=True)]
         none = [level.sigma == 0 for level in levels]
         if any(none) and self.model.trained_from > 0:
             raise UserError(
@@ -99,18 +120,45 @@ class FileInputs(Inputs):
             raise UserError(f"{where}: cannot say what its noise is to within a factor of 2; give --sigma")
         return np.array([level.sigma for level in levels])
 
-    def write(self, name: str, out: Path, result: Result) -> None:
-        """As `Inputs.write`."""
-        file = self._file(name)
-        kinds = {**result.maps, **{f"sample-{i + 1}": draw for i, draw in enumerate(result.draws)}}
-        for kind, values in kinds.items():
-            _write_whole(
-                out / kind / file.named(name, file.map_suffix), partial(file.write_map, planes=list(values))
-            )
-        _write_whole(out / file.named(name, file.suffix), partial(file.write, planes=list(result.restored)))
+    def write(self, name: str, part: int, out: Path, result: Result) -> None:
+        """As `Inputs.write`: kept until all parts are there."""
+        save(self._kept(name, part, out), result)
+
+    def _kept(self, name: str, part: int, out: Path) -> Path:
+        return out / ".pieces" / str(self.number[name]) / f"{part:06d}.npz"
+
+    def is_written(self, name: str, part: int, out: Path) -> bool:
+        """As `Inputs.is_written`."""
+        return self._kept(name, part, out).is_file()
+
+    def put_together(self, name: str, out: Path) -> None:
+        """As `Inputs.put_together`: one file after another, so that no more than one of them is in memory."""
+        file, kept = self._file(name), [self._kept(name, part, out) for part in range(self.parts(name))]
+        with np.load(kept[0]) as first:
+            draws = first["samples"].shape[1] if "samples" in first.files else 0
+            maps = [kind for kind in first.files if kind not in ("restored", "samples")]
+        for kind in maps:
+            place = out / kind / file.named(name, file.map_suffix)
+            _write_whole(place, partial(file.write_map, planes=_planes(kept, kind)))
+        for draw in range(draws):
+            place = out / f"sample-{draw + 1}" / file.named(name, file.map_suffix)
+            _write_whole(place, partial(file.write_map, planes=_planes(kept, "samples", draw)))
+        _write_whole(
+            out / file.named(name, file.suffix), partial(file.write, planes=_planes(kept, "restored"))
+        )
+        shutil.rmtree(kept[0].parent)
 
     def finish(self, out: Path) -> None:
         """As `Inputs.finish`: nothing is left to be done."""
+
+
+def _planes(kept: list[Path], kind: str, draw: int | None = None) -> Planes:
+    """The images of all parts, of one kind."""
+    planes: Planes = []
+    for path in kept:
+        with np.load(path) as arrays:
+            planes += list(arrays[kind] if draw is None else arrays[kind][:, draw])
+    return planes
 
 
 def _write_whole(place: Path, write: Callable[[Path], None]) -> None:

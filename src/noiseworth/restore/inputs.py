@@ -2,8 +2,10 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from noiseworth.runs.own_units import in_own_units
 from noiseworth.train.own_noise import OwnNoise
 
 Array = NDArray[np.float32]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("noiseworth")
 _CHUNK = 256  # images of a data set in one piece
@@ -78,19 +82,37 @@ class Inputs(ABC):
     def digest(self) -> str:
         """Of what is read, so that a change of it shows."""
 
-    @abstractmethod
-    def load(self, name: str) -> Noisy:
-        """The images of one piece. Raises UserError where they cannot be restored."""
+    def parts(self, name: str) -> int:
+        """The number of parts of a piece that are restored one after another, so that memory does not grow with it; 0 where the piece is
+        left out.
 
-    def checked(self, name: str) -> Noisy | None:
-        """The images of one piece; None where they are left out.
+        Raises:
+            UserError: it cannot be restored, and pieces are not left out.
+        """
+        del name
+        return 1
+
+    @abstractmethod
+    def load(self, name: str, part: int) -> Noisy:
+        """The images of one part of a piece. Raises UserError where they cannot be restored."""
+
+    def checked(self, name: str, part: int) -> Noisy | None:
+        """The images of one part of a piece; None where the piece is left out.
 
         Raises:
             UserError: they cannot be restored, and pieces are not left out.
         """
+        return self._unless_refused(name, lambda: self._alike(name, part))
+
+    def _alike(self, name: str, part: int) -> Noisy:
+        noisy = self.load(name, part)
+        require_alike(noisy, self.model, name)
+        return noisy
+
+    def _unless_refused(self, name: str, what: Callable[[], T]) -> T | None:
+        """What a function returns; None where it refuses and such pieces are left out, which is told once."""
         try:
-            noisy = self.load(name)
-            require_alike(noisy, self.model, name)
+            return what()
         except UserError as error:
             if not self._skips:
                 raise
@@ -98,11 +120,18 @@ class Inputs(ABC):
                 _log.warning("skipped: %s", error)
             self._told.add(name)
             return None
-        return noisy
 
     @abstractmethod
-    def write(self, name: str, out: Path, result: Result) -> None:
-        """Write what was found of one piece; each file appears whole or not at all."""
+    def write(self, name: str, part: int, out: Path, result: Result) -> None:
+        """Write what was found of one part of a piece; each file appears whole or not at all."""
+
+    def is_written(self, name: str, part: int, out: Path) -> bool:
+        """Whether a part of a piece was written by a process that did not end the piece."""
+        del name, part, out
+        return False
+
+    def put_together(self, name: str, out: Path) -> None:  # noqa: B027 - most pieces have one part
+        """Once all parts of a piece are written."""
 
     @abstractmethod
     def finish(self, out: Path) -> None:
@@ -141,8 +170,9 @@ class DatasetInputs(Inputs):
         start = int(name) * _CHUNK
         return np.arange(start, min(start + _CHUNK, len(self._dataset)))
 
-    def load(self, name: str) -> Noisy:
+    def load(self, name: str, part: int) -> Noisy:
         """As `Inputs.load`."""
+        del part
         rows = self._rows(name)
         images, s, ids = (
             self._dataset.read(rows),
@@ -160,15 +190,10 @@ class DatasetInputs(Inputs):
         s = np.maximum(np.sqrt(mean), np.where(is_measured.all(1), 0.0, _LEAST))
         return Noisy(images, s, ids, own)
 
-    def write(self, name: str, out: Path, result: Result) -> None:
+    def write(self, name: str, part: int, out: Path, result: Result) -> None:
         """As `Inputs.write`."""
-        place = out / ".pieces" / f"{name}.npz"
-        place.parent.mkdir(exist_ok=True)
-        arrays = {"restored": result.restored, **result.maps}
-        if len(result.draws):
-            arrays["samples"] = result.draws.swapaxes(0, 1)
-        with file_beside(place) as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        del part
+        save(out / ".pieces" / f"{name}.npz", result)
 
     def finish(self, out: Path) -> None:
         """As `Inputs.finish`: a data set called `restored`, whose noise counts as unknown, since nobody should train on it as clean."""
@@ -203,6 +228,16 @@ class DatasetInputs(Inputs):
             )  # fmt: skip
         for piece in pieces:
             piece.unlink()
+
+
+def save(place: Path, result: Result) -> None:
+    """Keep what was found of some images until all is there: `restored`, the maps, and `samples` (N, S, C, H, W) if there are any."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"restored": result.restored, **result.maps}
+    if len(result.draws):
+        arrays["samples"] = result.draws.swapaxes(0, 1)
+    with file_beside(place) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def require_shape(shape: tuple[int, ...], model: RunModel, where: str) -> None:

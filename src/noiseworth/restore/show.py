@@ -21,11 +21,13 @@ def show(inputs: Inputs, restorer: Restorer, factor: float | None, draws: int) -
         factor: half the width of an interval, in standard deviations; None where no maps are wanted.
         draws: of each image, of which three are shown.
     """
-    pieces = evenly(np.arange(len(inputs.names)), _IMAGES)
-    each = -(-_IMAGES // len(pieces))
+    names = [inputs.names[number] for number in evenly(np.arange(len(inputs.names)), _IMAGES)]
+    each = -(-_IMAGES // len(names))
+    pieces = [(name, int(part)) for name in names for part in evenly(np.arange(inputs.parts(name)), each)]
+    each = -(-_IMAGES // max(len(pieces), 1))
     shown: list[Shown] = []
-    for number in pieces:
-        noisy = inputs.checked(inputs.names[number])
+    for piece, part in pieces:
+        noisy = inputs.checked(piece, part)
         if noisy is None:
             continue
         for row in evenly(np.flatnonzero(noisy.s > 0), each):
@@ -36,7 +38,7 @@ def show(inputs: Inputs, restorer: Restorer, factor: float | None, draws: int) -
                 found = restorer(y, s, ids, maps=factor is not None, draws=min(draws, _DRAWS))
             else:
                 found = restorer.given(y, own, ids, draws=min(draws, _DRAWS))
-            name = inputs.names[number] if each == 1 else f"image {noisy.ids[row]}"
+            name = piece if each == 1 and len(names) == len(pieces) else f"image {noisy.ids[row]}"
             maps: dict[str, NDArray[np.float32]] = {}
             if factor is not None:
                 maps["std"] = found.std(s)[0]

@@ -90,9 +90,10 @@ class NoiseworthPipeline(DiffusionPipeline):  # type: ignore[misc]
         v = PosteriorVariance(torch.ones(1))
         v.load_state(config.posterior_variance)
         channels, height, width = config.shape
+        sampler = SamplerConfig(num_inference_steps, SampleConfig.sampler, SampleConfig.churn)
         images = sample(
             self.unet, torch.arange(batch_size, device=self.device), (channels, height, width),
-            config=SamplerConfig(num_inference_steps, SampleConfig.sampler, SampleConfig.churn), v=v, trained_from=config.trained_from, seed=seed,
+            config=sampler, v=v, trained_from=config.trained_from, seed=seed,
         ).clip(-1, 1)  # fmt: skip
         if output_type == "pt":
             return ImagePipelineOutput(images=images)
