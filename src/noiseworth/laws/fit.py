@@ -1,12 +1,14 @@
 """Scaling laws with exchange rates between noisy and clean images, and their robust fit to log quality.
 
     one currency     quality = E + A n_eff^-alpha,                n_eff = n_clean + sum_s n_s r(s)
+    a curve          the same with r(s) = 1 / (1 + (s / s_0)^q), so that it holds at levels that were not observed, too
     two currencies   quality = E + A n_1^-alpha + B n_2^-beta,    n_i = n_clean + sum_s n_s r_i(s)
                                                                   r_i(s) = 1 / (1 + (s / s_i)^q_i)
 
 The theory of mixtures suggests two currencies (docs/theory.md): noise costs little worth for coarse
 structure, and much for fine detail. Numbers of images are in units of the greatest n_clean. Positive
-parameters are fitted by their logarithms, the rates of one currency by their logits.
+parameters are fitted by their logarithms, the rates of one currency by their logits. A curve needs no clean images: these are images
+of s = 0, and what noisy ones are worth follows from those of other levels.
 """
 
 from collections.abc import Callable
@@ -16,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
-from noiseworth.laws.identifiability import check_design
+from noiseworth.laws.identifiability import check_curve, check_design, require_curve
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.quality import log_quality, log_quality_slopes, logistic, rates_of
 
 Array = NDArray[np.float64]
 
 LAWS = ("one", "two")
+CURVE = "curve"
 _SOFT = 3.0  # residuals beyond this many typical residuals get less weight
 _ROUGH = 0.02  # typical residual at the start
 # Weight of a prior at the start, in units of residuals; it matters where the data do not determine a
@@ -36,7 +39,7 @@ class Law:
     """A fitted law.
 
     Attributes:
-        name: "one" or "two", the number of currencies.
+        name: "one" or "two", the number of currencies; or "curve".
         sigmas: (S,) its noise levels.
         unit: unit of numbers of images.
         parameters: (P,) transformed parameters.
@@ -74,6 +77,12 @@ class Law:
         """`r(s)` at the law's noise levels: (S,) for one currency, (2, S) for two."""
         return rates_of(self.name, self.parameters, self.sigmas)
 
+    def at(self, sigmas: tuple[float, ...]) -> "Law":
+        """The same law at other noise levels; not for one currency with a rate for each level."""
+        if self.name == "one":
+            raise ValueError("has rates of its own levels alone")
+        return replace(self, sigmas=sigmas)
+
     def terms(self) -> tuple[float, list[tuple[float, float, Array]]]:
         """The floor E, and (A, alpha, rates) of each currency: quality = E + sum A (images / unit)^-alpha."""
         p = self.parameters
@@ -83,15 +92,26 @@ class Law:
             (float(np.exp(p[a])), float(np.exp(p[b])), rates[k]) for k, (a, b) in enumerate(pairs)
         ]
 
-    def _interval(self, index: int) -> Array:
-        """95% interval of a transformed parameter, by Student's t distribution."""
+    def _quantile(self) -> float:
         from scipy.special import stdtrit
 
-        half = float(stdtrit(self.freedom, 0.975)) * float(np.sqrt(self.covariance[index, index]))
+        return float(stdtrit(self.freedom, 0.975))
+
+    def _interval(self, index: int) -> Array:
+        """95% interval of a transformed parameter, by Student's t distribution."""
+        half = self._quantile() * float(np.sqrt(self.covariance[index, index]))
         return np.array([self.parameters[index] - half, self.parameters[index] + half])
 
     def rate_intervals(self) -> Array:
         """95% intervals (S, 2) of the rates of a law of one currency."""
+        if self.name == CURVE:
+            # Of the logit q (ln s_0 - ln s), to first order in both parameters, whose errors go together.
+            q = np.exp(self.parameters[4])
+            logit = q * (self.parameters[3] - np.log(self.sigmas))
+            slopes = np.stack([np.full(len(self.sigmas), q), logit], axis=1)
+            variance = np.einsum("sp,pr,sr->s", slopes, self.covariance[3:, 3:], slopes)
+            half = self._quantile() * np.sqrt(variance)
+            return logistic(np.stack([logit - half, logit + half], axis=1))
         return np.stack([logistic(self._interval(3 + s)) for s in range(len(self.sigmas))])
 
     def exponent(self) -> tuple[float, float, float]:
@@ -103,6 +123,14 @@ class Law:
 def _starts(name: str, o: Observations) -> list[Array]:
     """Starts of the optimisation, each (P,)."""
     least = np.log(0.9 * o.quality.min())
+    if name == CURVE:
+        noisy = np.array([s for s in o.sigmas if s > 0])
+        middle = float(np.mean(np.log(noisy)))
+        return [
+            np.array([least, np.log(0.2 * o.quality.min()), np.log(a), at, np.log(2.0)])
+            for a in (0.5, 1.5)
+            for at in (middle - 1, middle + 1)
+        ]
     if name == "one":
         rates = np.linspace(2.0, 0.0, len(o.sigmas)) if len(o.sigmas) > 1 else np.ones(len(o.sigmas))
         return [
@@ -123,7 +151,7 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
 
     Args:
         observations: trained models.
-        name: "one" or "two", the number of currencies.
+        name: "one" or "two", the number of currencies; or "curve".
         check: refuse observations that do not determine the law. Without it, a weak prior determines the
             rest.
 
@@ -131,13 +159,13 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
         UserError: an unknown law; too few observations, or numbers of images that do not determine the law
             (the message names the missing runs); or qualities that hardly differ.
     """
-    if name not in LAWS:
+    if name not in (*LAWS, CURVE):
         raise UserError(f"--law {name}: must be one of {', '.join(LAWS)}")
     o = observations
-    unit = float(o.n_clean.max())
+    unit = float((o.n_clean + o.n_noisy.sum(axis=1)).max() if name == CURVE else o.n_clean.max())
     starts = _starts(name, o)
     if check:
-        check_design(o, len(starts[0]))
+        (check_curve if name == CURVE else check_design)(o, len(starts[0]))
         if name == "two":
             fit_law(o, "one")  # where the simpler law is not determined, this one is not either
     target = np.log(o.quality)
@@ -155,13 +183,15 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     variance = float((weight * residual**2).sum() / freedom)
     information = slopes.T @ (weight[:, None] * slopes) / max(variance, 1e-12)
     covariance = np.linalg.pinv(information, hermitian=True)
-    if check and name == "one" and covariance[2, 2] > _VAGUE**2:
+    if check and name != "two" and covariance[2, 2] > _VAGUE**2:
         spread = float(np.ptp(np.log(o.quality)))
         scatter = float(np.sqrt(variance))
         raise UserError(
             f"the qualities differ by {spread:.1%} in all, with a scatter of {scatter:.1%}, too little to"
             " fit a law: train longer, or on numbers of images farther apart, or with more seeds"
         )
+    if check and name == CURVE:
+        require_curve(o, float(covariance[3, 3]), float(covariance[4, 4]))
     count = len(o)
     size = len(parameters) + 1
     correction = 2 * size * (size + 1) / max(count - size - 1, 1)

@@ -19,6 +19,8 @@ def rates_of(name: str, parameters: Array, sigmas: tuple[float, ...]) -> Array:
     """Worth of a noisy image in clean ones at each noise level: (S,) in one currency, (2, S) in two."""
     if name == "one":
         return logistic(parameters[3 : 3 + len(sigmas)])
+    if name == "curve":
+        return logistic(np.exp(parameters[4]) * (parameters[3] - np.log(sigmas)))
     scale = np.exp(parameters[[5, 7]])[:, None]  # s_i
     power = np.exp(parameters[[6, 8]])[:, None]  # q_i
     return np.asarray(1 / (1 + (np.array(sigmas) / scale) ** power))
@@ -52,6 +54,8 @@ def log_quality_slopes(name: str, parameters: Array, o: Observations, unit: floa
     if name == "one":
         rate = of_noise[0]
         slopes[:, 3:] = by_count[0][:, None] * noisy * rate * (1 - rate)
+    elif name == "curve":
+        slopes[:, 3:] = by_count[0][:, None] * (noisy @ _curve_slopes(of_noise[0], parameters[3:], o.sigmas))
     else:
         B, beta = np.exp(parameters[3:5])
         other = B * count[:, 1] ** -beta
@@ -59,10 +63,13 @@ def log_quality_slopes(name: str, parameters: Array, o: Observations, unit: floa
         slopes[:, 3], slopes[:, 4] = other, -beta * other * np.log(count[:, 1])
         by_count.append(-beta * other / count[:, 1] * free[:, 1])
         for i, at in enumerate((5, 7)):
-            rate, power = of_noise[i], np.exp(parameters[at + 1])
-            spread = rate * (1 - rate) * power
-            slopes[:, at] = by_count[i] * (noisy @ spread)
-            by_power = -spread * (np.log(o.sigmas) - parameters[at])
-            slopes[:, at + 1] = by_count[i] * (noisy @ by_power)
+            by_rate = noisy @ _curve_slopes(of_noise[i], parameters[at : at + 2], o.sigmas)
+            slopes[:, at : at + 2] = by_count[i][:, None] * by_rate
     of_log: Array = slopes / quality[:, None]
     return of_log
+
+
+def _curve_slopes(rate: Array, parameters: Array, sigmas: tuple[float, ...]) -> Array:
+    """Derivatives (S, 2) of `1 / (1 + (s / s_0)^q)` by ln s_0 and ln q."""
+    spread = rate * (1 - rate) * np.exp(parameters[1])
+    return np.stack([spread, -spread * (np.log(sigmas) - parameters[0])], axis=1)
