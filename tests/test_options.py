@@ -25,7 +25,7 @@ NEEDED = {
     "source": ["a"], "data": ["a"], "images": ["a"], "out": ["new"], "run": ["a"], "runs": ["a", "b"],
     "target": ["a"], "file": [str(Path(__file__).parent.parent / "recipes" / "cifar10.yaml")], "against": ["a"],
     "held_out": ["0.5"], "take": ["0.5"], "clean_fraction": ["0.5"], "sigma": ["0.5"], "sigma_rel": ["0.1"],
-    "budget": ["10"], "clean_price": ["1"], "noisy_price": ["1"], "total": ["10"],
+    "budget": ["10"], "instrument": ["a"], "clean_price": ["1"], "noisy_price": ["1"], "total": ["10"],
 }  # fmt: skip
 NAMES = [command.full_name for command in COMMANDS]
 
@@ -35,7 +35,7 @@ def needed(command: Command) -> dict[str, list[str]]:
     fields = dataclasses.fields(load(command.config))
     missing = dataclasses.MISSING
     names = [f.name for f in fields if f.default is missing and f.default_factory is missing]
-    one_of_several = {"sweep plan": ["total"], "corrupt": ["sigma"]}
+    one_of_several = {"sweep plan": ["total"], "corrupt": ["sigma"], "plan": ["instrument"]}
     return {name: NEEDED[name] for name in [*names, *one_of_several.get(command.full_name, [])]}
 
 

@@ -1,13 +1,22 @@
-"""The commands on scaling laws: fit, price, plan; and what the theory's studies print."""
+"""The commands on scaling laws: fit, price, plan."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from noiseworth.options import PAGE, POSITIONAL, StrPath, check, require, require_at_least, with_options
+from noiseworth.errors import UserError
+from noiseworth.options import (
+    PAGE,
+    POSITIONAL,
+    StrPath,
+    check,
+    flag_of,
+    require,
+    require_at_least,
+    with_options,
+)
 from noiseworth.progress import notice
-from noiseworth.records import BudgetRecord, LawRecord, QuoteRecord, TheoryStudy
-from noiseworth.studies.config import TheoryConfig
+from noiseworth.records import BudgetRecord, ExposureRecord, LawRecord, QuoteRecord
 
 _MOST_IMAGES = 10**15  # far beyond every collection, and exact in floating point
 _MOST_MONEY = 1e15
@@ -154,20 +163,27 @@ def print_price(config: PriceConfig, q: QuoteRecord) -> None:
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """Say what to buy with a budget: how many clean and noisy images, and which further trainings would make the answer more certain."""
+    """Say what to buy with a budget: how many clean and noisy images, and which further trainings would make the answer more certain.
+
+    Or, with --instrument, how long to expose.
+    """
 
     source: StrPath = field(metadata=POSITIONAL)
     """Trained models, as for `noiseworth fit`."""
-    budget: float
-    """The budget."""
-    clean_price: float
+    budget: float | str
+    """The budget; with --instrument in its unit, or a time such as 90min or 1h."""
+    clean_price: float | None = None
     """Price of one clean image, in the budget's currency."""
-    noisy_price: float
+    noisy_price: float | None = None
     """Price of one noisy image."""
-    sigma: float
+    sigma: float | None = None
     """Noise of the noisy images; one of the source's noise levels."""
+    instrument: StrPath | None = None
+    """In place of prices and sigma: a YAML file of an instrument, which says what an exposure costs and how noisy its image is."""
+    beyond: bool = False
+    """Take the law also where the instrument's noise lies beyond that of the source's models."""
     law: Literal["one", "two"] = "one"
-    """The law that is fitted: one currency, or two (coarse and fine detail)."""
+    """The law that is fitted: one currency (with --instrument as a curve of the noise), or two (coarse and fine detail)."""
     have_clean: int = 0
     """Clean images that you have already."""
     have_noisy: int = 0
@@ -181,7 +197,23 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        require(self.sigma > 0, "sigma", self.sigma, "above 0")
+        prices = ("clean_price", "noisy_price", "sigma")
+        missing = [flag_of(name) for name in prices if getattr(self, name) is None]
+        if self.instrument is not None:
+            given = [flag_of(name) for name in prices if getattr(self, name) is not None]
+            given += [flag_of(n) for n in ("have_clean", "have_noisy", "page") if getattr(self, n)]
+            if given:
+                raise UserError(f"{given[0]}: goes with prices, and not with --instrument")
+            return
+        if missing:
+            raise UserError(f"missing: {', '.join(missing)}; or --instrument, for exposures")
+        if self.beyond:
+            raise UserError("--beyond: goes with --instrument")
+        try:
+            object.__setattr__(self, "budget", float(self.budget))
+        except ValueError:
+            raise UserError(f"--budget {self.budget}: must be a number; times go with --instrument") from None
+        require(self.sigma is not None and self.sigma > 0, "sigma", self.sigma, "above 0")
         for name in ("budget", "clean_price", "noisy_price"):
             value = getattr(self, name)
             require(
@@ -191,29 +223,44 @@ class PlanConfig:
 
 
 @with_options(PlanConfig)
-def plan(config: PlanConfig) -> BudgetRecord:
-    """The best purchase for a budget.
+def plan(config: PlanConfig) -> BudgetRecord | ExposureRecord:
+    """The best purchase for a budget, or the best exposures.
 
     Raises:
-        UserError: the table cannot be read, does not determine a law, or the budget or a price makes no
-            sense.
+        UserError: the table cannot be read, does not determine a law, or the budget, a price or the instrument makes no sense.
     """
     from noiseworth.laws.budget import Market, plan_purchase
     from noiseworth.laws.fit import fit_law
     from noiseworth.laws.observations import read_observations
     from noiseworth.report.planner import write_planner
 
+    if config.instrument is not None:
+        from noiseworth.cli.exposures import exposures_for
+
+        return exposures_for(config, config.instrument)
     observations = read_observations(str(config.source), quality=config.quality, where=config.where)
+    assert config.clean_price is not None
+    assert config.noisy_price is not None
+    assert config.sigma is not None
     market = Market(config.clean_price, config.noisy_price, config.sigma)
     law = fit_law(observations, config.law)
     have = (config.have_clean, config.have_noisy)
-    record = plan_purchase(law, observations, market, config.budget, *have)
+    budget = float(config.budget)
+    record = plan_purchase(law, observations, market, budget, *have)
     if config.page:
-        write_planner(
-            law, observations, market, config.budget, have, Path(config.page), source=str(config.source)
-        )
+        write_planner(law, observations, market, budget, have, Path(config.page), source=str(config.source))
     _notice_left_out(observations.left_out)
     return record
+
+
+def print_plan(config: PlanConfig, record: BudgetRecord | ExposureRecord) -> None:
+    """What to buy, or how long to expose."""
+    if isinstance(record, BudgetRecord):
+        print_purchase(config, record)
+    else:
+        from noiseworth.cli.exposures import print_exposures
+
+        print_exposures(record)
 
 
 def print_purchase(config: PlanConfig, b: BudgetRecord) -> None:
@@ -247,11 +294,3 @@ def print_purchase(config: PlanConfig, b: BudgetRecord) -> None:
         print(f"beyond what was observed: every model had {others} images, and the law may not hold there")
     if config.page:
         print(f"{config.page}: open it in a browser")
-
-
-def print_studies(config: TheoryConfig, studies: list[TheoryStudy]) -> None:
-    """Every number of the studies, and where their page is."""
-    from noiseworth.report.theory import theory_table
-
-    print(theory_table(studies))
-    print(f"\nreport: {Path(config.out) / 'report.html'}")

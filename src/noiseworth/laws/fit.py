@@ -21,11 +21,11 @@ from noiseworth.errors import UserError
 from noiseworth.laws.identifiability import check_curve, check_design, require_curve
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.quality import log_quality, log_quality_slopes, logistic, rates_of
+from noiseworth.laws.starts import CURVE, starts_of
 
 Array = NDArray[np.float64]
 
 LAWS = ("one", "two")
-CURVE = "curve"
 _SOFT = 3.0  # residuals beyond this many typical residuals get less weight
 _ROUGH = 0.02  # typical residual at the start
 # Weight of a prior at the start, in units of residuals; it matters where the data do not determine a
@@ -120,32 +120,6 @@ class Law:
         return float(np.exp(self.parameters[2])), float(low), float(high)
 
 
-def _starts(name: str, o: Observations) -> list[Array]:
-    """Starts of the optimisation, each (P,)."""
-    least = np.log(0.9 * o.quality.min())
-    if name == CURVE:
-        noisy = np.array([s for s in o.sigmas if s > 0])
-        middle = float(np.mean(np.log(noisy)))
-        return [
-            np.array([least, np.log(0.2 * o.quality.min()), np.log(a), at, np.log(2.0)])
-            for a in (0.5, 1.5)
-            for at in (middle - 1, middle + 1)
-        ]
-    if name == "one":
-        rates = np.linspace(2.0, 0.0, len(o.sigmas)) if len(o.sigmas) > 1 else np.ones(len(o.sigmas))
-        return [
-            np.concatenate([[least, np.log(0.2 * o.quality.min()), np.log(a)], rates])
-            for a in (0.7, 1.5, 3.0)
-        ]
-    middle = float(np.median(o.sigmas))
-    return [
-        np.log(
-            [np.exp(least), 0.1 * o.quality.min(), a, 0.02 * o.quality.min(), b, 3 * middle, 1.0, middle, 1.0]
-        )
-        for a, b in ((0.7, 2.0), (2.0, 4.0))
-    ]
-
-
 def fit_law(observations: Observations, name: str = "one", *, check: bool = True) -> Law:
     """Fit a law to trained models.
 
@@ -163,7 +137,7 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
         raise UserError(f"--law {name}: must be one of {', '.join(LAWS)}")
     o = observations
     unit = float((o.n_clean + o.n_noisy.sum(axis=1)).max() if name == CURVE else o.n_clean.max())
-    starts = _starts(name, o)
+    starts = starts_of(name, o)
     if check:
         (check_curve if name == CURVE else check_design)(o, len(starts[0]))
         if name == "two":

@@ -126,13 +126,16 @@ def published(name: str) -> Observations:
     return from_rows(rows)
 
 
-def read_observations(source: str, *, quality: str | None = None, where: str = "") -> Observations:
+def read_observations(
+    source: str, *, quality: str | None = None, where: str = "", all_noisy: bool = False
+) -> Observations:
     """Read observations of trained models.
 
     Args:
         source: a CSV file, the directory of a sweep, or `published:NAME`.
         quality: column of the quality; by default "quality" or, of a sweep, "risk".
         where: models to keep, such as "train.n_images=20000,seed=0"; the prefix "train." may be left out.
+        all_noisy: keep models without clean images, too (but for published ones).
 
     Raises:
         UserError: no such file, a missing column, models of several settings, or an invalid number (the
@@ -152,7 +155,7 @@ def read_observations(source: str, *, quality: str | None = None, where: str = "
         if missing not in rows[0][1]:
             raise UserError(f"{name}: column {missing!r} is missing; needed are {', '.join(needed)}")
     models = [model_of(line, column, f"{name}: line {number}") for number, line in rows]
-    mixed = [model for model in models if model[0] > 0]
+    mixed = [model for model in models if model[0] > 0 or all_noisy]
     if not mixed:
         raise UserError(f"{name}: no model had clean images: add models with clean images, which a law needs")
     return replace(_assemble(mixed), left_out=len(models) - len(mixed))

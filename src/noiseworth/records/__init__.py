@@ -11,6 +11,7 @@ from noiseworth.records.datasets import (
     Use,
 )
 from noiseworth.records.environment import machine, versions
+from noiseworth.records.exposures import ExposureChoice, ExposureRecord, TakenRecord
 from noiseworth.records.files import (
     from_json,
     load_json,
@@ -91,6 +92,8 @@ __all__ = [
     "DoneRecord",
     "EstimateRecord",
     "Evaluation",
+    "ExposureChoice",
+    "ExposureRecord",
     "FeatureRecord",
     "HideRecord",
     "Inspection",
@@ -120,6 +123,7 @@ __all__ = [
     "SuggestedRun",
     "SweepPlan",
     "SweepStatus",
+    "TakenRecord",
     "TheoryStudy",
     "Trial",
     "TrialRecord",

@@ -1,0 +1,59 @@
+"""`plan --instrument`: how long to expose, and what it prints."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noiseworth.options import StrPath
+from noiseworth.records import ExposureRecord
+
+if TYPE_CHECKING:
+    from noiseworth.cli.laws import PlanConfig
+
+
+def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
+    """The best exposures, by the settings of `plan`.
+
+    Raises:
+        UserError: the table or the instrument cannot be read, or the law says nothing of its noise.
+    """
+    from noiseworth.laws.exposure import plan_exposures, requires_curve
+    from noiseworth.laws.fit import fit_law
+    from noiseworth.laws.instrument import read_instrument
+    from noiseworth.laws.observations import read_observations
+
+    machine = read_instrument(Path(instrument))
+    budget = machine.budget(config.budget)
+    observations = read_observations(
+        str(config.source), quality=config.quality, where=config.where, all_noisy=True
+    )
+    law = fit_law(observations, requires_curve(config.law))
+    return plan_exposures(law, observations, machine, budget, beyond=config.beyond)
+
+
+def print_exposures(e: ExposureRecord) -> None:
+    """What to expose, what it is compared with, and how exactly it must be kept to."""
+    choices = [("take", e.best), ("all longest", e.longest), ("all shortest", e.shortest)]
+    if len(e.best.images) > 1:
+        choices.insert(1, ("of one kind", e.single))
+    for name, choice in choices:
+        images = " and ".join(f"{i.count:,} of {i.exposure:.3g} {e.unit}" for i in choice.images)
+        print(
+            f"{name:<13}{images:<32} predicted quality {choice.quality:.3g} ({choice.low:.3g} to {choice.high:.3g})"
+        )
+    for i in e.best.images:
+        print(
+            f"an image of {i.exposure:.3g} {e.unit} has noise {i.sigma:.3g}, and is worth {i.worth:.2f} clean ones"
+        )
+    for name, (ratio, low, high) in (("longest", e.over_longest), ("shortest", e.over_shortest)):
+        print(
+            f"all {name}: {ratio:.3f} times the value of the best ({low:.3f} to {high:.3f}); lower is better"
+        )
+    print(
+        f"single exposures of {e.flat[0]:.3g} to {e.flat[1]:.3g} {e.unit} are within 1% of the best single one"
+    )
+    price, low, high = e.price
+    print(
+        f"images worth a clean one cost {price:.3g} {e.unit} ({low:.3g} to {high:.3g}) at the best single exposure"
+    )
+    for words in e.beyond:
+        print(f"beyond what was observed: {words}; the law may not hold there")
