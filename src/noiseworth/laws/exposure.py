@@ -37,7 +37,13 @@ class _Taken:
 
 
 def plan_exposures(
-    law: Law, observations: Observations, instrument: Instrument, budget: float, *, beyond: bool = False
+    law: Law,
+    observations: Observations,
+    instrument: Instrument,
+    budget: float,
+    *,
+    beyond: bool = False,
+    others: list[Law] | None = None,
 ) -> ExposureRecord:
     """The best exposures.
 
@@ -47,6 +53,7 @@ def plan_exposures(
         instrument: what there is to expose with.
         budget: in the instrument's unit.
         beyond: also where the instrument's noise lies beyond that of the observed models.
+        others: laws that are as likely, for the intervals; by default fits to resampled residuals.
 
     Raises:
         UserError: the budget buys no image, or the noise lies beyond the observed models' and `beyond` is not set.
@@ -59,7 +66,7 @@ def plan_exposures(
         raise UserError(
             f"--budget {budget:g}: buys no image; one of the shortest exposure costs {least:g} {instrument.unit}"
         )
-    others = refits(law, observations, _REFITS)
+    others = others or refits(law, observations, _REFITS, student=True)
     single_quality = market.qualities_of_one(law)
     single = market.one(int(single_quality.argmin()))
     two = market.best_of_two(law)

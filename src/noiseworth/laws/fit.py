@@ -31,6 +31,7 @@ _ROUGH = 0.02  # typical residual at the start
 # Weight of a prior at the start, in units of residuals; it matters where the data do not determine a
 # parameter.
 _PRIOR = 0.006
+_NORMAL = 1.96  # half the width of a normal 95% interval
 _VAGUE = 1.0  # standard error of ln alpha above which a fit is refused
 
 
@@ -92,14 +93,14 @@ class Law:
             (float(np.exp(p[a])), float(np.exp(p[b])), rates[k]) for k, (a, b) in enumerate(pairs)
         ]
 
-    def _quantile(self) -> float:
+    def quantile(self) -> float:
         from scipy.special import stdtrit
 
         return float(stdtrit(self.freedom, 0.975))
 
     def _interval(self, index: int) -> Array:
         """95% interval of a transformed parameter, by Student's t distribution."""
-        half = self._quantile() * float(np.sqrt(self.covariance[index, index]))
+        half = self.quantile() * float(np.sqrt(self.covariance[index, index]))
         return np.array([self.parameters[index] - half, self.parameters[index] + half])
 
     def rate_intervals(self) -> Array:
@@ -110,7 +111,7 @@ class Law:
             logit = q * (self.parameters[3] - np.log(self.sigmas))
             slopes = np.stack([np.full(len(self.sigmas), q), logit], axis=1)
             variance = np.einsum("sp,pr,sr->s", slopes, self.covariance[3:, 3:], slopes)
-            half = self._quantile() * np.sqrt(variance)
+            half = self.quantile() * np.sqrt(variance)
             return logistic(np.stack([logit - half, logit + half], axis=1))
         return np.stack([logistic(self._interval(3 + s)) for s in range(len(self.sigmas))])
 
@@ -155,7 +156,10 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     weight = 1 / np.sqrt(1 + (residual / (_SOFT * scale)) ** 2)
     freedom = max(len(o) - len(parameters), 1)
     variance = float((weight * residual**2).sum() / freedom)
-    information = slopes.T @ (weight[:, None] * slopes) / max(variance, 1e-12)
+    # Of a robust fit: the mean square of what residuals weigh, over the squared mean of its slope, which is the cube of the weight
+    # (Huber, Robust Statistics, 1981, section 7.6).
+    of_fit = float(np.sum((weight * residual) ** 2) / freedom / np.mean(weight**3) ** 2)
+    information = slopes.T @ slopes / max(of_fit, 1e-12)
     covariance = np.linalg.pinv(information, hermitian=True)
     if check and name != "two" and covariance[2, 2] > _VAGUE**2:
         spread = float(np.ptp(np.log(o.quality)))
@@ -182,7 +186,9 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     )
 
 
-def refits(law: Law, observations: Observations, count: int = 100, seed: int = 0) -> list[Law]:
+def refits(
+    law: Law, observations: Observations, count: int = 100, seed: int = 0, *, student: bool = False
+) -> list[Law]:
     """The law, fitted again to qualities with resampled residuals (the bootstrap).
 
     The spread of the refits is a better measure of uncertainty than the curvature where a law is hardly
@@ -193,11 +199,13 @@ def refits(law: Law, observations: Observations, count: int = 100, seed: int = 0
         observations: trained models.
         count: number of refits.
         seed: seed of the resamples.
+        student: widen the residuals as Student's t widens a normal interval: what few residuals say of the scatter is uncertain, too.
     """
     rng = np.random.default_rng(seed)
     centre = log_quality(law.name, law.parameters, observations, law.unit)
     residual = np.log(observations.quality) - centre
     residual = (residual - residual.mean()) * np.sqrt(len(residual) / law.freedom)
+    residual = residual * (law.quantile() / _NORMAL if student else 1.0)
     laws = []
     for _ in range(count):
         target = centre + rng.choice(residual, len(residual))
