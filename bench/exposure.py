@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from checks import Checklist
+import pages
+from checks import RESULTS, Checklist, Results, table_rows
 from noiseworth.laws.exposure import plan_exposures
 from noiseworth.laws.fit import Law, fit_law
 from noiseworth.laws.instrument import Instrument
 from noiseworth.laws.observations import Observations, from_rows
 from noiseworth.laws.quality import log_quality
+from noiseworth.records import load_record
 
 WORLDS = 200
 SEED = 0
@@ -123,11 +125,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--claims", nargs="+", choices=CLAIMS, default=list(CLAIMS))
+    parser.add_argument("--page", action="store_true", help="rewrite the page from the results, and stop")
     arguments = parser.parse_args()
     measures = {"known": check_known}
-    for claim in arguments.claims:
+    for claim in [] if arguments.page else arguments.claims:
         checklist = Checklist(f"python bench/exposure.py --claims {claim}")
         checklist.update("exposure.json", measures[claim](checklist))
+    results = load_record(Results, RESULTS / "exposure.json")
+    intro = "Against worlds whose law is known ([`results/exposure.json`](../results/exposure.json), by `python bench/exposure.py`):"
+    pages.put("laws.md", "exposure: bench/exposure.py writes it", [intro, "", *table_rows(results.checks)])
 
 
 if __name__ == "__main__":

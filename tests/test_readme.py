@@ -173,7 +173,7 @@ def test_the_theory_pages_commands_are_understood(command: str, tmp_path: Path) 
 
 def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
     """Its commands in their order, on a plan with less to train; a table of models that are there stands for what that would find."""
-    plan, run, ask = (block.splitlines() for block in re.findall(r"```bash\n(.*?)\n```", LAWS, re.DOTALL))
+    plan, run, ask, expose = (block.splitlines() for block in re.findall(r"```bash\n(.*?)\n```", LAWS, re.DOTALL))
     for command in (*plan, *run):
         _run(
             command.replace("--total 150,400,1000 --share 1,0.3,0.1", "--total 150 --share 1,0.1").replace(
@@ -194,3 +194,9 @@ def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
     assert "worth 0.20" in answers[0]
     assert "on average     5 (" in answers[1]
     assert {path.name for path in tmp_path.glob("*.html")} == {"fit.html", "plan.html"}
+    more = [f"{c},{n},1.5,{1 + 20 / (c + 0.05 * n)}" for c in (50, 100, 200, 400) for n in (300, 900)]
+    (tmp_path / "runs" / "study" / "observations.csv").write_text(
+        "\n".join(["n_clean,n_noisy,sigma,quality", *rows, *more]) + "\n"
+    )
+    (tmp_path / "camera.yaml").write_text(re.findall(r"```yaml\n(.*?)\n```", LAWS, re.DOTALL)[0])
+    assert "all shortest" in _run(expose[0], tmp_path)
