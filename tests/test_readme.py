@@ -173,7 +173,9 @@ def test_the_theory_pages_commands_are_understood(command: str, tmp_path: Path) 
 
 def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
     """Its commands in their order, on a plan with less to train; a table of models that are there stands for what that would find."""
-    plan, run, ask, expose = (block.splitlines() for block in re.findall(r"```bash\n(.*?)\n```", LAWS, re.DOTALL))
+    plan, run, ask, expose = (
+        block.splitlines() for block in re.findall(r"```bash\n(.*?)\n```", LAWS, re.DOTALL)
+    )
     for command in (*plan, *run):
         _run(
             command.replace("--total 150,400,1000 --share 1,0.3,0.1", "--total 150 --share 1,0.1").replace(

@@ -341,6 +341,7 @@ def test_a_stack_of_which_a_part_is_refused_is_left_out(
 
 
 def test_on_ray_it_is_the_same(run: Path, noisy: Path, tmp_path: Path) -> None:
+    """Also at a cluster that is there already."""
     ray = pytest.importorskip("ray")
     for number in range(3):
         (tmp_path / "in").mkdir(exist_ok=True)
@@ -348,6 +349,13 @@ def test_on_ray_it_is_the_same(run: Path, noisy: Path, tmp_path: Path) -> None:
     _restore(run, tmp_path / "in", tmp_path / "here", maps=False)
     _restore(run, tmp_path / "in", tmp_path / "there", maps=False, on="ray")
     assert not ray.is_initialized()
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        _restore(run, tmp_path / "in", tmp_path / "again", maps=False, on="ray", address="auto")
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+    assert (tmp_path / "again" / "2.npy").is_file()
     here, there = _bytes(tmp_path / "here"), _bytes(tmp_path / "there")
     assert len([name for name in here if name.endswith(".npy")]) == 3
     for name in here:

@@ -25,7 +25,7 @@ def restore_on_ray(config: RestoreConfig, pieces: int, count_done: Callable[[], 
     with ray_cluster(config.address) as ray:
         gpus, cores = (int(ray.cluster_resources().get(name, 0)) for name in ("GPU", "CPU"))
         task = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0, max_retries=0)(_task)
-        alone = replace(config, on="local", page=None)
+        alone = replace(config, on="local", address=None, page=None)
         waiting = [task.remote(alone, str(Path.cwd())) for _ in range(max(min(gpus or cores, pieces), 1))]
         try:
             with progress_bar(
