@@ -112,11 +112,11 @@ def test_fine_tuning_lowers_the_loss(tmp_path: Path, mixed: Path) -> None:
     run = tmp_path / "run"
     run_training(
         TrainConfig(
-            data=str(mixed), out=str(run), init=str(_save(tmp_path / "model")), n_images=6400, monitor_every=0
+            data=str(mixed), out=str(run), init=str(_save(tmp_path / "model")), n_images=3840, monitor_every=0
         )
     )
     losses = [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:5])
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:5])
 
 
 def _spoil(folder: Path, name: str, **changes: Any) -> None:
