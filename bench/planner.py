@@ -23,6 +23,7 @@ from noiseworth.laws.budget import Market
 from noiseworth.laws.fit import Law, fit_law
 from noiseworth.laws.observations import published
 from noiseworth.laws.purchase import Offer, best_purchase
+from noiseworth.records import BudgetRecord
 from noiseworth.report.planner import law_of_page, write_planner
 
 Array = NDArray[np.float64]
@@ -179,6 +180,7 @@ def check_laws(checklist: Checklist, file: Path) -> dict[str, Any]:
 def check_example(checklist: Checklist, file: Path) -> dict[str, Any]:
     """Cheap noisy images, published prices: the purchase by command and page."""
     record = plan("published:cifar10", BUDGET, CLEAN_PRICE, NOISY_PRICE, SIGMA)
+    assert isinstance(record, BudgetRecord)
     law = fit_law(published("cifar10"))
     offer = Offer(BUDGET, CLEAN_PRICE, NOISY_PRICE, record.least_clean_share)
     case = Case(law, law.column(SIGMA), offer)

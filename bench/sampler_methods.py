@@ -135,15 +135,15 @@ def check_same(checklist: Checklist, work: Path) -> dict[str, Any]:
             "--json",
         ]
         _run([[*command, str(folder / "one")]])
-        whole = _files(folder / "one")
+        expected = _files(folder / "one")
         ranks = [[*command, str(folder / "two")]] * 2
         _run(ranks, ranked=True)
-        same = float(_files(folder / "two") == whole)
+        same = float(_files(folder / "two") == expected)
         checklist.add("sampler/same", "2 ranks make the same folder as 1", same, 1, "min", "yes")
         kills = 0
         while not (folder / "killed").exists():
             kills += _killed([*command, str(folder / "killed")], 0.3 + 0.1 * kills)
-        same = float(_files(folder / "killed") == whole)
+        same = float(_files(folder / "killed") == expected)
         checklist.add("sampler/same", f"the same folder after {kills} kills", same, 1, "min", "yes")
         left = float(sorted(path.name for path in folder.iterdir()) == ["killed", "one", "two"])
         checklist.add("sampler/same", "nothing is left behind by them", left, 1, "min", "yes")

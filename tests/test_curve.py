@@ -14,7 +14,7 @@ LEVELS = (0.1, 0.25, 0.6, 1.2)
 
 
 def worth(s: float) -> float:
-    return 1 / (1 + (s / S0) ** POWER)
+    return float(1 / (1 + (s / S0) ** POWER))
 
 
 def models(scatter: float, seed: int, clean: tuple[float, ...] = (0.0, 0.1, 1.0)) -> Observations:

@@ -31,7 +31,7 @@ def test_stacks_averages_and_doses() -> None:
     once = stack.sigma_of(np.array([10.0, 1000.0]))
     assert once[0] / once[1] == pytest.approx(10)  # a hundred read-outs, each with its noise
     for kind in ("averages", "dose"):
-        scanner = Instrument(kind, 1, 16, sigma=0.8)  # type: ignore[arg-type]
+        scanner = Instrument(kind, 1, 16, sigma=0.8)
         assert scanner.sigma_of(np.array([4.0]))[0] == pytest.approx(0.4)
     exposures = Instrument("averages", 1, 16, sigma=0.8).exposures(60)
     assert (exposures == np.rint(exposures)).all()

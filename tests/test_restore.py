@@ -137,7 +137,7 @@ def _picture(noisy: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
     return raw.reshape(2, 3, 5, 8, 8).transpose(0, 1, 3, 2, 4).reshape(2, 24, 40)
 
 
-def _restore(run: Path, files: Path, out: Path, **settings: object) -> None:
+def _restore(run: Path, files: Path, out: Path, **settings: Any) -> None:
     restore_images(run, files, out, sigma=8 * S, **settings)
 
 
@@ -316,9 +316,12 @@ def test_a_stack_is_restored_part_by_part_and_gone_on_with_in_its_middle(
     assert not (tmp_path / "out" / "stack.npy").exists()
     made.clear()
     made.append(0)
-    monkeypatch.setattr(
-        command, "_result", lambda *arguments: made.append(len(arguments[3].s)) or _result(*arguments)
-    )
+
+    def counts(*arguments: Any) -> Any:
+        made.append(len(arguments[3].s))
+        return _result(*arguments)
+
+    monkeypatch.setattr(command, "_result", counts)
     _restore(run, tmp_path / "in", tmp_path / "out", samples=1)
     assert made == [0, 2]  # one part of three was left
     for kind in (".", "std", "sample-1", "share"):

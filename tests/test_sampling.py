@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def _wait_for(is_there: "list[Path]", folder: Path, pattern: str) -> None:
 
 
 def test_killed_and_shared_by_two_processes_it_is_the_same_folder(run: Path, tmp_path: Path) -> None:
-    settings = {"n": 200, "batch": 10, "steps": 10}
+    settings: dict[str, Any] = {"n": 200, "batch": 10, "steps": 10}
     sample_run(run, tmp_path / "whole", **settings)
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     command = [
@@ -107,7 +108,7 @@ def test_shared_work_takes_over_what_others_leave(tmp_path: Path) -> None:
     assert next(mine) == ("a", True)
     assert next(theirs) == ("b", True)
     done.add("b")
-    mine.close()  # as when a process dies
+    mine.close()  # type: ignore[attr-defined] # as when a process dies
     assert list(theirs) == [("a", True)]
     done.add("a")
     assert list(shared_work(["a", "b"], tmp_path, done.__contains__)) == [("a", False), ("b", False)]
@@ -144,9 +145,7 @@ def test_guidance_leads_away_from_an_earlier_average(run: Path, tmp_path: Path) 
         ({"guidance": 2.0}, "needs a worse model"),
     ],
 )
-def test_wrong_guides_are_refused(
-    run: Path, tmp_path: Path, settings: dict[str, object], answer: str
-) -> None:
+def test_wrong_guides_are_refused(run: Path, tmp_path: Path, settings: dict[str, Any], answer: str) -> None:
     with pytest.raises(UserError, match=answer):
         sample_run(run, tmp_path / "made", n=2, steps=4, **settings)
     assert not list(tmp_path.iterdir())

@@ -89,7 +89,7 @@ def test_one_file_of_all_images_is_packed_again(tmp_path: Path, channels: int, d
     pack(tmp_path / "x.npy", tmp_path / "clean", sigma=0.0, axes="NCHW")
     corrupt(tmp_path / "clean", tmp_path / "d", clean_fraction=0.5, sigma=0.2)
     data = open_dataset(tmp_path / "d")
-    record = unpack(tmp_path / "d", tmp_path / "out", format="npz", dtype=dtype)
+    record = unpack(tmp_path / "d", tmp_path / "out", format="npz", dtype=dtype)  # type: ignore[arg-type]
     assert record.dtype == (dtype or "float32")
     with np.load(tmp_path / "out" / "images.npz") as file:
         images = file["images"]
