@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noiseworth.data.dataset import read_all
+from noiseworth.cli import main
+from noiseworth.data.dataset import open_dataset, read_all
 from noiseworth.errors import UserError
 from noiseworth.process import pieces_beside, shared_work
 from noiseworth.runs.model import load_run
@@ -87,6 +88,12 @@ def test_killed_and_shared_by_two_processes_it_is_the_same_folder(run: Path, tmp
     whole = {name: content for name, content in _files(tmp_path / "whole").items() if name != ".command.json"}
     assert {n: c for n, c in _files(tmp_path / "out").items() if n != ".command.json"} == whole
     assert not list(tmp_path.glob(".*"))
+
+
+def test_words_after_two_dashes_are_the_command(run: Path, tmp_path: Path) -> None:
+    """torchrun takes `--n` for an option of its own unless `--` comes before the words; some versions pass that on."""
+    assert main(["--", "sample", str(run), str(tmp_path / "made"), "--n", "3", "--steps", "4"]) == 0
+    assert len(open_dataset(tmp_path / "made")) == 3
 
 
 def test_pieces_of_other_settings_are_removed_unless_somebody_makes_them(run: Path, tmp_path: Path) -> None:

@@ -194,6 +194,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] == ["--"]:  # what launchers such as torchrun may leave before the words that they pass on
+        words = words[1:]
     names = [word for word in words if not word.startswith("-")]
     typed = " ".join(names[: 2 if names and names[0] in GROUPS else 1])
     command = next((command for command in COMMANDS if command.full_name == typed), None)
