@@ -59,6 +59,14 @@ def test_of_one_currency_and_plenty_of_objects_the_best_is_the_cheapest_worth() 
     assert plan.over_shortest[0] > 1
 
 
+def test_two_currencies_choose_alike_where_one_is_the_truth() -> None:
+    """A law of more parameters, fitted to a world of one currency: its choice is as good there, to within a hundredth."""
+    o = models(0.0, 3)
+    one, two = (plan_exposures(fit_law(o, law), o, CAMERA, 3600.0) for law in ("curve", "two"))
+    worths = [sum(i.count * worth(i.sigma) for i in plan.best.images) for plan in (one, two)]
+    assert worths[1] == pytest.approx(worths[0], rel=0.01)
+
+
 @pytest.mark.parametrize("objects", [300, 700, 1500])
 def test_scarce_objects_are_exposed_as_a_linear_programme_says(objects: int) -> None:
     """The greatest sum of worth, of so many objects for so much money: a linear programme of all exposures."""

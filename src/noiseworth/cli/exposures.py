@@ -16,17 +16,19 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     Raises:
         UserError: the table or the instrument cannot be read, or the law says nothing of its noise.
     """
-    from noiseworth.laws.exposure import plan_exposures, requires_curve
+    from noiseworth.laws.exposure import plan_exposures
     from noiseworth.laws.fit import fit_law
     from noiseworth.laws.instrument import read_instrument
     from noiseworth.laws.observations import read_observations
+    from noiseworth.laws.starts import CURVE
 
     machine = read_instrument(Path(instrument))
     budget = machine.budget(config.budget)
     observations = read_observations(
         str(config.source), quality=config.quality, where=config.where, all_noisy=True
     )
-    law = fit_law(observations, requires_curve(config.law))
+    # One currency with a rate for each level says nothing of the levels between.
+    law = fit_law(observations, CURVE if config.law == "one" else config.law)
     return plan_exposures(law, observations, machine, budget, beyond=config.beyond)
 
 

@@ -178,10 +178,6 @@ class PlanConfig:
     """Price of one noisy image."""
     sigma: float | None = None
     """Noise of the noisy images; one of the source's noise levels."""
-    instrument: StrPath | None = None
-    """In place of prices and sigma: a YAML file of an instrument, which says what an exposure costs and how noisy its image is."""
-    beyond: bool = False
-    """Take the law also where the instrument's noise lies beyond that of the source's models."""
     law: Literal["one", "two"] = "one"
     """The law that is fitted: one currency (with --instrument as a curve of the noise), or two (coarse and fine detail)."""
     have_clean: int = 0
@@ -194,6 +190,10 @@ class PlanConfig:
     """Models to keep, such as n_images=20000,preset=digits."""
     page: StrPath | None = field(default=None, metadata=PAGE)
     """An HTML file to plan with by hand: budget, prices and noise as sliders."""
+    instrument: StrPath | None = None
+    """In place of prices and sigma: a YAML file of an instrument, which says what an exposure costs and how noisy its image is."""
+    beyond: bool = False
+    """Take the law also where the instrument's noise lies beyond that of the source's models."""
 
     def __post_init__(self) -> None:
         check(self)

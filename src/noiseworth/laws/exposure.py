@@ -16,7 +16,6 @@ from noiseworth.laws.fit import Law, refits
 from noiseworth.laws.instrument import Instrument
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.quality import FEWEST
-from noiseworth.laws.starts import CURVE
 from noiseworth.records import ExposureChoice, ExposureRecord, TakenRecord
 
 Array = NDArray[np.float64]
@@ -202,8 +201,3 @@ class _Market:
         prices = [cost / float(self.rates(one, taken.exposures).max(0)[0]) for one in [law, *others]]
         low, high = np.quantile(prices[1:], [0.025, 0.975])
         return prices[0], float(low), float(high)
-
-
-def requires_curve(law: str) -> str:
-    """The law that exposures are planned by: one currency with a rate for each level says nothing of levels between."""
-    return CURVE if law == "one" else law

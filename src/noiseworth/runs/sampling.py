@@ -166,9 +166,9 @@ def _provenance(model: RunModel, config: SampleConfig, guide: str | None) -> dic
     """What generated images say of how they were made."""
     given = asdict(config)
     usual = {"guidance": 1.0, "sampler": "heun", "stop_at": None, "schedule": "edm"}
-    if config.sampler != "churn":
-        usual["churn"] = config.churn
-    changed = {name: given[name] for name in (*usual, "churn") if given[name] != usual.get(name, "none")}
+    changed = {name: given[name] for name, value in usual.items() if given[name] != value}
+    if config.sampler == "churn":
+        changed["churn"] = config.churn
     return {
         "command": "sample",
         "weights": model.sha256,
