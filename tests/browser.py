@@ -23,6 +23,16 @@ _QUIET = (
 )
 
 
+def _is_error(event: dict[str, Any]) -> bool:
+    """Whether an event of the protocol tells an error of the page."""
+    parameters = event.get("params", {})
+    return (
+        event.get("method") == "Runtime.exceptionThrown"
+        or (event.get("method") == "Runtime.consoleAPICalled" and parameters["type"] == "error")
+        or (event.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error")
+    )
+
+
 class Page:
     """A page in a window of a given size, in pixels."""
 
@@ -60,8 +70,11 @@ class Page:
         os.close(to_read)
         os.close(to_write)
         self._number, self._buffer, self._session = 0, b"", ""
-        target = self.call("Target.createTarget", url=file.resolve().as_uri())["targetId"]
+        self.errors: list[str] = []  # that the page has thrown or written to the console
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Runtime", "Log", "Page"):
+            self.call(f"{domain}.enable")
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -70,6 +83,7 @@ class Page:
             mobile=width < 600,
         )
         self.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        self.call("Page.navigate", url=file.resolve().as_uri())
         while not self.evaluate("location.protocol === 'file:' && document.readyState === 'complete'"):
             time.sleep(0.05)
 
@@ -99,6 +113,8 @@ class Page:
                 self._buffer += piece
             line, self._buffer = self._buffer.split(b"\0", 1)
             answer = json.loads(line)
+            if _is_error(answer):
+                self.errors.append(json.dumps(answer["params"]))
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer
                 return dict(answer["result"])

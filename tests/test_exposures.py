@@ -102,7 +102,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _table(path: Path) -> Path:
+def write_table(path: Path) -> Path:
     o = models(0.01, 3)
     rows = [
         f"{c},{n.sum()},{o.sigmas[int(n.argmax())] if n.sum() else ''},{q}"
@@ -115,7 +115,7 @@ YAML = "kind: camera\nwhite: 100\nmean: 0.4\nread_noise: 3\nleast: 0.3\nmost: 10
 
 
 def test_the_command(tmp_path: Path, capsys: Captured) -> None:
-    table = _table(tmp_path / "models.csv")
+    table = write_table(tmp_path / "models.csv")
     instrument = _write(tmp_path / "camera.yaml", YAML)
     assert main(["plan", str(table), "--instrument", str(instrument), "--budget", "1h"]) == 0
     printed = capsys.readouterr().out
@@ -142,7 +142,7 @@ def test_the_command(tmp_path: Path, capsys: Captured) -> None:
 def test_bad_instruments_are_one_line(
     text: str, options: list[str], answer: str, tmp_path: Path, capsys: Captured
 ) -> None:
-    table, instrument = _table(tmp_path / "models.csv"), _write(tmp_path / "camera.yaml", text)
+    table, instrument = write_table(tmp_path / "models.csv"), _write(tmp_path / "camera.yaml", text)
     words = ["plan", str(table), "--instrument", str(instrument), *options]
     assert answer in refusal(words, capsys)
 

@@ -16,11 +16,12 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     Raises:
         UserError: the table or the instrument cannot be read, or the law says nothing of its noise.
     """
-    from noiseworth.laws.exposure import plan_exposures
+    from noiseworth.laws.exposure import beyond_levels, plan_exposures
     from noiseworth.laws.fit import fit_law
     from noiseworth.laws.instrument import read_instrument
     from noiseworth.laws.observations import read_observations
     from noiseworth.laws.starts import CURVE
+    from noiseworth.report.exposures import write_exposure_planner
 
     machine = read_instrument(Path(instrument))
     budget = machine.budget(config.budget)
@@ -29,10 +30,16 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     )
     # One currency with a rate for each level says nothing of the levels between.
     law = fit_law(observations, CURVE if config.law == "one" else config.law)
-    return plan_exposures(law, observations, machine, budget, beyond=config.beyond)
+    record = plan_exposures(law, observations, machine, budget, beyond=config.beyond)
+    if config.page:
+        beyond = beyond_levels(observations, machine, allowed=config.beyond)
+        write_exposure_planner(
+            law, observations, machine, budget, Path(config.page), source=str(config.source), beyond=beyond
+        )
+    return record
 
 
-def print_exposures(e: ExposureRecord) -> None:
+def print_exposures(e: ExposureRecord, page: StrPath | None = None) -> None:
     """What to expose, what it is compared with, and how exactly it must be kept to."""
     choices = [("take", e.best), ("all longest", e.longest), ("all shortest", e.shortest)]
     if len(e.best.images) > 1:
@@ -59,3 +66,5 @@ def print_exposures(e: ExposureRecord) -> None:
     )
     for words in e.beyond:
         print(f"beyond what was observed: {words}; the law may not hold there")
+    if page:
+        print(f"{page}: open it in a browser")

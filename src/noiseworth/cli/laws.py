@@ -189,7 +189,7 @@ class PlanConfig:
     where: str = ""
     """Models to keep, such as n_images=20000,preset=digits."""
     page: StrPath | None = field(default=None, metadata=PAGE)
-    """An HTML file to plan with by hand: budget, prices and noise as sliders."""
+    """An HTML file to plan with by hand, with sliders: budget, prices and noise, or budget, overhead and exposure."""
     instrument: StrPath | None = None
     """In place of prices and sigma: a YAML file of an instrument, which says what an exposure costs and how noisy its image is."""
     beyond: bool = False
@@ -201,7 +201,7 @@ class PlanConfig:
         missing = [flag_of(name) for name in prices if getattr(self, name) is None]
         if self.instrument is not None:
             given = [flag_of(name) for name in prices if getattr(self, name) is not None]
-            given += [flag_of(n) for n in ("have_clean", "have_noisy", "page") if getattr(self, n)]
+            given += [flag_of(n) for n in ("have_clean", "have_noisy") if getattr(self, n)]
             if given:
                 raise UserError(f"{given[0]}: goes with prices, and not with --instrument")
             return
@@ -260,7 +260,7 @@ def print_plan(config: PlanConfig, record: BudgetRecord | ExposureRecord) -> Non
     else:
         from noiseworth.cli.exposures import print_exposures
 
-        print_exposures(record)
+        print_exposures(record, config.page)
 
 
 def print_purchase(config: PlanConfig, b: BudgetRecord) -> None:

@@ -24,7 +24,7 @@ _EXPOSURES = 60  # that are compared
 _SPLITS = np.linspace(0, 1, 51)  # shares of the budget that the shorter of two exposures takes
 _PAYS = 1e-3  # relative, by which a mix of two must be better than one exposure to be told
 _FLAT = 1.01
-_REFITS = 200
+REFITS = 200
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ def plan_exposures(
         UserError: the budget buys no image, or the noise lies beyond the observed models' and `beyond` is not set.
     """
     exposures = instrument.exposures(_EXPOSURES)
-    remarks = _beyond_levels(observations, instrument, exposures, beyond)
+    remarks = beyond_levels(observations, instrument, allowed=beyond)
     market = _Market(instrument, budget, exposures)
     if not market.most.any():
         least = float(instrument.cost_of(exposures[:1])[0])
         raise UserError(
             f"--budget {budget:g}: buys no image; one of the shortest exposure costs {least:g} {instrument.unit}"
         )
-    others = others or refits(law, observations, _REFITS, student=True)
+    others = others or refits(law, observations, REFITS, student=True)
     single_quality = market.qualities_of_one(law)
     single = market.one(int(single_quality.argmin()))
     two = market.best_of_two(law)
@@ -96,7 +96,13 @@ def plan_exposures(
     )
 
 
-def _beyond_levels(o: Observations, instrument: Instrument, exposures: Array, allowed: bool) -> list[str]:
+def beyond_levels(o: Observations, instrument: Instrument, *, allowed: bool) -> list[str]:
+    """What to say of noise of the instrument that lies beyond that of the observed models; nothing if none does.
+
+    Raises:
+        UserError: some does, and it is not `allowed`.
+    """
+    exposures = instrument.exposures(_EXPOSURES)
     levels = instrument.sigma_of(exposures)
     least = 0.0 if (o.n_clean > 0).any() else min(o.sigmas)
     most = max(o.sigmas)

@@ -51,7 +51,8 @@ def write_planner(
     return write_page(
         "planner.html.j2",
         out,
-        script=read_asset("purchase.js") + read_asset("planner.js"),
+        tool_style=read_asset("planner.css"),
+        script="".join(read_asset(name) for name in ("sliders.js", "purchase.js", "planner.js")),
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         source=source,
         count=len(observations),

@@ -1,4 +1,3 @@
-"use strict";
 // noiseworth.laws.purchase in the browser: the same computation, explained there. A law is { unit, E, terms }, with
 // terms of { A, alpha, r }; an offer is { budget, clean_price, noisy_price, least, have_clean, have_noisy }.
 const HALVINGS = 100, AROUND = 500, ROUNDING = 1e-12, TRIFLE = 1e-6, FEWEST = 1e-6;

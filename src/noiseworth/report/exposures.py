@@ -1,0 +1,67 @@
+"""The planner of exposures: a self-contained page that computes the best exposures for a budget, with sliders."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noiseworth.laws.exposure import REFITS
+from noiseworth.laws.fit import Law, refits
+from noiseworth.laws.instrument import Instrument
+from noiseworth.laws.observations import Observations
+from noiseworth.report.html import read_asset, write_page
+
+
+def write_exposure_planner(
+    law: Law,
+    observations: Observations,
+    instrument: Instrument,
+    budget: float,
+    out: Path,
+    *,
+    source: str,
+    beyond: list[str],
+) -> Path:
+    """Write the page, and return its path.
+
+    Args:
+        law: of two currencies, or a curve; fitted to `observations`. Its bootstrap gives the intervals of the page.
+        observations: trained models.
+        instrument, budget: initial values of the sliders.
+        out: the HTML file; an existing file is replaced.
+        source: name of the source of the observations.
+        beyond: what the page shall say of noise beyond that of the observed models.
+    """
+    totals = observations.n_clean + observations.n_noisy.sum(axis=1)
+    others = refits(law, observations, REFITS, student=True)
+    data = {
+        "law": curves_of_page(law),
+        "draws": [curves_of_page(other) for other in others],
+        "seen": [float(totals.min()), float(totals.max())],
+        "machine": asdict(instrument),
+        "budget": budget,
+        "beyond": beyond,
+    }
+    return write_page(
+        "exposure.html.j2",
+        out,
+        tool_style=read_asset("planner.css"),
+        script="".join(read_asset(name) for name in ("sliders.js", "exposure.js", "exposure-page.js")),
+        data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+        source=source,
+        count=len(observations),
+    )
+
+
+def curves_of_page(law: Law) -> dict[str, Any]:
+    """The law as exposure.js evaluates it: worth as a curve of the noise in each currency."""
+    floor, terms = law.terms()
+    p = np.exp(law.parameters)
+    curves = [(3, 4)] if len(terms) == 1 else [(5, 6), (7, 8)]
+    rows = [
+        {"A": A, "alpha": alpha, "s0": float(p[scale]), "q": float(p[power])}
+        for (A, alpha, _), (scale, power) in zip(terms, curves, strict=True)
+    ]
+    return {"unit": law.unit, "E": floor, "terms": rows}
