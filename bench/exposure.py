@@ -12,8 +12,9 @@ import numpy as np
 import pages
 from checks import RESULTS, Checklist, Results, table_rows
 from noiseworth.laws.exposure import plan_exposures
-from noiseworth.laws.fit import Law, fit_law
+from noiseworth.laws.fit import fit_law
 from noiseworth.laws.instrument import Instrument
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations, from_rows
 from noiseworth.laws.quality import log_quality
 from noiseworth.records import load_record

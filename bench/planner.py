@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from checks import Checklist
 from noiseworth.cli.laws import plan
 from noiseworth.laws.budget import Market
-from noiseworth.laws.fit import Law, fit_law
+from noiseworth.laws.fit import fit_law
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import published
 from noiseworth.laws.purchase import Offer, best_purchase
 from noiseworth.records import BudgetRecord

@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 import pages
 from checks import RESULTS, Checklist, Results, table_rows
 from noiseworth.data.pack import pack
-from noiseworth.laws.fit import LAWS, Law, fit_law, prediction_interval
+from noiseworth.laws.fit import LAWS, fit_law, prediction_interval
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations, RunWorth, predicted_worth, read_observations
 from noiseworth.laws.price import quote
 from noiseworth.process import holder

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from noiseworth.errors import UserError
-from noiseworth.laws.fit import Law, fit_law, jacobian
+from noiseworth.laws.fit import fit_law, jacobian
+from noiseworth.laws.law import Law
 from noiseworth.laws.marginal import mixes
 from noiseworth.laws.observations import Observations, from_rows
 from noiseworth.laws.quality import log_quality, log_quality_slopes

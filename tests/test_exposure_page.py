@@ -13,8 +13,9 @@ from browser import CHROMIUM, Page
 from command_line import Captured
 from noiseworth.cli import main
 from noiseworth.laws.exposure import plan_exposures
-from noiseworth.laws.fit import Law, fit_law
+from noiseworth.laws.fit import fit_law
 from noiseworth.laws.instrument import Instrument
+from noiseworth.laws.law import Law
 from noiseworth.records import TakenRecord
 from noiseworth.report.exposures import curves_of_page, write_exposure_planner
 from test_curve import models
@@ -103,9 +104,9 @@ def test_by_keyboard_alone(page: Path) -> None:
 
 
 def _markets() -> list[tuple[Law, Instrument, float]]:
-    """Laws of one and two currencies, instruments of all kinds, few and many objects, small and great budgets."""
+    """Every law, instruments of all kinds, few and many objects, small and great budgets."""
     rng = np.random.default_rng(0)
-    laws = [fit_law(OBSERVATIONS, name) for name in ("curve", "two")]
+    laws = [fit_law(OBSERVATIONS, name) for name in ("curve", "two", "levels")]
     cases = []
     for number in range(60):
         overhead = float(rng.choice([0.0, 0.5, 5.0]))
@@ -116,7 +117,7 @@ def _markets() -> list[tuple[Law, Instrument, float]]:
             Instrument("averages", 1, 16, sigma=1.0, overhead=overhead, objects=objects),
             Instrument("dose", 1, 100.0, sigma=1.0, overhead=overhead, objects=objects, unit="e/A^2"),
         ][number % 4]
-        cases.append((laws[number // 4 % 2], machine, float(10 ** rng.uniform(1.5, 4.5))))
+        cases.append((laws[number // 4 % 3], machine, float(10 ** rng.uniform(1.5, 4.5))))
     return cases
 
 
@@ -125,7 +126,7 @@ def test_the_page_computes_what_the_library_computes(page: Path) -> None:
     markets = _markets()
     asked: list[Any] = [[curves_of_page(law), asdict(machine), budget] for law, machine, budget in markets]
     script = (
-        f"{json.dumps(asked)}.map(([law, machine, budget]) => bestExposures(law, {{ ...machine, objects: machine.objects ?? Infinity }}, budget))"
+        f"{json.dumps(asked)}.map(([law, m, budget]) => bestExposures(law, {{ ...m, objects: m.objects ?? Infinity }}, budget))"
         ".map((plan) => plan && plan.best.map((i) => [i.exposure, i.count]))"
     )
     with Page(page, 1280, 900) as browser:

@@ -13,8 +13,9 @@ from noiseworth.errors import UserError
 from noiseworth.laws.budget import Market, plan_purchase
 from noiseworth.laws.describe import describe
 from noiseworth.laws.design import next_runs
-from noiseworth.laws.fit import Law, fit_law, prediction_interval
+from noiseworth.laws.fit import fit_law, prediction_interval
 from noiseworth.laws.inequalities import price_intervals
+from noiseworth.laws.law import Law
 from noiseworth.laws.marginal import average_price, marginal_worth
 from noiseworth.laws.observations import (
     Observations,

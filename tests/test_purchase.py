@@ -9,7 +9,8 @@ import pytest
 from browser import CHROMIUM
 from noiseworth.cli import main
 from noiseworth.laws.budget import Market, plan_purchase
-from noiseworth.laws.fit import Law, fit_law
+from noiseworth.laws.fit import fit_law
+from noiseworth.laws.law import Law
 from noiseworth.laws.marginal import marginal_worth, mixes
 from noiseworth.laws.observations import published
 from noiseworth.laws.purchase import Offer, best_purchase

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from noiseworth.cli.laws import PlanConfig
 
 
+_LAWS = {
+    "curve": "one currency: the worth of an image is a curve of its noise",
+    "two": "two currencies: coarse structure and fine detail",
+    "levels": "the law of levels: an image teaches what lies above its own noise",
+}
+
+
 def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     """The best exposures, by the settings of `plan`.
 
@@ -17,10 +24,10 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
         UserError: the table or the instrument cannot be read, or the law says nothing of its noise.
     """
     from noiseworth.laws.exposure import beyond_levels, plan_exposures
-    from noiseworth.laws.fit import fit_law
+    from noiseworth.laws.fit import OF_NOISE, fit_best
     from noiseworth.laws.instrument import read_instrument
     from noiseworth.laws.observations import read_observations
-    from noiseworth.laws.starts import CURVE
+    from noiseworth.laws.quality import CURVE
     from noiseworth.report.exposures import write_exposure_planner
 
     machine = read_instrument(Path(instrument))
@@ -29,7 +36,8 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
         str(config.source), quality=config.quality, where=config.where, all_noisy=True
     )
     # One currency with a rate for each level says nothing of the levels between.
-    law = fit_law(observations, CURVE if config.law == "one" else config.law)
+    names = {None: OF_NOISE, "one": (CURVE,)}.get(config.law, (str(config.law),))
+    law = fit_best(observations, names)
     record = plan_exposures(law, observations, machine, budget, beyond=config.beyond)
     if config.page:
         beyond = beyond_levels(observations, machine, allowed=config.beyond)
@@ -41,6 +49,7 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
 
 def print_exposures(e: ExposureRecord, page: StrPath | None = None) -> None:
     """What to expose, what it is compared with, and how exactly it must be kept to."""
+    print(f"predicted by {_LAWS[e.law]}")
     choices = [("take", e.best), ("all longest", e.longest), ("all shortest", e.shortest)]
     if len(e.best.images) > 1:
         choices.insert(1, ("of one kind", e.single))
@@ -62,7 +71,7 @@ def print_exposures(e: ExposureRecord, page: StrPath | None = None) -> None:
     )
     price, low, high = e.price
     print(
-        f"images worth a clean one cost {price:.3g} {e.unit} ({low:.3g} to {high:.3g}) at the best single exposure"
+        f"further images worth a clean one cost {price:.3g} {e.unit} ({low:.3g} to {high:.3g}) at the best single exposure"
     )
     for words in e.beyond:
         print(f"beyond what was observed: {words}; the law may not hold there")

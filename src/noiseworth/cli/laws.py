@@ -178,8 +178,9 @@ class PlanConfig:
     """Price of one noisy image."""
     sigma: float | None = None
     """Noise of the noisy images; one of the source's noise levels."""
-    law: Literal["one", "two"] = "one"
-    """The law that is fitted: one currency (with --instrument as a curve of the noise), or two (coarse and fine detail)."""
+    law: Literal["one", "two", "levels"] | None = None
+    """The law that is fitted: one currency (the default; with --instrument as a curve of the noise), or two (coarse and fine detail); with
+    --instrument also levels (an image teaches what lies above its own noise), and by default that which fits best."""
     have_clean: int = 0
     """Clean images that you have already."""
     have_noisy: int = 0
@@ -207,8 +208,8 @@ class PlanConfig:
             return
         if missing:
             raise UserError(f"missing: {', '.join(missing)}; or --instrument, for exposures")
-        if self.beyond:
-            raise UserError("--beyond: goes with --instrument")
+        if self.beyond or self.law == "levels":
+            raise UserError(f"{'--beyond' if self.beyond else '--law levels'}: goes with --instrument")
         try:
             object.__setattr__(self, "budget", float(self.budget))
         except ValueError:
@@ -243,7 +244,7 @@ def plan(config: PlanConfig) -> BudgetRecord | ExposureRecord:
     assert config.noisy_price is not None
     assert config.sigma is not None
     market = Market(config.clean_price, config.noisy_price, config.sigma)
-    law = fit_law(observations, config.law)
+    law = fit_law(observations, config.law or "one")
     have = (config.have_clean, config.have_noisy)
     budget = float(config.budget)
     record = plan_purchase(law, observations, market, budget, *have)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 from noiseworth.laws.design import next_runs
-from noiseworth.laws.fit import Law, refits
+from noiseworth.laws.fit import refits
+from noiseworth.laws.law import Law
 from noiseworth.laws.marginal import marginal_worth, mixes
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.purchase import Offer, best_purchase

@@ -5,8 +5,9 @@ from contextlib import suppress
 import numpy as np
 
 from noiseworth.errors import UserError
-from noiseworth.laws.fit import LAWS, Law, fit_law, held_out_errors
+from noiseworth.laws.fit import LAWS, fit_law, held_out_errors
 from noiseworth.laws.inequalities import price_intervals
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.remarks import floor_remark, inequality_remark
 from noiseworth.records import LawRecord, PriceRecord

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.laws.fit import Law, jacobian
+from noiseworth.laws.fit import jacobian
+from noiseworth.laws.law import Law
 from noiseworth.laws.marginal import marginal_worth, mixes
 from noiseworth.laws.observations import Observations
 from noiseworth.records import SuggestedRun

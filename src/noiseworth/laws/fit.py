@@ -1,31 +1,23 @@
-"""Scaling laws with exchange rates between noisy and clean images, and their robust fit to log quality.
-
-    one currency     quality = E + A n_eff^-alpha,                n_eff = n_clean + sum_s n_s r(s)
-    a curve          the same with r(s) = 1 / (1 + (s / s_0)^q), so that it holds at levels that were not observed, too
-    two currencies   quality = E + A n_1^-alpha + B n_2^-beta,    n_i = n_clean + sum_s n_s r_i(s)
-                                                                  r_i(s) = 1 / (1 + (s / s_i)^q_i)
-
-The theory of mixtures suggests two currencies (docs/theory.md): noise costs little worth for coarse
-structure, and much for fine detail. Numbers of images are in units of the greatest n_clean. Positive
-parameters are fitted by their logarithms, the rates of one currency by their logits. A curve needs no clean images: these are images
-of s = 0, and what noisy ones are worth follows from those of other levels.
-"""
+"""Robust fits of the scaling laws (`law.py`) to log quality, and their uncertainty."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 from noiseworth.laws.identifiability import check_curve, check_design, require_curve
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
-from noiseworth.laws.quality import log_quality, log_quality_slopes, logistic, rates_of
-from noiseworth.laws.starts import CURVE, starts_of
+from noiseworth.laws.quality import CURVE, LEVELS, log_quality, log_quality_slopes
+from noiseworth.laws.starts import starts_of
 
 Array = NDArray[np.float64]
 
 LAWS = ("one", "two")
+OF_NOISE = (CURVE, LEVELS, "two")  # that hold at noise between the observed levels
+_CURVES = (CURVE, LEVELS)
 _SOFT = 3.0  # residuals beyond this many typical residuals get less weight
 _ROUGH = 0.02  # typical residual at the start
 # Weight of a prior at the start, in units of residuals; it matters where the data do not determine a
@@ -35,98 +27,12 @@ _NORMAL = 1.96  # half the width of a normal 95% interval
 _VAGUE = 1.0  # standard error of ln alpha above which a fit is refused
 
 
-@dataclass(frozen=True)
-class Law:
-    """A fitted law.
-
-    Attributes:
-        name: "one" or "two", the number of currencies; or "curve".
-        sigmas: (S,) its noise levels.
-        unit: unit of numbers of images.
-        parameters: (P,) transformed parameters.
-        covariance: (P, P) of the parameters, from the curvature at the optimum.
-        freedom: number of observations less the number of parameters, at least 1.
-        scale: typical residual of the logarithm of the quality.
-        aicc: Akaike's information criterion, corrected for few observations; lower is better.
-    """
-
-    name: str
-    sigmas: tuple[float, ...]
-    unit: float
-    parameters: Array
-    covariance: Array
-    freedom: int
-    scale: float
-    aicc: float
-
-    def column(self, sigma: float) -> int:
-        """Index of a noise level.
-
-        Raises:
-            UserError: the law has no such noise level.
-        """
-        if sigma not in self.sigmas:
-            levels = ", ".join(f"{s:g}" for s in self.sigmas)
-            raise UserError(f"--sigma {sigma:g}: the law was fitted to noise {levels}; choose one of these")
-        return self.sigmas.index(sigma)
-
-    def predict(self, observations: Observations) -> Array:
-        """Predicted quality (N,) of models with these numbers of images, at the law's noise levels."""
-        return np.exp(log_quality(self.name, self.parameters, observations, self.unit))
-
-    def rates(self) -> Array:
-        """`r(s)` at the law's noise levels: (S,) for one currency, (2, S) for two."""
-        return rates_of(self.name, self.parameters, self.sigmas)
-
-    def at(self, sigmas: tuple[float, ...]) -> "Law":
-        """The same law at other noise levels; not for one currency with a rate for each level."""
-        if self.name == "one":
-            raise ValueError("has rates of its own levels alone")
-        return replace(self, sigmas=sigmas)
-
-    def terms(self) -> tuple[float, list[tuple[float, float, Array]]]:
-        """The floor E, and (A, alpha, rates) of each currency: quality = E + sum A (images / unit)^-alpha."""
-        p = self.parameters
-        rates = np.atleast_2d(self.rates())
-        pairs = [(1, 2), (3, 4)][: len(rates)]
-        return float(np.exp(p[0])), [
-            (float(np.exp(p[a])), float(np.exp(p[b])), rates[k]) for k, (a, b) in enumerate(pairs)
-        ]
-
-    def quantile(self) -> float:
-        from scipy.special import stdtrit
-
-        return float(stdtrit(self.freedom, 0.975))
-
-    def _interval(self, index: int) -> Array:
-        """95% interval of a transformed parameter, by Student's t distribution."""
-        half = self.quantile() * float(np.sqrt(self.covariance[index, index]))
-        return np.array([self.parameters[index] - half, self.parameters[index] + half])
-
-    def rate_intervals(self) -> Array:
-        """95% intervals (S, 2) of the rates of a law of one currency."""
-        if self.name == CURVE:
-            # Of the logit q (ln s_0 - ln s), to first order in both parameters, whose errors go together.
-            q = np.exp(self.parameters[4])
-            logit = q * (self.parameters[3] - np.log(self.sigmas))
-            slopes = np.stack([np.full(len(self.sigmas), q), logit], axis=1)
-            variance = np.einsum("sp,pr,sr->s", slopes, self.covariance[3:, 3:], slopes)
-            half = self.quantile() * np.sqrt(variance)
-            return logistic(np.stack([logit - half, logit + half], axis=1))
-        return np.stack([logistic(self._interval(3 + s)) for s in range(len(self.sigmas))])
-
-    def exponent(self) -> tuple[float, float, float]:
-        """alpha of a law of one currency, and the ends of its 95% interval."""
-        low, high = np.exp(self._interval(2))
-        return float(np.exp(self.parameters[2])), float(low), float(high)
-
-
 def fit_law(observations: Observations, name: str = "one", *, check: bool = True) -> Law:
     """Fit a law to trained models.
 
     Args:
         observations: trained models.
-        name: "one" or "two", the number of currencies; or "curve".
+        name: "one" or "two", the number of currencies; "curve"; or "levels".
         check: refuse observations that do not determine the law. Without it, a weak prior determines the
             rest.
 
@@ -134,13 +40,13 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
         UserError: an unknown law; too few observations, or numbers of images that do not determine the law
             (the message names the missing runs); or qualities that hardly differ.
     """
-    if name not in (*LAWS, CURVE):
-        raise UserError(f"--law {name}: must be one of {', '.join(LAWS)}")
+    if name not in (*LAWS, *_CURVES):
+        raise UserError(f"--law {name}: must be one of {', '.join((*LAWS, LEVELS))}")
     o = observations
-    unit = float((o.n_clean + o.n_noisy.sum(axis=1)).max() if name == CURVE else o.n_clean.max())
+    unit = float((o.n_clean + o.n_noisy.sum(axis=1)).max() if name in _CURVES else o.n_clean.max())
     starts = starts_of(name, o)
     if check:
-        (check_curve if name == CURVE else check_design)(o, len(starts[0]))
+        (check_curve if name in _CURVES else check_design)(o, len(starts[0]))
         if name == "two":
             fit_law(o, "one")  # where the simpler law is not determined, this one is not either
     target = np.log(o.quality)
@@ -161,14 +67,14 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     of_fit = float(np.sum((weight * residual) ** 2) / freedom / np.mean(weight**3) ** 2)
     information = slopes.T @ slopes / max(of_fit, 1e-12)
     covariance = np.linalg.pinv(information, hermitian=True)
-    if check and name != "two" and covariance[2, 2] > _VAGUE**2:
+    if check and name in ("one", CURVE) and covariance[2, 2] > _VAGUE**2:
         spread = float(np.ptp(np.log(o.quality)))
         scatter = float(np.sqrt(variance))
         raise UserError(
             f"the qualities differ by {spread:.1%} in all, with a scatter of {scatter:.1%}, too little to"
             " fit a law: train longer, or on numbers of images farther apart, or with more seeds"
         )
-    if check and name == CURVE:
+    if check and name in _CURVES:
         require_curve(o, float(covariance[3, 3]), float(covariance[4, 4]))
     count = len(o)
     size = len(parameters) + 1
@@ -184,6 +90,23 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
         float(np.sqrt(variance)),
         float(aicc),
     )
+
+
+def fit_best(observations: Observations, names: tuple[str, ...]) -> Law:
+    """The law of the least AICc, of those that the observations determine.
+
+    Raises:
+        UserError: they determine none; the message is that of the first.
+    """
+    laws, refused = [], []
+    for name in names:
+        try:
+            laws.append(fit_law(observations, name))
+        except UserError as error:
+            refused.append(error)
+    if not laws:
+        raise refused[0]
+    return min(laws, key=lambda law: law.aicc)
 
 
 def refits(
@@ -225,12 +148,15 @@ def prediction_interval(
     Args:
         law: fitted to `observations`.
         observations: trained models.
-        models: numbers of images of N models; their quality is not used.
+        models: numbers of images of N models; their quality is not used. A law that holds between the observed noise levels takes models
+            of other levels.
         coverage: nominal share of the intervals that contain the measured quality.
     """
     others = refits(law, observations, 200)
     centre = np.log(observations.quality) - np.log(law.predict(observations))
     scatter = (centre - centre.mean()) * np.sqrt(len(centre) / law.freedom)
+    if models.sigmas != law.sigmas:
+        others = [other.at(models.sigmas) for other in others]
     draws = np.stack([np.log(other.predict(models)) for other in others])
     draws = draws + np.random.default_rng(1).choice(scatter, draws.shape)
     tail = (1 - coverage) / 2

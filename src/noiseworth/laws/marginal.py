@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.laws.fit import Law
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.quality import FEWEST
 

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
-from noiseworth.laws.fit import Law, refits
+from noiseworth.laws.fit import refits
 from noiseworth.laws.inequalities import price_intervals
+from noiseworth.laws.law import Law
 from noiseworth.laws.marginal import average_price, marginal_worth
 from noiseworth.laws.observations import Observations, RunWorth
 from noiseworth.laws.remarks import floor_remark, inequality_remark, prediction_remark

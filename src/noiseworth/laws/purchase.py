@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseworth.laws.fit import Law
+from noiseworth.laws.law import Law
 from noiseworth.laws.marginal import marginal_worth, mixes
 
 Array = NDArray[np.float64]

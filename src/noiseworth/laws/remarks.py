@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from noiseworth.laws.fit import Law
 from noiseworth.laws.inequalities import PriceInterval, price_intervals
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
 
 _NEAR = 2.0  # typical residuals: models so near to the floor cannot be told from it

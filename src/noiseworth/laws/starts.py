@@ -1,13 +1,12 @@
-"""Where the optimisation of a law starts, in transformed parameters (see `fit.py`)."""
+"""Where the optimisation of a law starts, in transformed parameters (see `law.py`)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.laws.observations import Observations
+from noiseworth.laws.quality import CURVE, LEVELS
 
 Array = NDArray[np.float64]
-
-CURVE = "curve"  # the law of one currency in which worth is a curve of the noise
 
 
 def starts_of(name: str, o: Observations) -> list[Array]:
@@ -20,6 +19,14 @@ def starts_of(name: str, o: Observations) -> list[Array]:
             np.array([least, np.log(0.2 * o.quality.min()), np.log(a), at, np.log(2.0)])
             for a in (0.5, 1.5)
             for at in (middle - 1, middle + 1)
+        ]
+    if name == LEVELS:
+        spread = np.log(max(np.ptp(o.quality), 1e-3 * o.quality.min()))
+        return [
+            np.array([least, spread, np.log(a), np.log(k), np.log(q), np.log(0.05)])
+            for a in (0.7, 2.0)
+            for k in (0.5, 2.0)
+            for q in (2.0, 4.0)
         ]
     if name == "one":
         rates = np.linspace(2.0, 0.0, len(o.sigmas)) if len(o.sigmas) > 1 else np.ones(len(o.sigmas))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TakenRecord:
-    """`count` images of one exposure: their noise `sigma` in model units, and what one of them is worth in clean ones (of a law of two
-    currencies, in the coarser)."""
+    """`count` images of one exposure: their noise `sigma` in model units, and what one more of them is worth in clean ones beside
+    the others."""
 
     exposure: float
     count: int
@@ -30,16 +30,18 @@ class ExposureRecord:
     """What `noiseworth plan --instrument` found.
 
     Attributes:
+        law: that predicts: "curve", "levels" or "two" (currencies).
         unit: of exposures, costs and the budget.
         budget: to be spent.
         best: the best choice, of one exposure or two.
         single: the best of one exposure; `longest` and `shortest` are those of the instrument's longest and shortest.
         over_longest, over_shortest: quality of these over the best, with the ends of its 95% interval.
         flat: the shortest and the longest single exposure whose predicted quality is within a hundredth of the best single one.
-        price: what images worth one clean image cost at the best single exposure, in units, with the ends of its 95% interval.
+        price: what further images worth one clean image cost at the best single exposure, in units, with the ends of its 95% interval.
         beyond: what lies beyond the models that were observed, in words.
     """
 
+    law: str
     unit: str
     budget: float
     best: ExposureChoice

@@ -1,5 +1,5 @@
 // noiseworth.laws.exposure in the browser: the same computation, explained there. A law is { unit, E, terms }, with terms of
-// { A, alpha, s0, q }; a machine holds the keys of an instrument, a number for each (objects: Infinity where there are as many as wanted).
+// { A, alpha, s0, q } and, where what images do not teach is bounded, n0; a machine holds the keys of an instrument, a number for each (objects: Infinity where there are as many as wanted).
 const EXPOSURES = 60, SPLITS = 50, PAYS = 1e-3, FLAT = 1.01, ROUNDING = 1e-12, FEWEST = 1e-6;
 
 function sigmaOf(machine, t) {
@@ -34,7 +34,8 @@ const rateAt = (term, sigma) => 1 / (1 + (sigma / term.s0) ** term.q);
 function qualityOf(law, taken) {
   return law.terms.reduce((q, term, k) => {
     const worth = taken.reduce((sum, [rates, count]) => sum + rates[k] * count, 0);
-    return q + term.A * Math.max(worth / law.unit, FEWEST) ** -term.alpha;
+    const count = Math.max(worth / law.unit, FEWEST);
+    return q + (term.n0 ? term.A / (1 + (count / term.n0) ** term.alpha) : term.A * count ** -term.alpha);
   }, law.E);
 }
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from noiseworth.laws.exposure import REFITS
-from noiseworth.laws.fit import Law, refits
+from noiseworth.laws.fit import refits
 from noiseworth.laws.instrument import Instrument
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
+from noiseworth.laws.quality import AT, CURVE, LEVELS
 from noiseworth.report.html import read_asset, write_page
 
 
@@ -57,11 +59,12 @@ def write_exposure_planner(
 
 def curves_of_page(law: Law) -> dict[str, Any]:
     """The law as exposure.js evaluates it: worth as a curve of the noise in each currency."""
-    floor, terms = law.terms()
     p = np.exp(law.parameters)
-    curves = [(3, 4)] if len(terms) == 1 else [(5, 6), (7, 8)]
-    rows = [
-        {"A": A, "alpha": alpha, "s0": float(p[scale]), "q": float(p[power])}
-        for (A, alpha, _), (scale, power) in zip(terms, curves, strict=True)
-    ]
-    return {"unit": law.unit, "E": floor, "terms": rows}
+    E, A, alpha = (float(value) for value in p[:3])
+    if law.name == LEVELS:
+        k, q, n0 = (float(value) for value in p[3:])
+        rows = [{"A": A / len(AT), "alpha": alpha, "s0": k * float(t), "q": q, "n0": n0} for t in AT]
+    else:
+        curves = [(1, 2, 3, 4)] if law.name == CURVE else [(1, 2, 5, 6), (3, 4, 7, 8)]
+        rows = [dict(zip(("A", "alpha", "s0", "q"), p[list(at)].tolist(), strict=True)) for at in curves]
+    return {"unit": law.unit, "E": E, "terms": rows}

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from noiseworth.laws.fit import Law, fit_law
+from noiseworth.laws.fit import fit_law
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
 from noiseworth.records import LawRecord
 from noiseworth.report.figures import COLOURS, label_ticks, svg

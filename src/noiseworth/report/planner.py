@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from noiseworth.laws.budget import Market, least_clean_share
-from noiseworth.laws.fit import Law, refits
+from noiseworth.laws.fit import refits
+from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
 from noiseworth.report.html import read_asset, write_page
 
