@@ -75,7 +75,8 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
             " fit a law: train longer, or on numbers of images farther apart, or with more seeds"
         )
     if check and name in _CURVES:
-        require_curve(o, float(covariance[3, 3]), float(covariance[4, 4]))
+        # How sharply levels end what an image teaches (q) decides little, and is seldom known.
+        require_curve(o, float(covariance[3, 3]), float(covariance[4, 4]) if name == CURVE else 0.0)
     count = len(o)
     size = len(parameters) + 1
     correction = 2 * size * (size + 1) / max(count - size - 1, 1)
@@ -92,8 +93,8 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
     )
 
 
-def fit_best(observations: Observations, names: tuple[str, ...]) -> Law:
-    """The law of the least AICc, of those that the observations determine.
+def fit_best(observations: Observations, names: tuple[str, ...], *, check: bool = True) -> Law:
+    """The law of the least AICc, of those that the observations determine (without `check`: of all).
 
     Raises:
         UserError: they determine none; the message is that of the first.
@@ -101,7 +102,7 @@ def fit_best(observations: Observations, names: tuple[str, ...]) -> Law:
     laws, refused = [], []
     for name in names:
         try:
-            laws.append(fit_law(observations, name))
+            laws.append(fit_law(observations, name, check=check))
         except UserError as error:
             refused.append(error)
     if not laws:

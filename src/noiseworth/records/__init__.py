@@ -43,6 +43,7 @@ from noiseworth.records.noise import (
     NoiseCheckRecord,
     StabiliseRecord,
 )
+from noiseworth.records.pilots import PilotImages, PilotRecord
 from noiseworth.records.restore import RestoreRecord
 from noiseworth.records.runs import (
     REGIMES,
@@ -106,6 +107,8 @@ __all__ = [
     "Number",
     "Panel",
     "PartRecord",
+    "PilotImages",
+    "PilotRecord",
     "PriceRecord",
     "PurchaseRecord",
     "QuoteRecord",
