@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checks import Checklist
-from noiseworth.laws.exposure_market import ExposureMarket, Taken
+from noiseworth.laws.exposure_market import ExposureMarket, Taken, together
 from noiseworth.laws.instrument import Instrument
 from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
-from noiseworth.laws.pilot import first_round, next_round, together
+from noiseworth.laws.pilot import first_round, next_round
 from noiseworth.records import PilotRecord
 
 Array = NDArray[np.float64]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from noiseworth.cli.laws import plan as plan
     from noiseworth.cli.laws import price as price
     from noiseworth.cli.noise import check_dataset as check_dataset
+    from noiseworth.cli.pilots import PilotConfig as PilotConfig
+    from noiseworth.cli.pilots import pilot as pilot
     from noiseworth.data.calibrate_camera import calibrate_camera as calibrate_camera
     from noiseworth.data.config import CorruptConfig as CorruptConfig
     from noiseworth.data.config import JoinConfig as JoinConfig

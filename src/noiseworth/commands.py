@@ -158,6 +158,7 @@ COMMANDS = [
     Command("fit", "cli.laws:FitConfig", "cli.laws:fit", "cli.laws:print_fit"),
     Command("price", "cli.laws:PriceConfig", "cli.laws:price", "cli.laws:print_price"),
     Command("plan", "cli.laws:PlanConfig", "cli.laws:plan", "cli.laws:print_plan"),
+    Command("pilot", "cli.pilots:PilotConfig", "cli.pilots:pilot", "cli.pilots:print_pilot"),
     Command("theory", "studies.config:TheoryConfig", "studies.run:run_theory", "cli.theory:print_studies"),
     Command(
         "train",

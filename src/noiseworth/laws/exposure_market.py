@@ -25,6 +25,13 @@ class Taken:
     counts: Array = field(default_factory=lambda: np.zeros(0))
 
 
+def together(a: Taken, b: Taken) -> Taken:
+    """All images, by exposure."""
+    exposures, index = np.unique(np.concatenate([a.exposures, b.exposures]), return_inverse=True)
+    counts = np.bincount(index, np.concatenate([a.counts, b.counts]))
+    return Taken(exposures, counts.astype(np.float64))
+
+
 class ExposureMarket:
     """What an instrument and a budget can buy.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 from noiseworth.laws.exposure import plan_exposures
-from noiseworth.laws.exposure_market import ExposureMarket, Taken
+from noiseworth.laws.exposure_market import ExposureMarket, Taken, together
 from noiseworth.laws.fit import OF_NOISE, fit_best, refits
 from noiseworth.laws.instrument import Instrument
 from noiseworth.laws.law import Law
@@ -82,7 +82,7 @@ def next_round(observations: Observations, instrument: Instrument, budget: float
     images = plan.best.images
     bought = Taken(np.array([i.exposure for i in images]), np.array([i.count for i in images], np.float64))
     regret, best = _expected_regret(market, others, bought)
-    exposures = _spread(instrument) if unsure else np.unique(np.quantile(best, _QUANTILES, method="nearest"))
+    exposures = _spread(instrument) if unsure else _settable(instrument, np.quantile(best, _QUANTILES))
     round_ = _round(instrument, budget, have, exposures, 2 * _SHARE if unsure else _SHARE)
     if round_ is None:
         return replace(_record(instrument, budget, have, None), regret=regret, unsure=unsure, plan=plan)
@@ -93,13 +93,6 @@ def next_round(observations: Observations, instrument: Instrument, budget: float
     pays = regret > _ENOUGH and regret - after > price
     record = _record(instrument, budget, have, round_ if pays else None)
     return replace(record, regret=regret, regret_after=after, price=float(price), unsure=unsure, plan=plan)
-
-
-def together(a: Taken, b: Taken) -> Taken:
-    """All images, by exposure."""
-    exposures, index = np.unique(np.concatenate([a.exposures, b.exposures]), return_inverse=True)
-    counts = np.bincount(index, np.concatenate([a.counts, b.counts]))
-    return Taken(exposures, counts.astype(np.float64))
 
 
 def _expected_regret(market: ExposureMarket, laws: list[Law], bought: Taken) -> tuple[float, Array]:
@@ -113,8 +106,14 @@ def _expected_regret(market: ExposureMarket, laws: list[Law], bought: Taken) -> 
 
 
 def _spread(instrument: Instrument) -> Array:
-    exposures = np.geomspace(instrument.least, instrument.most, _FIRST)
-    return np.unique(np.rint(exposures) if instrument.kind == "averages" else exposures)
+    return _settable(instrument, np.geomspace(instrument.least, instrument.most, _FIRST))
+
+
+def _settable(instrument: Instrument, exposures: Array) -> Array:
+    """Exposures as people set them, of three digits or whole numbers; each once."""
+    digits = [float(f"{t:.3g}") for t in np.clip(exposures, instrument.least, instrument.most)]
+    rounded = np.rint(exposures) if instrument.kind == "averages" else np.array(digits)
+    return np.unique(np.clip(rounded, instrument.least, instrument.most))
 
 
 def _round(
