@@ -134,10 +134,10 @@ def test_train_and_report_print_the_price_and_its_assumption(
     )
     printed = capsys.readouterr().out
     assert "noisy per clean)" in printed
-    assert "assuming that a level matters as often as it is trained" in printed
+    assert "assuming that its error falls as 1 / N" in printed
     assert main(["report", str(tmp_path / "run"), f"--out={tmp_path / 'report.html'}"]) == 0
     assert (
-        "It assumes that a level matters as often as it is trained, and that an imputed image is worth"
+        "the error beyond the least possible one falls as 1 / N, and that an imputed image is worth"
         " what it is trusted" in (tmp_path / "report.html").read_text(encoding="utf-8")
     )
 

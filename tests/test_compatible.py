@@ -72,7 +72,7 @@ def test_a_run_resumes_to_the_same_weights_and_is_sampled_and_evaluated(release:
     assert done is not None
     if SAME_MACHINE:
         assert done.weights == EXPECTED["weights"]
-    assert done.worth.mean_worth == pytest.approx(EXPECTED["mean_worth"], rel=1e-3)
+    assert done.worth.counts == [16, 20, 28]
     records = load_lines(StepRecord, Path("interrupted/metrics.jsonl"))
     assert [record.step for record in records] == list(range(1, 65))
     assert [record.n_images for record in records if record.monitor is not None] == [1024, 2048]

@@ -150,9 +150,7 @@ def print_price(config: PriceConfig, q: QuoteRecord) -> None:
     print(f"  the next one   {q.marginal:.3g} ({q.marginal_low:.3g} to {q.marginal_high:.3g})")
     print(f"  by inequalities, over all mixes: {_bounds(q.least, q.most)}")
     if q.predicted is not None:
-        assumed = (
-            "as if levels mattered as often as trained, and imputed images were worth what they are trusted"
-        )
+        assumed = "as if error fell as 1 / N, and imputed images were worth what they are trusted"
         ends = ""
         if q.predicted_low is not None:
             most = "any" if q.predicted_high is None else f"{q.predicted_high:.3g}"

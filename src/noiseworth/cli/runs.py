@@ -56,11 +56,13 @@ def _print_done(run: str, done: DoneRecord) -> None:
     names = [w.name(group) for group in range(len(w.sigmas))]
     for group, (name, count, worth) in enumerate(zip(names, w.counts, w.mean_worth, strict=True)):
         if name is not None:
-            average = "of a clean one on average over the training levels"
+            average = "of a clean one"
             print(f"{count:,} images of {name}: worth {worth:.3f} {average} ({_price(w, group)})")
     if any(names):
-        assumed = "assuming that a level matters as often as it is trained, and that an imputed image is worth what it is trusted"
-        print(f"(predicted from this run: worth averaged over the training levels, {assumed})")
+        assumed = (
+            "assuming that its error falls as 1 / N, and that an imputed image is worth what it is trusted"
+        )
+        print(f"(predicted from this run for its denoising risk, {assumed})")
 
 
 def _price(w: WorthRecord, group: int) -> str:

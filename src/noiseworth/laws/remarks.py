@@ -58,7 +58,5 @@ def prediction_remark(
     if at_floor:
         why = "at its floor the quality says little of images, while a single training prices them as if they still mattered"
     else:
-        why = (
-            "a single training prices images by the noise of their targets, averaged over the training levels"
-        )
+        why = "a single training prices images by the noise of their targets, as if its error fell as 1 / N at every level"
     return f"the law and the prediction by one training disagree, whatever imputed images are worth: {why}"

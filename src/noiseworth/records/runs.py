@@ -48,8 +48,9 @@ class WorthRecord:
     `worth[k][j]` is the worth, at `levels[j]`, of one image whose noise is `sigmas[k]`; there are `counts[k]`
     of them. Below its noise an image counts as it is trusted there once imputed, if the run imputed; else for
     nothing. `n_effective[j]` sums the worth of all images. Of more than 20 distinct noise levels, groups are
-    listed by their median. `mean_worth[k]` averages over the training levels p(sigma);
-    `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never, or too few images to tell).
+    listed by their median. In all, `mean_worth[k]` clean images do for the denoising risk what one image of the group does beside all
+    others (`diffusion/replaced.py`); `price[k] = 1 / mean_worth[k]` noisy images replace one clean image (null: never, or too few
+    images to tell).
     What imputed images are worth is assumed: `price_low[k]` is the price if as much as clean ones,
     `price_high[k]` if nothing (null: never). `noise[k]` says in words what noise it is, where it is not white or pixels are
     missing; empty where it is white.

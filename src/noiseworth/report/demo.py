@@ -25,7 +25,7 @@ def demo_table(summary: DemoSummary) -> str:
     w = summary.regimes["mixed"].worth
     for sigma, count, worth in zip(w.sigmas, w.counts, w.mean_worth, strict=True):
         if sigma > 0:
-            together = f"{count * worth:.0f} clean images, averaged over the training levels."
+            together = f"{count * worth:.0f} clean images, for the denoising risk."
             lines.append(f"The {count:,} noisy images (sigma {sigma:g}) were worth {together}")
     lines.append(f"{summary.seconds:.0f} s of compute, {summary.peak_rss_mb:,.0f} MB at most.")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from noiseworth.data.inspect import group_sigmas
 from noiseworth.data.storage import is_address
 from noiseworth.data.value_range import narrow_words
 from noiseworth.diffusion.profiles import Profiles
+from noiseworth.diffusion.replaced import replaced_by, risk_levels
 from noiseworth.errors import Stopped, UserError
 from noiseworth.networks import count_parameters
 from noiseworth.process import noted_signals
@@ -225,7 +226,7 @@ def _prices(mean_worth: torch.Tensor, is_told: bool) -> list[float | None]:
 
 
 def measure_worth(trainer: Trainer) -> WorthRecord:
-    """What each noise level of the run's data is worth, by level and averaged over the training levels p(sigma).
+    """What each noise level of the run's data is worth, by level and in all.
 
     Where the run imputed its noisy images (or made them consistent), they count below their noise, with the
     trust they are drawn by. That trust is assumed, not measured: the prices at its two ends, nothing and that of a
@@ -253,13 +254,15 @@ def measure_worth(trainer: Trainer) -> WorthRecord:
         return torch.where(is_noisy, torch.maximum(direct, imputed), direct)
 
     table = worth_with_imputation(grid)
-    # Average over p(sigma) by its quantiles: the midpoint rule in probability.
-    typical = trainer.pair_sampler.levels.quantile((torch.arange(4096, dtype=torch.float64) + 0.5) / 4096)
-    mean = worth_with_imputation(typical).mean(1)
-    least = most = mean
+    levels = risk_levels()
+    with_imputed, direct = worth_with_imputation(levels), worth_of(levels)
+    of_clean = direct
     if len(trainer.imputation.rows):
-        direct = worth_of(typical)
-        least, most = direct.mean(1), torch.where(direct > 0, direct, torch.ones_like(direct)).mean(1)
+        of_clean = torch.where(direct > 0, direct, torch.ones_like(direct))
+    mean, most, least = (
+        replaced_by(w, torch.from_numpy(counts), trainer.v(levels), WorthRecord.FEWEST)
+        for w in (with_imputed, of_clean, direct)
+    )
     is_told = len(trainer.data) >= WorthRecord.FEWEST
     return WorthRecord(
         levels=grid.tolist(),

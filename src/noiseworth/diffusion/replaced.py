@@ -1,0 +1,56 @@
+"""How many clean images would do what the noisy images of a training do: the price by a single training.
+
+With `N(sigma)` effective images the error of a denoiser at a level exceeds the least possible one, `v(sigma)`, by a share that falls as
+`1 / N`: the usual rate of what is estimated from samples. So the relative denoising risk, averaged over levels, exceeds its least value by
+
+    excess = mean over ln sigma of  v(sigma) / sigma^2 / (N_0 + N(sigma)),       N(sigma) = sum_i w(sigma, s_i)
+
+up to a constant, and `m` clean images replace a group if the excess is the same with them in its place. Neighbouring levels share what
+they teach: `w` is averaged over ln sigma with a width of 0.4 (docs/theory.md). `N_0` bounds the excess where hardly an image teaches a
+level; below about a hundred images networks of all kinds learn little (n_0 of the law of levels, docs/laws.md).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+_WIDTH = 0.4  # of what neighbouring levels share, in ln sigma
+LOW, HIGH = 0.05, 5.0  # levels of the denoising risk
+_LEVELS = 41
+_BEYOND = 3 * _WIDTH  # so far beyond both ends worth is averaged
+_HALVINGS = 60
+_NOTHING = 1e-9  # worth that is 0 to rounding
+
+
+def risk_levels() -> Tensor:
+    """Levels (L,) at which worth is needed: those of the risk, and some beyond both ends."""
+    ends = math.log(LOW) - _BEYOND, math.log(HIGH) + _BEYOND
+    return torch.exp(torch.linspace(*ends, _LEVELS, dtype=torch.float64))
+
+
+def replaced_by(worth: Tensor, counts: Tensor, v: Tensor, fewest: float) -> Tensor:
+    """Clean images that replace one image of each group, (G,), 0 to 1: the inverse of its price.
+
+    Args:
+        worth: (G, L) of one image of each group at `risk_levels()`.
+        counts: (G,) numbers of images.
+        v: (L,) `v(sigma)` at these levels.
+        fewest: `N_0`, in images.
+    """
+    sigma = risk_levels()
+    x = torch.log(sigma)
+    shared = torch.exp(-0.5 * ((x[:, None] - x) / _WIDTH) ** 2)
+    worth = worth.to(torch.float64) @ (shared / shared.sum(1, keepdim=True)).T
+    is_inside = (sigma >= LOW) & (sigma <= HIGH)
+    worth, left = worth[:, is_inside], (v.to(torch.float64) / sigma**2)[is_inside]
+    of_group = counts.to(torch.float64)[:, None] * worth
+    others = fewest + of_group.sum(0) - of_group  # (G, L)
+    excess = (left / (others + of_group)).sum(1)
+    low, high = torch.zeros(len(counts), dtype=torch.float64), counts.to(torch.float64)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        is_short = (left / (others + middle[:, None])).sum(1) > excess
+        low, high = torch.where(is_short, middle, low), torch.where(is_short, high, middle)
+    found = high / counts.to(torch.float64)
+    return torch.where(found < _NOTHING, torch.zeros_like(found), found)
