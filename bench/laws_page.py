@@ -30,8 +30,8 @@ SHORTER = ("--n-images 60000", "--n-images 20000")
 
 
 def commands() -> list[str]:
-    """The page's commands, up to what was measured."""
-    text = PAGE.read_text(encoding="utf-8").partition("## What was measured")[0]
+    """The page's commands on clean and noisy images: those on exposures need models of several noise levels."""
+    text = PAGE.read_text(encoding="utf-8").partition("## How long to expose")[0]
     blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 

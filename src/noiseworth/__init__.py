@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from noiseworth.cli.noise import check_dataset as check_dataset
     from noiseworth.cli.pilots import PilotConfig as PilotConfig
     from noiseworth.cli.pilots import pilot as pilot
+    from noiseworth.cli.worth import WorthConfig as WorthConfig
+    from noiseworth.cli.worth import worth_of_groups as worth_of_groups
     from noiseworth.data.calibrate_camera import calibrate_camera as calibrate_camera
     from noiseworth.data.config import CorruptConfig as CorruptConfig
     from noiseworth.data.config import JoinConfig as JoinConfig

@@ -159,6 +159,7 @@ COMMANDS = [
     Command("price", "cli.laws:PriceConfig", "cli.laws:price", "cli.laws:print_price"),
     Command("plan", "cli.laws:PlanConfig", "cli.laws:plan", "cli.laws:print_plan"),
     Command("pilot", "cli.pilots:PilotConfig", "cli.pilots:pilot", "cli.pilots:print_pilot"),
+    Command("worth", "cli.worth:WorthConfig", "cli.worth:worth_of_groups", "cli.worth:print_worth"),
     Command("theory", "studies.config:TheoryConfig", "studies.run:run_theory", "cli.theory:print_studies"),
     Command(
         "train",

@@ -29,6 +29,13 @@ def risk_levels() -> Tensor:
     return torch.exp(torch.linspace(*ends, _LEVELS, dtype=torch.float64))
 
 
+def shared(table: Tensor) -> Tensor:
+    """What is taught at `risk_levels()`, (..., L), if neighbouring levels share it."""
+    x = torch.log(risk_levels())
+    weight = torch.exp(-0.5 * ((x[:, None] - x) / _WIDTH) ** 2)
+    return table.to(torch.float64) @ (weight / weight.sum(1, keepdim=True)).T
+
+
 def replaced_by(worth: Tensor, counts: Tensor, v: Tensor, fewest: float) -> Tensor:
     """Clean images that replace one image of each group, (G,), 0 to 1: the inverse of its price.
 
@@ -38,19 +45,32 @@ def replaced_by(worth: Tensor, counts: Tensor, v: Tensor, fewest: float) -> Tens
         v: (L,) `v(sigma)` at these levels.
         fewest: `N_0`, in images.
     """
+    counts = counts.to(torch.float64)
+    added = counts[:, None] * worth
+    return replaced_and_loss(added, added.sum(0), counts, v, fewest)[0] / counts
+
+
+def replaced_and_loss(
+    added: Tensor, total: Tensor, counts: Tensor, v: Tensor, fewest: float
+) -> tuple[Tensor, Tensor]:
+    """Clean images that replace each group, and by how much the excess grows without it, relative; both (G,).
+
+    Args:
+        added: (G, L) effective images that each group adds to the others at `risk_levels()`.
+        total: (L,) effective images of all.
+        counts: (G,) images of each group: the most that are needed.
+        v, fewest: as of `replaced_by`.
+    """
     sigma = risk_levels()
-    x = torch.log(sigma)
-    shared = torch.exp(-0.5 * ((x[:, None] - x) / _WIDTH) ** 2)
-    worth = worth.to(torch.float64) @ (shared / shared.sum(1, keepdim=True)).T
     is_inside = (sigma >= LOW) & (sigma <= HIGH)
-    worth, left = worth[:, is_inside], (v.to(torch.float64) / sigma**2)[is_inside]
-    of_group = counts.to(torch.float64)[:, None] * worth
-    others = fewest + of_group.sum(0) - of_group  # (G, L)
-    excess = (left / (others + of_group)).sum(1)
+    left = (v.to(torch.float64) / sigma**2)[is_inside]
+    whole = fewest + shared(total)[is_inside]
+    others = whole - shared(added)[:, is_inside]
+    excess = (left / whole).sum()
     low, high = torch.zeros(len(counts), dtype=torch.float64), counts.to(torch.float64)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         is_short = (left / (others + middle[:, None])).sum(1) > excess
         low, high = torch.where(is_short, middle, low), torch.where(is_short, high, middle)
-    found = high / counts.to(torch.float64)
-    return torch.where(found < _NOTHING, torch.zeros_like(found), found)
+    found = torch.where(high < _NOTHING * counts, torch.zeros_like(high), high)
+    return found, (left / others).sum(1) / excess - 1

@@ -24,6 +24,7 @@ from noiseworth.records.files import (
     to_line,
     write_atomically,
 )
+from noiseworth.records.group_worth import CheapImage, GroupWorth, GroupWorthRecord
 from noiseworth.records.laws import (
     BudgetRecord,
     LawRecord,
@@ -83,6 +84,7 @@ __all__ = [
     "AverageRecord",
     "BudgetRecord",
     "CameraRecord",
+    "CheapImage",
     "CleanRecord",
     "CollectRecord",
     "ComparisonRecord",
@@ -96,6 +98,8 @@ __all__ = [
     "ExposureChoice",
     "ExposureRecord",
     "FeatureRecord",
+    "GroupWorth",
+    "GroupWorthRecord",
     "HideRecord",
     "Inspection",
     "LawRecord",
