@@ -200,17 +200,14 @@ def report_case(checklist: Checklist, name: str, work: Path) -> dict[str, Any]:
     for k, end in ((1, "longest"), (2, "shortest")):
         what = f"{case.name}: all {end} over the recommended, the lower of two instruments"
         checklist.add(CLAIM, what, float((means[:, k] / means[:, 0]).min()), 1.0, "min", "ratio")
+    others = [fit_best(observed, (other,)) for other in OF_NOISE]
     return {
         "law": law.name,
-        "aicc": {other: _aicc(observed, other) for other in OF_NOISE},
-        "typical residual": law.scale,
+        "aicc": {other.name: other.aicc for other in others},
+        "typical residual": {other.name: other.scale for other in others},
         "trainings": len(observed),
         "purchases": rows,
     }
-
-
-def _aicc(observed: Observations, name: str) -> float:
-    return fit_best(observed, (name,)).aicc
 
 
 def _risk_of(bought: Path, images: list[tuple[float, int]], seed: int) -> float:

@@ -173,7 +173,7 @@ def test_the_theory_pages_commands_are_understood(command: str, tmp_path: Path) 
 
 def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
     """Its commands in their order, on a plan with less to train; a table of models that are there stands for what that would find."""
-    plan, run, ask, expose = (
+    plan, run, ask, expose, pilot, worth = (
         block.splitlines() for block in re.findall(r"```bash\n(.*?)\n```", LAWS, re.DOTALL)
     )
     for command in (*plan, *run):
@@ -202,3 +202,6 @@ def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
     )
     (tmp_path / "camera.yaml").write_text(re.findall(r"```yaml\n(.*?)\n```", LAWS, re.DOTALL)[0])
     assert "all shortest" in _run(expose[0], tmp_path)
+    assert "and go on: noiseworth pilot" in _run(pilot[0], tmp_path)
+    assert len((tmp_path / "models.csv").read_text().splitlines()) == 16
+    assert "cheapest to drop" in _run(worth[0], tmp_path)

@@ -73,4 +73,5 @@ def replaced_and_loss(
         is_short = (left / (others + middle[:, None])).sum(1) > excess
         low, high = torch.where(is_short, middle, low), torch.where(is_short, high, middle)
     found = torch.where(high < _NOTHING * counts, torch.zeros_like(high), high)
+    found = torch.where(counts - high < _NOTHING * counts, counts.to(torch.float64), found)
     return found, (left / others).sum(1) / excess - 1
