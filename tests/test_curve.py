@@ -8,6 +8,7 @@ from noiseworth.laws.fit import fit_law, jacobian
 from noiseworth.laws.law import Law
 from noiseworth.laws.marginal import mixes
 from noiseworth.laws.observations import Observations, from_rows
+from noiseworth.laws.profile import profile_interval
 from noiseworth.laws.quality import log_quality, log_quality_slopes
 
 S0, POWER = 0.4, 2.5
@@ -54,6 +55,29 @@ def test_intervals_cover_and_are_no_wider_than_they_must_be() -> None:
     assert (hits / 60 >= 0.81).all()
     assert hits.mean() < 60
     assert np.mean(wide) < 0.15
+
+
+def test_profile_intervals_are_those_of_the_curvature_where_scatter_is_small() -> None:
+    o = models(0.003, 0)
+    law = fit_law(o, "curve")
+    for index in range(5):
+        half = law.quantile() * float(np.sqrt(law.covariance[index, index]))
+        low, high = profile_interval(law, o, index)
+        assert (high - low) / 2 == pytest.approx(half, rel=0.15)
+        assert low < law.parameters[index] < high
+
+
+def test_profile_intervals_cover() -> None:
+    """Of the logarithms of s_0 and q; of 40 repeats at 95%, at least 78%, five binomial standard errors below."""
+    truth = np.log([S0, POWER])
+    hits = np.zeros(2)
+    for seed in range(40):
+        o = models(0.03, 100 + seed)
+        law = fit_law(o, "curve")
+        for k, index in enumerate((3, 4)):
+            low, high = profile_interval(law, o, index)
+            hits[k] += low <= truth[k] <= high
+    assert (hits / 40 >= 0.78).all()
 
 
 def test_slopes_are_derivatives() -> None:

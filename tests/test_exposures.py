@@ -119,7 +119,15 @@ def test_the_command(tmp_path: Path, capsys: Captured) -> None:
     instrument = _write(tmp_path / "camera.yaml", YAML)
     assert main(["plan", str(table), "--instrument", str(instrument), "--budget", "1h"]) == 0
     printed = capsys.readouterr().out
-    for words in ("take", "all longest", "all shortest", "within 1%", "images worth a clean one cost"):
+    assert "an image of noise 0.4" in printed  # S0, where it is worth half a clean one
+    for words in (
+        "predicted by one currency",
+        "take",
+        "all longest",
+        "all shortest",
+        "within 1%",
+        "images worth a clean one cost",
+    ):
         assert words in printed
 
 

@@ -1,5 +1,6 @@
 """`plan --instrument`: how long to expose, and what it prints."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ _LAWS = {
     "levels": "the law of levels: an image teaches what lies above its own noise",
 }
 
+_HALF = 3  # parameter of the noise at which an image is worth a half
+
 
 def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     """The best exposures, by the settings of `plan`.
@@ -23,11 +26,14 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     Raises:
         UserError: the table or the instrument cannot be read, or the law says nothing of its noise.
     """
+    import numpy as np
+
     from noiseworth.laws.exposure import beyond_levels, plan_exposures
     from noiseworth.laws.fit import OF_NOISE, fit_best
     from noiseworth.laws.instrument import read_instrument
     from noiseworth.laws.observations import read_observations
-    from noiseworth.laws.quality import CURVE
+    from noiseworth.laws.profile import profile_interval
+    from noiseworth.laws.quality import CURVE, LEVELS
     from noiseworth.report.exposures import write_exposure_planner
 
     machine = read_instrument(Path(instrument))
@@ -39,6 +45,12 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     names = {None: OF_NOISE, "one": (CURVE,)}.get(config.law, (str(config.law),))
     law = fit_best(observations, names)
     record = plan_exposures(law, observations, machine, budget, beyond=config.beyond)
+    if law.name != "two":
+        ends = np.array([law.parameters[_HALF], *profile_interval(law, observations, _HALF)])
+        if law.name == LEVELS:
+            ends = -ends[[0, 2, 1]]  # the level over the noise, not the noise over the level
+        value, low, high = (float(np.exp(end)) for end in ends)
+        record = replace(record, half=(value, low if low > 0 else None, high if high < np.inf else None))
     if config.page:
         beyond = beyond_levels(observations, machine, allowed=config.beyond)
         write_exposure_planner(
@@ -73,6 +85,14 @@ def print_exposures(e: ExposureRecord, page: StrPath | None = None) -> None:
     print(
         f"further images worth a clean one cost {price:.3g} {e.unit} ({low:.3g} to {high:.3g}) at the best single exposure"
     )
+    if e.half is not None:
+        value = (
+            f"{e.half[0]:.3g} ({' to '.join('any' if end is None else f'{end:.3g}' for end in e.half[1:])})"
+        )
+        if e.law == "curve":
+            print(f"an image of noise {value} is worth half a clean one")
+        else:
+            print(f"an image is worth half a clean one at a level of {value} times its own noise")
     for words in e.beyond:
         print(f"beyond what was observed: {words}; the law may not hold there")
     if page:

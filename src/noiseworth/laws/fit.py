@@ -11,6 +11,7 @@ from noiseworth.laws.identifiability import check_curve, check_design, require_c
 from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.quality import CURVE, LEVELS, log_quality, log_quality_slopes
+from noiseworth.laws.solve import SOFT, solve
 from noiseworth.laws.starts import starts_of
 
 Array = NDArray[np.float64]
@@ -18,11 +19,7 @@ Array = NDArray[np.float64]
 LAWS = ("one", "two")
 OF_NOISE = (CURVE, LEVELS, "two")  # that hold at noise between the observed levels
 _CURVES = (CURVE, LEVELS)
-_SOFT = 3.0  # residuals beyond this many typical residuals get less weight
 _ROUGH = 0.02  # typical residual at the start
-# Weight of a prior at the start, in units of residuals; it matters where the data do not determine a
-# parameter.
-_PRIOR = 0.006
 _NORMAL = 1.96  # half the width of a normal 95% interval
 _VAGUE = 1.0  # standard error of ln alpha above which a fit is refused
 
@@ -51,15 +48,15 @@ def fit_law(observations: Observations, name: str = "one", *, check: bool = True
             fit_law(o, "one")  # where the simpler law is not determined, this one is not either
     target = np.log(o.quality)
     scale = _ROUGH
-    best = min((_solve(name, o, unit, target, start, start, scale) for start in starts), key=lambda r: r[1])
+    best = min((solve(name, o, unit, target, start, start, scale) for start in starts), key=lambda r: r[1])
     for _ in range(3):  # typical residual and fit in turn
         residual = log_quality(name, best[0], o, unit) - target
         scale = max(1.4826 * float(np.median(np.abs(residual))), 1e-6)
-        best = _solve(name, o, unit, target, best[0], best[2], scale)
+        best = solve(name, o, unit, target, best[0], best[2], scale)
     parameters = best[0]
     residual = log_quality(name, parameters, o, unit) - target
     slopes = log_quality_slopes(name, parameters, o, unit)
-    weight = 1 / np.sqrt(1 + (residual / (_SOFT * scale)) ** 2)
+    weight = 1 / np.sqrt(1 + (residual / (SOFT * scale)) ** 2)
     freedom = max(len(o) - len(parameters), 1)
     variance = float((weight * residual**2).sum() / freedom)
     # Of a robust fit: the mean square of what residuals weigh, over the squared mean of its slope, which is the cube of the weight
@@ -134,7 +131,7 @@ def refits(
     for _ in range(count):
         target = centre + rng.choice(residual, len(residual))
         start = law.parameters
-        solution = _solve(law.name, observations, law.unit, target, start, start, law.scale)
+        solution = solve(law.name, observations, law.unit, target, start, start, law.scale)
         laws.append(replace(law, parameters=solution[0]))
     return laws
 
@@ -161,7 +158,7 @@ def prediction_interval(
     for mix in range(number.max() + 1):
         out = number == mix
         start = law.parameters
-        fitted = _solve(law.name, observations.take(~out), law.unit, target[~out], start, start, law.scale)
+        fitted = solve(law.name, observations.take(~out), law.unit, target[~out], start, start, law.scale)
         other = replace(law, parameters=fitted[0])
         off = np.abs(target[out] - np.log(other.predict(observations.take(out))))
         new = np.log((other if models.sigmas == law.sigmas else other.at(models.sigmas)).predict(models))
@@ -175,27 +172,6 @@ def prediction_interval(
         np.quantile(np.concatenate(high), 1 - least, axis=0, method="higher"),
     ]
     return np.asarray(np.exp(ends).T)
-
-
-def _solve(
-    name: str, o: Observations, unit: float, target: Array, start: Array, centre: Array, scale: float
-) -> tuple[Array, float, Array]:
-    """Robust least squares from a start: the parameters, the cost, and the centre of the weak prior."""
-    from scipy.optimize import least_squares
-
-    def residuals(p: Array) -> Array:
-        with np.errstate(over="ignore"):
-            value = np.nan_to_num(log_quality(name, p, o, unit), posinf=1e3) - target
-        return np.concatenate([value, _PRIOR * (p - centre)])
-
-    def slopes(p: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = np.nan_to_num(log_quality_slopes(name, p, o, unit), posinf=1e3, neginf=-1e3)
-        return np.concatenate([value, _PRIOR * np.eye(len(p))])
-
-    bounds = (centre - 12, centre + 12)
-    fit = least_squares(residuals, start, slopes, loss="soft_l1", f_scale=_SOFT * scale, bounds=bounds)
-    return fit.x, float(fit.cost), centre
 
 
 def jacobian(function: Callable[[Array], Array], at: Array, step: float = 1e-5) -> Array:

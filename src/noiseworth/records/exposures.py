@@ -39,6 +39,8 @@ class ExposureRecord:
         flat: the shortest and the longest single exposure whose predicted quality is within a hundredth of the best single one.
         price: what further images worth one clean image cost at the best single exposure, in units, with the ends of its 95% interval.
         beyond: what lies beyond the models that were observed, in words.
+        half: by one currency the noise at which an image is worth half a clean one, by levels the level over the noise at which it is; with
+            the ends of its 95% interval, by the profile likelihood (null: there is none on that side). Null by two currencies.
     """
 
     law: str
@@ -53,3 +55,4 @@ class ExposureRecord:
     flat: tuple[float, float]
     price: tuple[float, float, float]
     beyond: list[str]
+    half: tuple[float, float | None, float | None] | None = None

@@ -13,7 +13,15 @@ from noiseworth.laws.instrument import Instrument
 from noiseworth.laws.law import Law
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.quality import AT, CURVE, LEVELS
+from noiseworth.report.figures import svg
 from noiseworth.report.html import read_asset, write_page
+from noiseworth.report.laws import measured_figure, residual_figure
+
+_LAWS = {
+    "curve": "one currency, in which the worth of an image is a curve of its noise",
+    "two": "two currencies, coarse structure and fine detail",
+    "levels": "levels: an image teaches what lies above its own noise",
+}
 
 
 def write_exposure_planner(
@@ -54,6 +62,9 @@ def write_exposure_planner(
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         source=source,
         count=len(observations),
+        law=_LAWS[law.name],
+        measured=svg(measured_figure(observations, law)),
+        residuals=svg(residual_figure(observations, law)),
     )
 
 

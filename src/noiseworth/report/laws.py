@@ -32,7 +32,7 @@ def write_law_page(observations: Observations, record: LawRecord, out: Path) -> 
         names=NAMES,
         prices=svg(_prices(record)),
         figures={
-            name: (svg(_measured(observations, law)), svg(_residuals(observations, law)))
+            name: (svg(measured_figure(observations, law)), svg(residual_figure(observations, law)))
             for name, law in laws.items()
         },
     )
@@ -47,7 +47,8 @@ def _groups(o: Observations) -> list[tuple[str, Any]]:
     return [(label, rows) for label, rows in groups if rows.any()]
 
 
-def _measured(o: Observations, law: Law) -> Callable[[Any], None]:
+def measured_figure(o: Observations, law: Law) -> Callable[[Any], None]:
+    """Draws measured against predicted quality."""
     predicted = law.predict(o)
 
     def draw(axes: Any) -> None:
@@ -63,15 +64,19 @@ def _measured(o: Observations, law: Law) -> Callable[[Any], None]:
     return draw
 
 
-def _residuals(o: Observations, law: Law) -> Callable[[Any], None]:
+def residual_figure(o: Observations, law: Law) -> Callable[[Any], None]:
+    """Draws what is left over, against the number of clean images; of all images where some models have no clean ones."""
     residuals = 100 * (o.quality / law.predict(o) - 1)
+    has_clean = bool((o.n_clean > 0).all())
+    count = o.n_clean if has_clean else o.n_clean + o.n_noisy.sum(axis=1)
 
     def draw(axes: Any) -> None:
         axes.axhline(0, color="#999999", linewidth=0.8)
         axes.axhspan(-200 * law.scale, 200 * law.scale, color="#1b6ca8", alpha=0.07, linewidth=0)
         for (label, rows), colour in zip(_groups(o), COLOURS * len(o), strict=False):
-            axes.plot(o.n_clean[rows], residuals[rows], "o", markersize=4.5, color=colour, label=label)
-        axes.set(xscale="log", xlabel="clean images", ylabel="measured over predicted, percent")
+            axes.plot(count[rows], residuals[rows], "o", markersize=4.5, color=colour, label=label)
+        words = "clean images" if has_clean else "images"
+        axes.set(xscale="log", xlabel=words, ylabel="measured over predicted, percent")
         axes.legend(frameon=False, fontsize=9)
 
     return draw
