@@ -1,5 +1,6 @@
 """How long to expose: instruments by their physics, the best choice by brute force, and refusals in one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from noiseworth.errors import UserError
 from noiseworth.laws.exposure import plan_exposures
 from noiseworth.laws.fit import fit_law
 from noiseworth.laws.instrument import Instrument, read_instrument
+from noiseworth.records import CameraRecord, to_json, write_atomically
 from test_curve import S0, models, worth
 
 CAMERA = Instrument("camera", 0.3, 10.0, white=100.0, mean=0.4, dark=0.5, read_noise=3.0, overhead=0.5)
@@ -153,6 +155,24 @@ def test_bad_instruments_are_one_line(
     table, instrument = write_table(tmp_path / "models.csv"), _write(tmp_path / "camera.yaml", text)
     words = ["plan", str(table), "--instrument", str(instrument), *options]
     assert answer in refusal(words, capsys)
+
+
+def test_a_measured_camera_gives_read_noise_and_electrons(tmp_path: Path) -> None:
+    """Gain 0.5 raw units an electron, read noise 1.5 raw units: 3 electrons; 50 raw units a second are 100 electrons."""
+    camera = CameraRecord(
+        "data", (0.5, 0.49, 0.51), (100.0, 99.0, 101.0), (1.5, 1.4, 1.6), [], 0.0, 0, 64, False, {}
+    )
+    write_atomically(tmp_path / "camera.json", to_json(camera))
+    text = "kind: camera\nwhite: 50\nmean: 0.4\ndark: 0.25\nleast: 0.3\nmost: 10\noverhead: 0.5\ncalibration: camera.json\n"
+    assert read_instrument(_write(tmp_path / "c.yaml", text)) == CAMERA
+    with pytest.raises(UserError, match="read_noise: is that of the calibration"):
+        read_instrument(_write(tmp_path / "c.yaml", text + "read_noise: 3\n"))
+    write_atomically(tmp_path / "camera.json", to_json(replace(camera, read_noise=None)))
+    with pytest.raises(UserError, match="has no gain, or no read noise"):
+        read_instrument(_write(tmp_path / "c.yaml", text))
+    (tmp_path / "camera.json").unlink()
+    with pytest.raises(UserError, match=r"camera\.json"):
+        read_instrument(tmp_path / "c.yaml")
 
 
 def test_instruments_are_read_as_they_are_written(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
-from noiseworth.records import from_json
+from noiseworth.records import CameraRecord, from_json, load_record
 from noiseworth.records.yaml_files import load_yaml
 
 Array = NDArray[np.float64]
@@ -119,6 +119,9 @@ class Instrument:
 def read_instrument(path: Path) -> Instrument:
     """The instrument of a YAML file.
 
+    `calibration: camera.json`, what `noiseworth noise calibrate` wrote (beside the YAML file), gives the read noise; `white` and `dark` are
+    then in raw units, above the offset, and become electrons by its gain.
+
     Raises:
         UserError: there is no such file, a key is unknown or missing, or a value is one that no instrument has.
     """
@@ -126,7 +129,27 @@ def read_instrument(path: Path) -> Instrument:
     if not isinstance(settings, dict):
         raise UserError(f"{path}: holds no settings; give lines such as `kind: camera`")
     try:
+        if "calibration" in settings:
+            settings = _calibrated(settings, path.parent)
         return from_json(Instrument, settings, str(path))
     except UserError as error:
         message = str(error)
         raise UserError(message if message.startswith(str(path)) else f"{path}: {message}") from None
+
+
+def _calibrated(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings with the read noise of a measured camera, and electrons in place of raw units."""
+    rest = dict(settings)
+    name = str(rest.pop("calibration"))
+    camera = load_record(CameraRecord, folder / name)
+    if camera.gain is None or camera.read_noise is None:
+        raise UserError(
+            f"calibration {name}: has no gain, or no read noise; measure the camera with dark frames (noise calibrate --dark)"
+        )
+    if "read_noise" in rest:
+        raise UserError(f"read_noise: is that of the calibration {name}; leave one of the two out")
+    gain = camera.gain[0]
+    for key in ("white", "dark"):
+        if isinstance(rest.get(key), int | float):
+            rest[key] = rest[key] / gain
+    return rest | {"read_noise": camera.read_noise[0] / gain}
