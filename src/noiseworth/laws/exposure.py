@@ -20,6 +20,7 @@ from noiseworth.records import ExposureRecord
 Array = NDArray[np.float64]
 
 _FLAT = 1.01
+_NEAR = 1.02  # noise so little beyond the models' is not told
 REFITS = 200
 
 
@@ -95,7 +96,7 @@ def beyond_levels(o: Observations, instrument: Instrument, *, allowed: bool) -> 
     levels = instrument.sigma_of(exposures)
     least = 0.0 if (o.n_clean > 0).any() else min(o.sigmas)
     most = max(o.sigmas)
-    is_inside = levels.max() <= 1.001 * most and levels.min() >= 0.999 * least
+    is_inside = levels.max() <= _NEAR * most and levels.min() >= least / _NEAR
     if is_inside:
         return []
     words = (

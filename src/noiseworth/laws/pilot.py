@@ -34,7 +34,7 @@ _ENOUGH = 0.005  # expected loss, relative, that no further round is taken for
 
 
 def first_round(instrument: Instrument, budget: float) -> PilotRecord:
-    """The images to take before anything is known: equally many of exposures from the shortest to the longest.
+    """The images to take before anything is known: of exposures from the shortest to the longest, fewer of what costs more.
 
     Args:
         instrument: what there is to expose with.
@@ -88,11 +88,12 @@ def next_round(observations: Observations, instrument: Instrument, budget: float
         return replace(_record(instrument, budget, have, None), regret=regret, unsure=unsure, plan=plan)
     cost = float(instrument.cost_of(round_.exposures) @ round_.counts)
     after = regret * len(observations) / (len(observations) + len(_SUBSETS) * (len(exposures) + 1))
+    # A round is at most half of what is left, so that the rest buys images.
     rest = ExposureMarket(instrument, budget - cost, together(have, round_))
-    price = rest.quality(law, rest.best(law)) / plan.best.quality - 1 if rest.most.any() else np.inf
+    price = rest.quality(law, rest.best(law)) / plan.best.quality - 1
     pays = regret > _ENOUGH and regret - after > price
     record = _record(instrument, budget, have, round_ if pays else None)
-    return replace(record, regret=regret, regret_after=after, price=float(price), unsure=unsure, plan=plan)
+    return replace(record, regret=regret, regret_after=after, price=price, unsure=unsure, plan=plan)
 
 
 def _expected_regret(market: ExposureMarket, laws: list[Law], bought: Taken) -> tuple[float, Array]:

@@ -7,6 +7,7 @@ and how many clean images would do the same says what it is worth in all (`diffu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -45,7 +46,8 @@ def measure_groups(
     imputes = of_run is None or of_run.price_low != of_run.price_high
     worth_of = _WorthOfNoise(levels, v, imputes)
     total = worth_of.all(scenes.noise(scenes.cleans, scenes.exact))
-    rows = [np.flatnonzero(groups == g) for g in range(len(names))]
+    order = np.argsort(groups, kind="stable")
+    rows = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     counts = torch.tensor([len(r) for r in rows], dtype=torch.float64)
     added = torch.stack([_added(scenes, worth_of, r) for r in rows])
     replaced, loss = replaced_and_loss(added, total, counts, v, WorthRecord.FEWEST)
@@ -122,7 +124,7 @@ def _posterior_variance(dataset: Dataset, of_run: WorthRecord | None, levels: Te
     return PosteriorVariance(spectrum(images, torch.from_numpy(dataset.sigma[some]))[0])(levels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _WorthOfNoise:
     """Worth of scenes at levels (L,), by the noise that their images leave together."""
 
@@ -144,9 +146,17 @@ class _WorthOfNoise:
         values, counts = np.unique(noise, return_counts=True)
         return torch.from_numpy(counts.astype(np.float64)) @ self.each(values)
 
+    @lru_cache(maxsize=100_000)  # noqa: B019, it lives as long as one measurement
+    def one(self, noise: float) -> Tensor:
+        """Of one scene (L,)."""
+        return self.each(np.array([noise]))[0]
+
 
 def _added(scenes: _Scenes, worth_of: _WorthOfNoise, rows: Ints) -> Tensor:
     """Effective images (L,) that the images of some rows add to all others."""
+    if len(rows) == 1 and scenes.sizes[scenes.of[rows[0]]] == 1:
+        own = scenes.of[rows]
+        return worth_of.one(float(scenes.noise(scenes.cleans[own], scenes.exact[own])[0]))
     touched, scene = np.unique(scenes.of[rows], return_inverse=True)
     cleans = scenes.cleans[touched] - np.bincount(scene, scenes.clean[rows])
     exact = scenes.exact[touched] - np.bincount(scene, scenes.precision[rows])
