@@ -90,6 +90,11 @@ def test_what_one_more_image_is_worth_is_what_it_improves() -> None:
     found = [gain(0.0, step * np.eye(4)[k]) / gain(step, np.zeros(4)) for k in range(4)]
     np.testing.assert_allclose(worth, found, rtol=1e-3)
     assert (np.diff(worth) < 0).all()
+    # Also where a law is so steep that every slope is 0 to rounding.
+    steep = Law(
+        "levels", SIGMAS, 1350.0, np.log([0.24, 0.5, 2000.0, 1.6, 3.0, 0.06]), np.zeros((6, 6)), 1, 0.0, 0.0
+    )
+    assert np.isfinite(steep.marginal(steep.rates() @ counts, steep.rates())).all()
 
 
 def test_the_law_that_fits_best_is_chosen() -> None:

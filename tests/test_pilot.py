@@ -119,6 +119,8 @@ def test_the_command_goes_on_with_what_it_says(tmp_path: Path, capsys: Captured)
         row["quality"] = str(float(CURVE.at(o.sigmas).predict(o)[0] * np.exp(0.01 * rng.standard_normal())))
     lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
     table.write_text("\n".join(lines) + "\n")
+    assert "may have been filled in" in refusal(words, capsys)
+    assert "is the same file as" in refusal([*words[:-1], str(tmp_path / "camera.yaml")], capsys)
     assert main(following.removeprefix("and go on: noiseworth ").replace("MODELS", str(table)).split()) == 0
     printed = capsys.readouterr().out
     assert "above the best possible value" in printed

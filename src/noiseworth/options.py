@@ -49,6 +49,7 @@ REPEATED: Mapping[str, Any] = {"repeat": True}
 # Metadata of an option that names a file which the command writes: endings of files that it may replace.
 PAGE: Mapping[str, Any] = {"written": (".html", ".htm")}
 PICTURE: Mapping[str, Any] = {"written": (".png",)}
+TABLE: Mapping[str, Any] = {"written": (".csv",)}
 
 LARGEST = 2**63 - 1  # of integers: they are stored and hashed in 64 bits
 _LONGEST_NAME = 200  # bytes: files are first written under a longer name beside their own
@@ -228,7 +229,7 @@ def _faults(value: Any) -> Iterator[str]:
 
 
 def check_written(config: Any) -> None:
-    """Refuse a file to be written (`PAGE`, `PICTURE`) that is read or cannot be made, before the work is done.
+    """Refuse a file to be written (`PAGE`, `PICTURE`, `TABLE`) that is read or cannot be made, before the work is done.
 
     Raises:
         UserError: it is one of the inputs, replaces something of another kind, or lies where none can be.

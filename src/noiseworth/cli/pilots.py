@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noiseworth.errors import UserError
-from noiseworth.options import POSITIONAL, StrPath, check, with_options
+from noiseworth.options import POSITIONAL, TABLE, StrPath, check, with_options
 from noiseworth.records import PilotRecord, write_atomically
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class PilotConfig:
     """Models that were trained on the images so far: a sweep, or a CSV file, as for `noiseworth fit`."""
     taken: str = ""
     """The images so far, numbers and exposures: 120x0.3,40x2."""
-    table: StrPath | None = None
-    """A CSV file to write: the models to train on the images after this round, with an empty quality."""
+    table: StrPath | None = field(default=None, metadata=TABLE)
+    """A new CSV file to write: the models to train on the images after this round, with an empty quality."""
     quality: str | None = None
     """The column that the law explains; by default "quality", or a sweep's "risk"."""
     where: str = ""
@@ -73,7 +73,10 @@ def pilot(config: PilotConfig) -> PilotRecord:
         )
         record = next_round(observed, machine, budget, _taken(config.taken))
     if config.table is not None:
-        write_atomically(Path(config.table), _table(record))
+        path, text = Path(config.table), _table(record)
+        if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
+            raise UserError(f"--table {path}: exists, and may have been filled in; choose another name")
+        write_atomically(path, text)
     return record
 
 

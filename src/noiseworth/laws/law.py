@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from noiseworth.errors import UserError
 from noiseworth.laws.observations import Observations
-from noiseworth.laws.quality import CURVE, LEVELS, log_quality, logistic, quality_of, rates_of, slopes_of
+from noiseworth.laws.quality import CURVE, LEVELS, log_quality, log_slopes_of, logistic, quality_of, rates_of
 
 Array = NDArray[np.float64]
 
@@ -85,7 +85,8 @@ class Law:
 
     def marginal(self, worth: Array, rates: Array) -> Array:
         """What one more image (N,) of these rates (K, N) is worth in clean ones beside images worth (K,): by what they improve."""
-        slopes = slopes_of(self.name, self.parameters, worth / self.unit)
+        slopes = log_slopes_of(self.name, self.parameters, worth / self.unit)
+        slopes = np.exp(slopes - slopes.max())  # no slope is too great or too small
         return np.asarray(slopes @ rates / slopes.sum())
 
     def terms(self) -> tuple[float, list[tuple[float, float, Array]]]:

@@ -16,7 +16,9 @@ FEWEST = 1e-6  # least effective number of images, in the law's unit: the power 
 
 def logistic(x: Array) -> Array:
     """1 / (1 + exp(-x))."""
-    return np.asarray(1 / (1 + np.exp(-x)))
+    from scipy.special import expit
+
+    return np.asarray(expit(x))
 
 
 def rates_of(name: str, parameters: Array, sigmas: tuple[float, ...]) -> Array:
@@ -45,17 +47,18 @@ def quality_of(name: str, parameters: Array, worth: Array) -> Array:
     return np.asarray(quality)
 
 
-def slopes_of(name: str, parameters: Array, worth: Array) -> Array:
-    """What a little more worth in each currency (K,) takes off the quality, for images worth (K,) in the law's unit."""
-    A, alpha = np.exp(parameters[1:3])
-    count = np.maximum(worth, FEWEST)
+def log_slopes_of(name: str, parameters: Array, worth: Array) -> Array:
+    """Logarithm of what a little more worth in each currency (K,) takes off the quality, for images worth (K,) in the law's unit."""
+    log_count = np.log(np.maximum(worth, FEWEST))
+    alpha = np.exp(parameters[2])
     if name == LEVELS:
-        unknown = _ignorance(count, parameters)
-        return np.asarray(A * alpha * unknown * (1 - unknown) / count / len(AT))
-    slopes = A * alpha * count ** -(alpha + 1)
+        # u (1 - u) of u = 1 / (1 + e^x) is e^-|x| / (1 + e^-|x|)^2, which does not overflow.
+        x = np.abs(alpha * (log_count - parameters[5]))
+        both = -x - 2 * np.log1p(np.exp(-x))
+        return np.asarray(parameters[1] + parameters[2] + both - log_count - np.log(len(AT)))
+    slopes = parameters[1] + parameters[2] - (alpha + 1) * log_count
     if name == "two":
-        B, beta = np.exp(parameters[3:5])
-        slopes[1] = B * beta * count[1] ** -(beta + 1)
+        slopes[1] = parameters[3] + parameters[4] - (np.exp(parameters[4]) + 1) * log_count[1]
     return np.asarray(slopes)
 
 
