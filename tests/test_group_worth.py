@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from browser import CHROMIUM, Page
 from command_line import Captured, refusal
 from noiseworth.cli import main
 from noiseworth.data.dataset import Dataset, open_dataset
@@ -123,6 +124,18 @@ def test_the_command(tmp_path: Path, capsys: Captured) -> None:
     np.save(tmp_path / "groups.npy", np.arange(120) % 7)
     assert main(["worth", data, "--by", str(tmp_path / "groups.npy"), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["groups"]) == 7
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_page_fits_a_telephone(tmp_path: Path) -> None:
+    """Also with a long name, which has nowhere to break."""
+    folder = tmp_path / ("a" * 60)
+    folder.mkdir()
+    packed(folder, np.arange(60), np.repeat([0.0, 0.1], 30))
+    assert main(["worth", str(folder / "data"), "--page", str(tmp_path / "worth.html")]) == 0
+    with Page(tmp_path / "worth.html", 390, 844) as browser:
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        assert browser.errors == []
 
 
 def test_bad_words_are_one_line(tmp_path: Path, capsys: Captured) -> None:
