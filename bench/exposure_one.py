@@ -1,8 +1,8 @@
 """The price at every noise level from one training of mixed levels, against the sweep's. Used by `bench/exposure.py --claims one-training`.
 
 The sweep is that of `exposure_real.py` on digits. Its price at a mix needs no law for noisy images: models of clean images alone, of six
-sizes, tell how many clean images have the quality of the mix. The single training has the same numbers of clean and of noisy images, the
-noisy ones in equal parts of all five levels.
+sizes, tell how many clean images have the quality of the mix; prices by laws that are fitted to the sweep stand beside it. The single
+training has the same numbers of clean and of noisy images, the noisy ones in equal parts of all five levels.
 """
 
 from dataclasses import replace
@@ -15,6 +15,9 @@ from scipy.optimize import least_squares
 
 from checks import Checklist
 from exposure_real import run_case
+from noiseworth.laws.fit import LAWS, fit_best
+from noiseworth.laws.marginal import average_price
+from noiseworth.laws.observations import read_observations
 from noiseworth.records import NoisyPart, Trial, TrialRecord, load_record
 from noiseworth.sweep.plan import load_plan, save_plan
 from processes import noiseworth
@@ -82,6 +85,15 @@ def check_one(checklist: Checklist, work: Path) -> dict[str, Any]:
         "intervals of the single trainings, whatever imputed images are worth, that contain the sweep's price"
     )
     checklist.add(CLAIM, what, covered, 1, "min", "share")
+    observed = read_observations(str(sweep))
+    some = observed.take(observed.n_clean >= CLEAN)
+    for rows, words in ((observed, "all"), (some, f"those with {CLEAN} clean images or more")):
+        law = fit_best(rows, LAWS)
+        priced = [average_price(law, CLEAN, NOISY, rows.sigmas.index(sigma)) for sigma in SIGMAS]
+        ratio = by_one / np.array(priced)
+        what = f"the same over the price by the better law ({law.name}) of {words} of the sweep's models, five levels: at least"
+        checklist.add(CLAIM, what, float(ratio.min()), 0.8, "min", "ratio")
+        checklist.add(CLAIM, what.replace("at least", "at most"), float(ratio.max()), 1.25, "max", "ratio")
     return {
         "sweep, by seed": by_sweep.tolist(),
         "one training, by seed": by_one.tolist(),
