@@ -50,10 +50,10 @@ def test_it_is_recovered_from_single_levels_and_predicts_mixes() -> None:
 
 
 def test_prediction_intervals_of_mixes_and_of_other_noise_cover() -> None:
-    """Of 30 worlds with 4 mixes each, at 90%: at least 82%, three binomial standard errors below."""
+    """Of 12 worlds with 4 mixes each and one between the levels, at 90%: at least 78%, three binomial standard errors below."""
     hits = []
     between = TRUTH.at((0.15, 0.6))
-    for seed in range(30):
+    for seed in range(12):
         o = observed(0.02, seed, SINGLES)
         law = fit_law(o, "levels")
         new = observed(0.02, 1000 + seed, MIXES)
@@ -63,7 +63,7 @@ def test_prediction_intervals_of_mixes_and_of_other_noise_cover() -> None:
         low, high = prediction_interval(law, o, other)[0]
         scatter = float(np.exp(0.02 * np.random.default_rng(seed).standard_normal()))
         hits.append(bool(low <= between.predict(other)[0] * scatter <= high))
-    assert np.mean(hits) >= 0.82
+    assert np.mean(hits) >= 0.78
 
 
 def test_a_few_good_images_do_what_many_noisy_ones_do_not() -> None:
