@@ -12,8 +12,8 @@ import pytest
 from browser import CHROMIUM, Page
 from command_line import Captured
 from noiseworth.cli import main
-from noiseworth.laws.exposure import plan_exposures
-from noiseworth.laws.fit import fit_law
+from noiseworth.laws.exposure import REFITS, plan_exposures
+from noiseworth.laws.fit import fit_law, refits
 from noiseworth.laws.instrument import Instrument
 from noiseworth.laws.law import Law
 from noiseworth.records import TakenRecord
@@ -30,7 +30,10 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not ins
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("exposures") / "plan.html"
     law = fit_law(OBSERVATIONS, "curve")
-    return write_exposure_planner(law, OBSERVATIONS, CAMERA, BUDGET, out, source="a <b>table</b>", beyond=[])
+    others = refits(law, OBSERVATIONS, REFITS, student=True)
+    return write_exposure_planner(
+        law, others, OBSERVATIONS, CAMERA, BUDGET, out, source="a <b>table</b>", beyond=[]
+    )
 
 
 def answer_of(images: list[TakenRecord]) -> list[tuple[int, float]]:

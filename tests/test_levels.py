@@ -100,5 +100,7 @@ def test_what_one_more_image_is_worth_is_what_it_improves() -> None:
 def test_the_law_that_fits_best_is_chosen() -> None:
     assert fit_best(observed(0.02, 0, SINGLES + MIXES), OF_NOISE).name == "levels"
     assert fit_best(models(0.02, 0), OF_NOISE).name == "curve"
+    with pytest.raises(ValueError, match="several rates"):
+        TRUTH.at(SIGMAS).rate_intervals()
     with pytest.raises(UserError, match="cannot determine 5 parameters"):  # the simplest law's words
         fit_best(models(0.02, 0).take(np.arange(4)), OF_NOISE)

@@ -11,12 +11,6 @@ if TYPE_CHECKING:
     from noiseworth.cli.laws import PlanConfig
 
 
-_LAWS = {
-    "curve": "one currency: the worth of an image is a curve of its noise",
-    "two": "two currencies: coarse structure and fine detail",
-    "levels": "the law of levels: an image teaches what lies above its own noise",
-}
-
 _HALF = 3  # parameter of the noise at which an image is worth a half
 
 
@@ -28,8 +22,8 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     """
     import numpy as np
 
-    from noiseworth.laws.exposure import beyond_levels, plan_exposures
-    from noiseworth.laws.fit import OF_NOISE, fit_best
+    from noiseworth.laws.exposure import REFITS, beyond_levels, plan_exposures
+    from noiseworth.laws.fit import OF_NOISE, fit_best, refits
     from noiseworth.laws.instrument import read_instrument
     from noiseworth.laws.observations import read_observations
     from noiseworth.laws.profile import profile_interval
@@ -44,7 +38,8 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
     # One currency with a rate for each level says nothing of the levels between.
     names = {None: OF_NOISE, "one": (CURVE,)}.get(config.law, (str(config.law),))
     law = fit_best(observations, names)
-    record = plan_exposures(law, observations, machine, budget, beyond=config.beyond)
+    others = refits(law, observations, REFITS, student=True)
+    record = plan_exposures(law, observations, machine, budget, beyond=config.beyond, others=others)
     if law.name != "two":
         ends = np.array([law.parameters[_HALF], *profile_interval(law, observations, _HALF)])
         if law.name == LEVELS:
@@ -53,15 +48,16 @@ def exposures_for(config: "PlanConfig", instrument: StrPath) -> ExposureRecord:
         record = replace(record, half=(value, low if low > 0 else None, high if high < np.inf else None))
     if config.page:
         beyond = beyond_levels(observations, machine, allowed=config.beyond)
-        write_exposure_planner(
-            law, observations, machine, budget, Path(config.page), source=str(config.source), beyond=beyond
-        )
+        out, source = Path(config.page), str(config.source)
+        write_exposure_planner(law, others, observations, machine, budget, out, source=source, beyond=beyond)
     return record
 
 
 def print_exposures(e: ExposureRecord, page: StrPath | None = None) -> None:
     """What to expose, what it is compared with, and how exactly it must be kept to."""
-    print(f"predicted by {_LAWS[e.law]}")
+    from noiseworth.laws.law import WORDS
+
+    print(f"predicted by {WORDS[e.law]}")
     choices = [("take", e.best), ("all longest", e.longest), ("all shortest", e.shortest)]
     if len(e.best.images) > 1:
         choices.insert(1, ("of one kind", e.single))

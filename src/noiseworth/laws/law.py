@@ -29,6 +29,13 @@ from noiseworth.laws.quality import CURVE, LEVELS, log_quality, log_slopes_of, l
 
 Array = NDArray[np.float64]
 
+# Of the laws that hold between the observed noise levels, for people.
+WORDS = {
+    CURVE: "one currency: the worth of an image is a curve of its noise",
+    "two": "two currencies: coarse structure and fine detail",
+    LEVELS: "the law of levels: an image teaches what lies above its own noise",
+}
+
 
 @dataclass(frozen=True)
 class Law:
@@ -111,7 +118,9 @@ class Law:
         return np.array([self.parameters[index] - half, self.parameters[index] + half])
 
     def rate_intervals(self) -> Array:
-        """95% intervals (S, 2) of the rates of a law of one currency."""
+        """95% intervals (S, 2) of the rates of a law of one currency, or of a curve."""
+        if self.name not in ("one", CURVE):
+            raise ValueError("has several rates at a noise level")
         if self.name == CURVE:
             # Of the logit q (ln s_0 - ln s), to first order in both parameters, whose errors go together.
             q = np.exp(self.parameters[4])

@@ -7,25 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from noiseworth.laws.exposure import REFITS
-from noiseworth.laws.fit import refits
 from noiseworth.laws.instrument import Instrument
-from noiseworth.laws.law import Law
+from noiseworth.laws.law import WORDS, Law
 from noiseworth.laws.observations import Observations
 from noiseworth.laws.quality import AT, CURVE, LEVELS
 from noiseworth.report.figures import svg
 from noiseworth.report.html import read_asset, write_page
 from noiseworth.report.laws import measured_figure, residual_figure
 
-_LAWS = {
-    "curve": "one currency, in which the worth of an image is a curve of its noise",
-    "two": "two currencies, coarse structure and fine detail",
-    "levels": "levels: an image teaches what lies above its own noise",
-}
-
 
 def write_exposure_planner(
     law: Law,
+    others: list[Law],
     observations: Observations,
     instrument: Instrument,
     budget: float,
@@ -37,7 +30,8 @@ def write_exposure_planner(
     """Write the page, and return its path.
 
     Args:
-        law: of two currencies, or a curve; fitted to `observations`. Its bootstrap gives the intervals of the page.
+        law: of two currencies, or a curve; fitted to `observations`.
+        others: laws that are as likely, for the intervals of the page.
         observations: trained models.
         instrument, budget: initial values of the sliders.
         out: the HTML file; an existing file is replaced.
@@ -45,7 +39,6 @@ def write_exposure_planner(
         beyond: what the page shall say of noise beyond that of the observed models.
     """
     totals = observations.n_clean + observations.n_noisy.sum(axis=1)
-    others = refits(law, observations, REFITS, student=True)
     data = {
         "law": curves_of_page(law),
         "draws": [curves_of_page(other) for other in others],
@@ -62,7 +55,7 @@ def write_exposure_planner(
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         source=source,
         count=len(observations),
-        law=_LAWS[law.name],
+        law=WORDS[law.name],
         measured=svg(measured_figure(observations, law)),
         residuals=svg(residual_figure(observations, law)),
     )
