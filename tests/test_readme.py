@@ -196,12 +196,17 @@ def test_the_page_of_laws_can_be_followed(tmp_path: Path) -> None:
     assert "worth 0.20" in answers[0]
     assert "on average     5 (" in answers[1]
     assert {path.name for path in tmp_path.glob("*.html")} == {"fit.html", "plan.html"}
-    more = [f"{c},{n},1.5,{1 + 20 / (c + 0.05 * n)}" for c in (50, 100, 200, 400) for n in (300, 900)]
-    (tmp_path / "runs" / "study" / "observations.csv").write_text(
+    _run(expose[0], tmp_path)
+    more = [
+        f"{c},{n},{s},{1 + 20 / (c + n / (1 + (s / 0.3) ** 2))}"
+        for s in (0.05, 0.2, 0.8)
+        for c, n in ((0, 100), (0, 1000), (60, 240), (200, 800))
+    ]
+    (tmp_path / "runs" / "exposures" / "observations.csv").write_text(
         "\n".join(["n_clean,n_noisy,sigma,quality", *rows, *more]) + "\n"
     )
     (tmp_path / "camera.yaml").write_text(re.findall(r"```yaml\n(.*?)\n```", LAWS, re.DOTALL)[0])
-    assert "all shortest" in _run(expose[0], tmp_path)
+    assert "all shortest" in _run(expose[-1], tmp_path)
     assert "and go on: noiseworth pilot" in _run(pilot[0], tmp_path)
     assert len((tmp_path / "models.csv").read_text().splitlines()) == 16
     assert "cheapest to drop" in _run(worth[0], tmp_path)
