@@ -13,7 +13,7 @@ import numpy as np
 
 from noiseworth.data.corrupt import corrupt
 from noiseworth.data.pack import pack
-from objective import read_cifar, read_idx, write_first
+from objective import read_cifar, read_idx, write_some
 from processes import ROOT
 
 BEFORE = "6d2227d"  # the last commit with Adam, 32 bits and diffusers' U-Net by default
@@ -68,7 +68,7 @@ def prepare(work: Path, fashion: Path, cifar: Path | None) -> Inputs:
         if not (data / name / "mixed").exists():
             for split, (images, labels) in reader().items():
                 count = 500 if split == "held-out" else 50_000
-                write_first(data / name / "all" / split, name, images, labels, count)
+                write_some(data / name / "all" / split, name, images, labels, 0, count)
             corrupt(data / name / "all" / "train", data / name / "mixed", clean_fraction=0.1, sigma=0.5)
     if not before.exists():
         before.mkdir(parents=True)

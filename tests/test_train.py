@@ -210,7 +210,7 @@ def test_levels_below_all_noise_are_trained_too(tmp_path: Path, digits: Path, be
     low = w.levels.index(
         min(w.levels, key=lambda level: abs(level - 0.25))
     )  # half the noise: trusted as `imputed_worth` says
-    assert w.worth[0][low] == pytest.approx(0.5 / (1 + (0.1 / w.levels[low]) ** 2) ** 2)
+    assert w.worth[0][low] == pytest.approx(1 / (1 + (0.25 / w.levels[low]) ** 2) ** 2)
     again = Trainer(replace(config, out=str(tmp_path / "again")))
     records = again.steps()
     for _ in range(7):

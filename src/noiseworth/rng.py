@@ -39,6 +39,7 @@ class Stream(IntEnum):
     LEVEL = 10  # start of the sequence of training levels
     LABEL = 12  # from which images their label is hidden
     IMPUTE = 11  # noise of the reverse process that imputes an image
+    IMPUTE_ORDER = 26  # order in which noisy images are imputed
     SIGMA = 13  # simulated noise level of an image
     AUGMENT = 14  # how a training image is turned and flipped
     ORDER = 15  # order in which a loader gives the images of an epoch
@@ -102,7 +103,7 @@ def uniform(seed: int, stream: Stream, ids: Tensor, n: int, attempt: int = 0) ->
     w0, w1, w2, w3 = _words(seed, stream, ids, (n + 1) // 2, attempt)
     # 52 bits, centred in their cells, so that neither 0 nor 1 can come out.
     pairs = [((a << 20 | b >> 12).to(torch.float64) + 0.5) * 2.0**-52 for a, b in ((w0, w1), (w2, w3))]
-    return torch.stack(pairs, dim=-1).reshape(len(ids), -1)[:, :n]
+    return torch.stack(pairs, dim=-1).flatten(1)[:, :n]
 
 
 def normal(seed: int, stream: Stream, ids: Tensor, shape: Sequence[int]) -> Tensor:
@@ -125,12 +126,7 @@ def normal(seed: int, stream: Stream, ids: Tensor, shape: Sequence[int]) -> Tens
         radius = torch.sqrt(-2 * torch.log((a.to(torch.float64) + 0.5) * 2.0**-32))
         angle = (b.to(torch.float64) + 0.5) * (2.0**-32 * 2 * math.pi)
         values += [radius * torch.cos(angle), radius * torch.sin(angle)]
-    return (
-        torch.stack(values, dim=-1)
-        .reshape(len(ids), -1)[:, :size]
-        .to(torch.float32)
-        .reshape(len(ids), *shape)
-    )
+    return torch.stack(values, dim=-1).flatten(1)[:, :size].to(torch.float32).reshape(len(ids), *shape)
 
 
 def permutation(seed: int, stream: Stream, n: int) -> Tensor:

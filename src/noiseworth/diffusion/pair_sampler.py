@@ -18,14 +18,15 @@ are two limits:
   `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: a level with more data gets more training, and a few clean images
   are not overfitted.
 
-The one constant, PRESENTATIONS, is the same for all data. No pair with zero worth, and so none with a zero
+The one constant, PRESENTATIONS, is the same for all data. Where held-out images show that clean ones are known by heart, further
+presentations tell less than that: there `c_i` rises with the logarithm of lambda in place of its root (`memorisation.py`,
+`presentations.py`). No pair with zero worth, and so none with a zero
 gradient, is ever drawn. Levels of successive slots are spread evenly (an additive sequence of the golden
 ratio with a random start), so that how often a level is drawn varies little by chance.
 
 Cost does not grow with the number of distinct noise levels, thanks to rejection sampling: images are grouped
-by noise; a group is drawn by an upper bound of `c_i`, and one of its images uniformly; the image is accepted
-with the probability `c_i / bound`. At the few levels where this takes too many attempts, an image is drawn
-from all of them directly, in the same proportions.
+by noise; a group is drawn by an upper bound of `c_i`, and one of its images uniformly; it is accepted with the probability
+`c_i / bound`. At the few levels where this takes too many attempts, an image is drawn from all of them directly.
 """
 
 import math
@@ -36,22 +37,29 @@ from torch import Tensor
 
 from noiseworth.diffusion.groups import DrawnFrom
 from noiseworth.diffusion.level_sequence import interior_edges, spread_evenly
+from noiseworth.diffusion.memorisation import Memorisation
 from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.pairs import Pairs
-from noiseworth.diffusion.presentations import DEPTHS, information_at, interpolate, presentations_at
+from noiseworth.diffusion.presentations import (
+    DEPTHS,
+    exponent,
+    information_at,
+    interpolate,
+    presentations_at,
+    told_by_each,
+)
 from noiseworth.diffusion.profiles import Profiles
 from noiseworth.diffusion.worth import MIN_A, PosteriorVariance
 from noiseworth.errors import UserError
 from noiseworth.rng import Stream, uniform
 
-# Presentations of one image per unit of ln sigma after which half of its information about these levels is
-# used up.
-PRESENTATIONS = 3.0
+PRESENTATIONS = 3.0  # of one image per unit of ln sigma, after which half of its information about these levels is used up
 
 _CELLS = 256
 _MAX_ATTEMPTS = 50
-# Times that the best worth at a level may exceed that at the centre of its cell, see `_cut`.
-_MOST_APART = 1000.0
+_MOST_APART = (
+    1000.0  # times that the best worth at a level may exceed that at the centre of its cell, see `_cut`
+)
 
 
 class PairSampler:
@@ -76,15 +84,18 @@ class PairSampler:
         kind: Tensor | None = None,
         profiles: Profiles | None = None,
         imputed: Tensor | None = None,
+        memorisation: Memorisation | None = None,
     ) -> None:
         """
         Args:
             imputed: positions of images that are imputed from the beginning; needed where each has missing pixels.
+            memorisation: what is known by heart; `profiles` should have the same.
         """
+        self.memorisation = Memorisation() if memorisation is None else memorisation
         self.levels, self.v, self.presentations = levels, v, presentations
         self.s = s.to(torch.float64)
         self.kind = torch.zeros(len(s), dtype=torch.int64) if kind is None else kind
-        self._profiles = profiles or Profiles([], 1.0, 1.0)
+        self._profiles = profiles or Profiles([], 1.0, 1.0, self.memorisation)
         self._groups = DrawnFrom(self.s, self.kind)
         self.version = 0
         self.imputed_rows = torch.zeros(0, dtype=torch.int64)
@@ -125,6 +136,7 @@ class PairSampler:
         share = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) / _CELLS
         centre = self.levels.quantile(self._low_share + (1 - self._low_share) * share)
         self._centre = centre
+        k = self._k = exponent(self.memorisation(centre))
         edges = torch.log(
             self.levels.quantile(self._low_share + (1 - self._low_share) * interior_edges(_CELLS))
         )
@@ -133,8 +145,10 @@ class PairSampler:
         peak = log_worth.amax(dim=1, keepdim=True)
         relative = (log_worth - peak)[:, None]  # (cells, 1, groups)
         depths = (DEPTHS[:, None] + relative).clamp(min=0)  # (cells, depths, groups)
-        information = (counts * torch.exp(log_worth)[:, None] * information_at(depths)).sum(2)
-        log_total = torch.log((counts * presentations_at(depths)).sum(2))
+        information = (counts * torch.exp(log_worth)[:, None] * information_at(depths, k[:, None, None])).sum(
+            2
+        )
+        log_total = torch.log((counts * presentations_at(depths, k[:, None, None])).sum(2))
         # The logarithm of lambda I, which rises with lambda.
         slope = DEPTHS - peak + torch.log(information)
         log_depths = torch.log(DEPTHS).expand_as(slope)
@@ -154,8 +168,10 @@ class PairSampler:
         self._depth = torch.exp(log_depth)
         self._cumulative = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumsum(mass, 0)])
         chosen = (self._depth[:, None] + relative[:, 0]).clamp(min=0)
-        information = (counts * torch.exp(log_worth) * information_at(chosen)).sum(1)
-        self._scale = (counts * presentations_at(chosen)).sum(1) / information  # makes the mean weight 1
+        information = (counts * torch.exp(log_worth) * information_at(chosen, k[:, None])).sum(1)
+        self._scale = (counts * presentations_at(chosen, k[:, None])).sum(
+            1
+        ) / information  # makes the mean weight 1
         self._peak = peak[:, 0]
 
     def table(self, s: Tensor, imputed: bool) -> Tensor:
@@ -166,16 +182,15 @@ class PairSampler:
         """
         log_worth, v = self._log_worth(self._centre, "typical"), self.v(self._centre)
         log_lambda = self._depth - log_worth.amax(dim=1)
-        drawn = (self._groups.counts * presentations_at((log_lambda[:, None] + log_worth).clamp(min=0))).sum(
-            1
-        )
+        k = self._k[:, None]
+        depths = (log_lambda[:, None] + log_worth).clamp(min=0)
+        drawn = (self._groups.counts * presentations_at(depths, k)).sum(1)
         level, white = self._centre[:, None], torch.zeros(len(s), dtype=torch.int64)
         how = self._profiles.imputed if imputed else self._profiles.worth
         own = how(level, white, s[None].clamp(min=1e-30) if imputed else s[None], v[:, None])
         mass = torch.diff(self._cumulative) / self._cumulative[-1]
-        return (
-            mass / drawn * presentations_at((log_lambda[:, None] + torch.log(own)).clamp(min=0)).T
-        ).contiguous()
+        each = presentations_at((log_lambda[:, None] + torch.log(own)).clamp(min=0), k)
+        return (mass / drawn * each.T).contiguous()
 
     def pairs_at(self, cell: Tensor, share: Tensor, index: Tensor, imputed: Tensor) -> Pairs:
         """Pairs of given images (B,), each at the relative position `share` (B,) in its cell of levels."""
@@ -183,11 +198,7 @@ class PairSampler:
         sigma = self.levels.quantile(whole)
         log_lambda = self._depth[cell] - self._log_worth(sigma, "lowest").amax(dim=1)
         depth = (log_lambda + self._log_worth_of(sigma, index, imputed)).clamp(min=0)
-        weight = torch.where(
-            depth > 0,
-            torch.exp(depth - log_lambda) * information_at(depth) / presentations_at(depth),
-            torch.zeros_like(depth),
-        )
+        weight = torch.exp(depth - log_lambda) * told_by_each(depth, self._k[cell]) * (depth > 0)
         return Pairs(sigma, index, self._scale[cell] * self._cut(cell, log_lambda) * weight, imputed)
 
     def draw(self, seed: int, ids: Tensor) -> Pairs:
@@ -207,7 +218,8 @@ class PairSampler:
             bound = (log_lambda[pending, None] + self._log_worth(sigma[pending], "lowest")).clamp(
                 min=0
             )  # (pending, groups)
-            most = presentations_at(bound)
+            k = self._k[cell[pending]]
+            most = presentations_at(bound, k[:, None])
             cumulative = torch.cumsum(self._groups.counts * most, dim=1)
             target = u[:, :1] * cumulative[:, -1:]
             group = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(
@@ -215,7 +227,7 @@ class PairSampler:
             )
             row, is_imputed = self._groups.member(group, u[:, 1])
             own = log_lambda[pending] + self._log_worth_of(sigma[pending], row, is_imputed)
-            accepted = u[:, 2] * most.gather(1, group[:, None])[:, 0] < presentations_at(own.clamp(min=0))
+            accepted = u[:, 2] * most.gather(1, group[:, None])[:, 0] < presentations_at(own.clamp(min=0), k)
             done = pending[accepted]
             index[done], imputed[done], depth[done] = row[accepted], is_imputed[accepted], own[accepted]
             pending = pending[~accepted]
@@ -229,12 +241,14 @@ class PairSampler:
             each = (log_lambda[slot] + self._log_worth_of(sigma[slot].expand(len(rows)), rows, kind)).clamp(
                 min=0
             )
-            cumulative = torch.cumsum(presentations_at(each), 0)
+            cumulative = torch.cumsum(presentations_at(each, self._k[cell[slot]]), 0)
             target = uniform(seed, Stream.PAIR, ids[slot : slot + 1], 1, _MAX_ATTEMPTS)[0] * cumulative[-1]
             row_number = torch.searchsorted(cumulative, target, right=True)[0].clamp(max=len(rows) - 1)
             index[slot], imputed[slot], depth[slot] = rows[row_number], kind[row_number], each[row_number]
         scale = self._scale[cell] * self._cut(cell, log_lambda)
-        return Pairs(sigma, index, scale * torch.exp(depth - log_lambda) * _told_once(depth), imputed)
+        return Pairs(
+            sigma, index, scale * torch.exp(depth - log_lambda) * told_by_each(depth, self._k[cell]), imputed
+        )
 
     def _cut(self, cell: Tensor, log_lambda: Tensor) -> Tensor:
         """What weights (B,) are multiplied by, so that none is beyond all bounds; nearly always 1.
@@ -288,9 +302,3 @@ class PairSampler:
         imputed = torch.log(self._profiles.imputed(level, kind[noisy], s[None, noisy], v))
         log_lambda = self._depth - self._log_worth(self._centre, "typical").amax(dim=1)
         return bool((log_lambda[:, None] + imputed > 0).any())
-
-
-def _told_once(depth: Tensor) -> Tensor:
-    """Information over presentations; its limit, 1, at depth 0: where a bound of worth was too high for all images."""
-    once = information_at(depth) / presentations_at(depth).clamp(min=torch.finfo(depth.dtype).tiny)
-    return torch.where(depth > 0, once, torch.ones_like(once))

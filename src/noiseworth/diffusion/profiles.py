@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from noiseworth.diffusion.memorisation import Memorisation
 from noiseworth.diffusion.worth import imputed_worth, trust, worth
 
 _VALUES = 8  # of a profile
@@ -65,9 +66,17 @@ class Profiles:
         profiles: those of kinds 1, 2, ...
         signal: mean variance of the clean signal.
         sigma_data: root mean square of clean pixels; imputed coordinates are trusted as if their noise was at most this.
+        memorisation: what of the clean images is known by heart; by default nothing.
     """
 
-    def __init__(self, profiles: Sequence[Profile], signal: float, sigma_data: float) -> None:
+    def __init__(
+        self,
+        profiles: Sequence[Profile],
+        signal: float,
+        sigma_data: float,
+        memorisation: Memorisation | None = None,
+    ) -> None:
+        self.memorisation = Memorisation() if memorisation is None else memorisation
         one = torch.ones(1, dtype=torch.float64)
         rows = [Profile(one, one, signal * one, 1.0), *profiles]
         most = max(len(row.share) for row in rows)
@@ -110,11 +119,12 @@ class Profiles:
             noisiest: if given, the result is no less than what any image of noise from s to this is worth.
         """
         if self._all_white:
-            return imputed_worth(sigma, s, noisiest)
+            return imputed_worth(sigma, s, noisiest, self.memorisation(sigma))
         noise, share, part = self._parts(sigma, kind, s, v)
         level = sigma[..., None]
         direct = worth(level, noise, part)
-        unknown = imputed_worth(level, noise.clamp(max=self._cap), torch.full_like(noise, torch.inf))
+        anyway = torch.full_like(noise, torch.inf)
+        unknown = imputed_worth(level, noise.clamp(max=self._cap), anyway, self.memorisation(level))
         as_is = trust(level, noise) > 0
         each = torch.where(as_is, direct, unknown)
         if noisiest is not None:

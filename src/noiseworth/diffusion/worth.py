@@ -19,6 +19,8 @@ from torch import Tensor
 # negligible, and float32 loses precision.
 MIN_A = 0.05
 
+NEED, NEED_BY_HEART = 0.5, 0.1  # of an imputed image's noise (`imputed_worth`)
+
 
 def trust(sigma: Tensor, s: Tensor, min_a: float = MIN_A) -> Tensor:
     """`a = 1 - s^2 / sigma^2` where it is at least `min_a`, else 0; float64; `sigma` and `s` broadcast."""
@@ -50,23 +52,30 @@ def n_effective(sigma: Tensor, s: Tensor, v: Tensor) -> Tensor:
     return total
 
 
-def imputed_worth(sigma: Tensor, s: Tensor, noisiest: Tensor | None = None) -> Tensor:
+def imputed_worth(
+    sigma: Tensor, s: Tensor, noisiest: Tensor | None = None, memorised: Tensor | None = None
+) -> Tensor:
     """The worth of an imputed image (`diffusion/imputation.py`) at levels, relative to a clean one.
 
-    At high levels noise hides the detail that the model may have got wrong; at the lowest levels imputed
-    images are too smooth. So the worth grows with `sigma / s`, from 0 to a half. It is 0 where the noisy
-    image itself gives a target.
+    What a noisy image tells of the variance of a coefficient that is as strong as the level is, in clean images,
+    `(sigma^2 / (sigma^2 + s^2))^2` (the ratio of Fisher informations). Imputed images also hold the model to what it had learned
+    before, and so it pays to trust them further down: as if their noise was `NEED` of what it is; and where the model knows
+    its clean images by heart, `NEED_BY_HEART` of it. Both are measured (`bench/objective.py`, claim objective/trust).
+    The worth is 0 where the noisy image itself gives a target.
 
     Args:
         sigma: levels, positive.
         s: noise of the images that were imputed, positive; the two broadcast against each other.
         noisiest: if given, the result is the most that images with noise from `s` to `noisiest` are worth.
+        memorised: share of the clean images' detail that is known by heart at `sigma`, of its shape; by default 0.
 
     Returns:
-        float64 in [0, 1/2].
+        float64 in [0, 1].
     """
     square = sigma.to(torch.float64) ** 2
-    believed = 0.5 * square**2 / (square + (0.2 * s) ** 2) ** 2
+    share = torch.zeros_like(square) if memorised is None else memorised
+    noise = (NEED + (NEED_BY_HEART - NEED) * share) * s
+    believed = square**2 / (square + noise**2) ** 2
     return torch.where(
         trust(sigma, s if noisiest is None else noisiest) > 0, torch.zeros_like(believed), believed
     )

@@ -62,7 +62,7 @@ def load_run(run: Path | str, *, n_images: int | None = None) -> RunModel:
     else:
         state, tensors = checkpoint.load(checkpoint.at(run / "checkpoints", n_images), checkpoint.USED)
     denoiser = make_denoiser(config, state.shape, state.classes, state.sigma_data)
-    load_weights(denoiser, tensors["ema"])
+    load_weights(denoiser, tensors[state.used])
     denoiser.eval().requires_grad_(False)
     return RunModel(
         denoiser,
@@ -74,7 +74,7 @@ def load_run(run: Path | str, *, n_images: int | None = None) -> RunModel:
         _posterior_variance(state.posterior_variance),
         state.n_images,
         config,
-        state.sha256["ema.safetensors"],
+        state.sha256[f"{state.used}.safetensors"],
         state.stabilised,
     )
 

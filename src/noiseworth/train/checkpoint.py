@@ -1,7 +1,7 @@
 """Checkpoints: safetensors and JSON, written beside, synced, hashed, then renamed. No pickle.
 
-`checkpoints/step-00000500/{model,ema,optimizer,below}.safetensors` and `state.json`, which holds the SHA-256 of
-the others; a checkpoint that does not match it is passed over for the one before. `ema` alone is needed to
+`checkpoints/step-00000500/{model,ema,best,optimizer,below}.safetensors` and `state.json`, which holds the SHA-256 of
+the others; a checkpoint that does not match it is passed over for the one before. `ema` and `best` are needed to
 use a model; `optimizer` and `below` (imputed images, which are training data) may be left out of what is shared.
 """
 
@@ -9,7 +9,7 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from noiseworth.errors import UserError, first_line
 from noiseworth.process import DiskFullError, is_disk_full
 from noiseworth.records import StabilisedRecord, load_record, sha256_of, to_json
 
-USED = ("ema",)  # the groups that a model is made of, once it is trained
+USED = ("ema", "best")  # the groups that a model is made of, once it is trained
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,13 @@ class State:
     loss_mean: float = 0.0  # running mean of the loss, and the losses in it
     loss_steps: int = 0
     stabilised: StabilisedRecord | None = None  # of the data set
+    steering: dict[str, list[float]] = field(default_factory=dict)  # see `train/steering.py`
+    use_best: bool = False  # the model is the weights in `best`, not those in `ema`, whose risk on held-out images is higher
+
+    @property
+    def used(self) -> str:
+        """The group that holds the model."""
+        return "best" if self.use_best else "ema"
 
 
 def save(

@@ -3,6 +3,7 @@
 The mathematics is in `diffusion/imputation.py`.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,13 +18,17 @@ from noiseworth.diffusion.pair_sampler import PairSampler
 from noiseworth.diffusion.pairs import Pairs
 from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.diffusion.published import PublishedPairSampler
-from noiseworth.rng import Stream, normal
+from noiseworth.rng import Stream, normal, permutation
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.structure import NoiseStructure
 
-_FIRST = 40_000  # images seen before the model imputes; of a short run, a quarter
-_PER_ROUND = 2048  # images imputed in a round
-_MOST = 8192  # imputed images kept, the newest
+_FIRST = 40_000  # images seen before the model imputes; of a short run, a tenth
+_ROUNDS, _LEAST, _PER_ROUND = (
+    8,
+    64,
+    2048,
+)  # rounds in a doubling of the images seen; images in a round, least and most
+_MOST_BYTES = 2**28  # of memory that imputed images take
 _CHUNK = 512
 _COST = 20  # images trained on per image imputed, at least: 11 calls forward against 20 steps of about 3 calls each
 
@@ -51,16 +56,22 @@ class Imputation:
         self._denoiser, self._labels = denoiser, labels
         self.rows = torch.zeros(0, dtype=torch.int64)
         self.images: Tensor | None = None
-        self.rounds = 0
-        self._next_round_at = min(_FIRST, config.n_images // 4)
+        self.rounds = self._imputed = 0
+        self._made_at = torch.zeros(0, dtype=torch.int64)  # (M,) images seen then
+        self._next_round_at = min(_FIRST, config.n_images // 10)
         noise = pair_sampler.s if structure is None else structure.highest
-        self._noisy = torch.nonzero(noise > 0)[:, 0]
+        noisy = torch.nonzero(noise > 0)[:, 0]
+        # In no particular order: of many images only some are ever imputed, and files are often sorted by what they show.
+        self._noisy = noisy[permutation(config.seed, Stream.IMPUTE_ORDER, len(noisy))]
+        fits = _MOST_BYTES // (4 * math.prod(data.shape))
+        self._most = max(_PER_ROUND, fits)
         self._position = torch.zeros(0, dtype=torch.int64)
         if isinstance(pair_sampler, PairSampler) and len(
             pair_sampler.imputed_rows
         ):  # no image is whole: what is missing is made up until the model can tell
             self.rows = pair_sampler.imputed_rows
             self.images = torch.cat([self._made_up(part) for part in torch.split(self.rows, _CHUNK)])
+            self._made_at = torch.full((len(self.rows),), self._next_round_at)
             self._update_pair_sampler()
 
     def _made_up(self, rows: Tensor) -> Tensor:
@@ -83,13 +94,15 @@ class Imputation:
         if self.config.below_noise == "consistency":
             self.rows, self._next_round_at = self._noisy, 2**62
         else:
-            some = torch.arange(min(_PER_ROUND, len(self._noisy)))
-            rows = self._noisy[(self.rounds * _PER_ROUND + some) % len(self._noisy)]
+            count = min(max(n_images // (_ROUNDS * _COST), _LEAST), _PER_ROUND, len(self._noisy))
+            rows = self._noisy[(self._imputed + torch.arange(count)) % len(self._noisy)]
             imputed = torch.cat([self._impute(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)])
-            kept = torch.nonzero(~torch.isin(self.rows, rows))[:, 0][len(rows) - _MOST :]
+            kept = torch.nonzero(~torch.isin(self.rows, rows) & (self._made_at >= n_images // 2))[:, 0]
+            kept = kept[max(0, len(kept) + count - self._most) :]
             self.images = imputed if self.images is None else torch.cat([self.images[kept], imputed])
             self.rows = torch.cat([self.rows[kept], rows])
-            self.rounds += 1
+            self._made_at = torch.cat([self._made_at[kept], torch.full((count,), n_images)])
+            self.rounds, self._imputed = self.rounds + 1, self._imputed + count
             self._next_round_at = n_images + _COST * len(rows)
         self._update_pair_sampler()
         self.pair_sampler.refresh(n_images)
@@ -165,13 +178,18 @@ class Imputation:
         """What a checkpoint keeps."""
         return {
             "rows": self.rows,
-            "counters": torch.tensor([self.rounds, self._next_round_at]),
+            "counters": torch.tensor([self.rounds, self._next_round_at, self._imputed]),
+            "made_at": self._made_at,
             **({} if self.images is None else {"images": self.images}),
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from `state()`."""
         self.rows, self.images = state["rows"], state.get("images")
-        self.rounds, self._next_round_at = (int(n) for n in np.asarray(state["counters"]))
+        counters = [int(n) for n in np.asarray(state["counters"])]
+        self.rounds, self._next_round_at = counters[:2]
+        # Of a run of an earlier release: rounds of 2,048 images, none of them dropped for its age.
+        self._imputed = counters[2] if len(counters) > 2 else self.rounds * _PER_ROUND
+        self._made_at = state.get("made_at", torch.full((len(self.rows),), self._next_round_at))
         if len(self.rows):
             self._update_pair_sampler()

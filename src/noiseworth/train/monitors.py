@@ -54,6 +54,7 @@ FEWEST_DISTINCT, MOST_LEARNED_NOISE, MOST_MISCALIBRATION, LARGEST_SHARE, MOST_ME
     2.0,
 )
 _GENERATED, _IMAGES, _STEPS, _SEED = 64, 128, 10, 7
+_ENOUGH = 16  # held-out images, from which v is measured with them
 _SAME = 0.1  # of the mean squared distance of pairs
 _LOW_LEVELS = (0.05, 0.1, 0.2)  # where clean images are remembered first
 _GROUPS = 4
@@ -77,7 +78,8 @@ def monitor(trainer: Trainer) -> MonitorRecord:
     generated = np.nan_to_num(generated, nan=0.0, posinf=1.0, neginf=-1.0)
     _write_sheet(trainer, generated)
     clean_training = None if len(clean) < 2 else clean
-    sigmas, calibration = _calibration(trainer, clean_training if clean_held_out is None else clean_held_out)
+    few = clean_held_out is None or len(clean_held_out) < _ENOUGH
+    sigmas, calibration = _calibration(trainer, clean_training if few else clean_held_out)
     losses, shares = _by_level(trainer)
     noise, noise_is_certain = _learned_noise(trainer, generated, clean_training)
     risk = memorised = None

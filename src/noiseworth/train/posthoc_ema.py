@@ -38,6 +38,10 @@ def make_average(config: EmaConfig) -> AverageRecord:
     }  # they are not averaged
     with new_directory(Path(config.out)) as folder:
         shutil.copy(run / "config.yaml", folder / "config.yaml")
-        checkpoint.save(folder / "checkpoints", replace(state, n_images=n_images), {"ema": weights | buffers})
+        checkpoint.save(
+            folder / "checkpoints",
+            replace(state, n_images=n_images, use_best=False),
+            {"ema": weights | buffers},
+        )
         making.note(folder, AverageRecord("", n_images))
     return AverageRecord(str(config.out), n_images)

@@ -22,6 +22,7 @@ def save_trainer(trainer: "Trainer") -> None:
         **{name: average.module.state_dict() for name, average in trainer.averages.items()},
         "optimizer": checkpoint.pack_optimizer(trainer.optimizer),
         "below": trainer.imputation.state(),
+        **({"best": trainer.steering.best} if trainer.steering.best else {}),
     }
     for average in trainer.averages.values():
         if isinstance(average, PowerEma):
@@ -52,4 +53,6 @@ def _state_of(trainer: "Trainer") -> checkpoint.State:
         loss_steps=trainer.spikes.steps,
         sha256={},
         stabilised=record.stabilised,
+        steering=trainer.steering.state(),
+        use_best=trainer.steering.passed_by(),
     )

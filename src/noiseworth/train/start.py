@@ -52,12 +52,18 @@ def open_start(config: TrainConfig, denoiser: nn.Module) -> Start | None:
         raise UserError(f"--init {run}: has no checkpoint yet")
     state, tensors, _ = newest
     wanted = {name: tensor.shape for name, tensor in denoiser.state_dict().items()}
-    if {name: tensor.shape for name, tensor in tensors["ema"].items()} != wanted:
+    if {name: tensor.shape for name, tensor in tensors[state.used].items()} != wanted:
         its = f"preset {preset}, {state.shape[0]} channels, {state.classes} classes"
         raise UserError(
             f"--init {run}: its network ({its}) does not fit the settings and the data of this one"
         )
-    return Start(str(run), state.n_images, state.sha256["ema.safetensors"], state.sigma_data, tensors["ema"])
+    return Start(
+        str(run),
+        state.n_images,
+        state.sha256[f"{state.used}.safetensors"],
+        state.sigma_data,
+        tensors[state.used],
+    )
 
 
 def put_weights(start: Start, modules: Iterable[nn.Module]) -> None:

@@ -18,6 +18,7 @@ from noiseworth.diffusion.diagonal import (
     diagonal_loss,
     diagonal_pair,
 )
+from noiseworth.diffusion.memorisation import Memorisation
 from noiseworth.diffusion.noise_distribution import LogNormalLevels
 from noiseworth.diffusion.objective import Loss
 from noiseworth.diffusion.pair_sampler import PairSampler
@@ -43,6 +44,8 @@ class NoiseStructure:
     Args:
         data: its images.
         config: of the training.
+        some: images from which the spectrum of the clean signal is taken.
+        memorisation: what of the clean images is known by heart; by default nothing.
 
     Attributes:
         kind: (N,) of each image, in `profiles`; `words` say what each is.
@@ -55,8 +58,15 @@ class NoiseStructure:
         UserError: the noise depends on the signal, has both a spectrum and missing pixels, or the settings do not go with it.
     """
 
-    def __init__(self, data: Dataset, config: TrainConfig, some: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        config: TrainConfig,
+        some: NDArray[np.int64],
+        memorisation: Memorisation | None = None,
+    ) -> None:
         self.data = data
+        self.memorisation = Memorisation() if memorisation is None else memorisation
         self._model = torch.from_numpy(data.kind)
         self._s = torch.from_numpy(data.sigma.astype(np.float32))
         require_trainable(data, config)
@@ -151,7 +161,7 @@ class NoiseStructure:
             self.words.append(_words(is_fourier, model > 0, share))
             numbers[number] = len(profiles)
         self.kind = numbers[self.kind]
-        self.profiles = Profiles(profiles, float(self.eigenvalues.mean()), self.sigma_data)
+        self.profiles = Profiles(profiles, float(self.eigenvalues.mean()), self.sigma_data, self.memorisation)
         self.highest = self.profiles.highest(self.kind, self._s.double())
 
     def pair_sampler(
@@ -167,6 +177,7 @@ class NoiseStructure:
             kind=self.kind,
             profiles=self.profiles,
             imputed=None if whole else torch.arange(min(len(self._s), _MADE_UP)),
+            memorisation=self.memorisation,
         )
 
     def noise_of(self, rows: Tensor, y: Tensor) -> DiagonalNoise:
@@ -229,10 +240,12 @@ class NoiseStructure:
             self.profiles.imputed(at, self.kind[pairs.index], image, v(at)),
             self.profiles.worth(at, self.kind[pairs.index], image, v(at)),
         ).to(y.device, torch.float32)
+        level = sigma.reshape(-1, 1, 1, 1)
         trusted = imputed_worth(
-            sigma.reshape(-1, 1, 1, 1),
+            level,
             own_noise.variance.sqrt().clamp(max=self.sigma_data),
             torch.full_like(own_noise.variance, torch.inf),
+            self.memorisation(level),
         ).to(torch.float32)
         left = self._left(sigma, v(at).to(y.device, torch.float32), own_noise)
         coordinate = coordinate_weight(own_noise.variance, pair.own, sigma, left, trusted)

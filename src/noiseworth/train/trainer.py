@@ -39,6 +39,7 @@ from noiseworth.train.prefetch import NoiseAhead, Prefetcher
 from noiseworth.train.run_directory import check_data
 from noiseworth.train.saving import save_trainer
 from noiseworth.train.start import open_start, put_weights
+from noiseworth.train.steering import Steering
 from noiseworth.train.training_data import open_training_data
 
 _HIDDEN_LABELS = 0.1  # share of the images (Ho and Salimans, arXiv 2207.12598)
@@ -63,6 +64,7 @@ class Trainer:
         ema: the averaged denoiser; `averages` are all averages, by the names that a checkpoint gives them.
         structure: noise that is not white, or None.
         imputation: what noisy images teach below their own noise.
+        steering: what held-out images say on the way.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -88,6 +90,7 @@ class Trainer:
         self.imputation = Imputation(
             config, self.data, self.pair_sampler, self.averaged, self.labels, self.device, self.structure
         )
+        self.steering = Steering(self.data, self.held_out, pairing.memorisation)
 
     @property
     def micro_batch(self) -> int:
@@ -172,8 +175,16 @@ class Trainer:
         if self.step % _REFRESH_STEPS == 0:
             self.v.refresh()
             self.pair_sampler.refresh(self.n_images)
+        self._steer()
         spike = [int(i) for i in self.data.ids[pairs.index.numpy()]] if self.spikes.note(whole) else None
         return StepRecord(self.step, self.n_images, whole, float(norm), rate, round(self.elapsed(), 3), spike)
+
+    def _steer(self) -> None:
+        is_last = self.step == self.config.steps
+        if self.steering.is_due(self.n_images, self.config.batch, is_last):
+            self.steering.measure(self.averaged, self.ema.module, self.n_images, self.accelerator, is_last)
+            if not is_last:
+                self.pair_sampler.refresh(self.n_images)
 
     def _gradient(self, pairs: Pairs, images: Tensor, noise: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of this process's share of the batch, piece by piece; its losses (B,), and rows (B, 3) of what a residual says
@@ -280,6 +291,7 @@ class Trainer:
             load_weights(average.module, tensors[name])
         checkpoint.unpack_optimizer(self.optimizer, tensors["optimizer"])
         self.v.load_state(state.posterior_variance)
+        self.steering.load_state(state.steering, tensors.get("best", {}))
         self.imputation.load_state(tensors["below"])
         self.spikes = SpikeDetector(state.loss_mean, state.loss_steps)
         self.step, self.n_images, self.seconds = state.step, state.n_images, state.seconds

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.errors import UserError
 from noiseworth.evaluate.risk import noise_is_measurable
-from noiseworth.train.config import TrainConfig
+from noiseworth.train.config import NONE, TrainConfig
+
+_OF, _HELD_BACK = 10, 32  # a tenth of the clean images, at most so many: a few show what is known by heart
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,28 @@ def open_training_data(config: TrainConfig) -> TrainingData:
         raise UserError(f"--augment turns: needs square images, {config.data} has {size}; use flip")
     whole.require_known_sigma()
     data = whole.use(config.use)
-    return TrainingData(data, _open_held_out(config, data), _read_labels(config, data))
+    if config.held_out is None:
+        data, held_out = hold_back(data) if config.objective == "worth" else (data, None)
+    else:
+        held_out = _open_held_out(config, data)
+    return TrainingData(data, held_out, _read_labels(config, data))
+
+
+def hold_back(data: Dataset) -> tuple[Dataset, Dataset | None]:
+    """The images without a tenth of the clean ones, at most `_HELD_BACK`, and these; or all of them and None, where few are clean."""
+    clean = np.flatnonzero(data.is_clean)
+    count = min(len(clean) // _OF, _HELD_BACK)
+    if count < 1:
+        return data, None
+    count = max(count, 2)  # the least that a risk can be measured with
+    chosen = clean[((np.arange(count) + 0.5) * len(clean) / count).astype(np.int64)]
+    return data.select(~np.isin(np.arange(len(data)), chosen)), data.select(chosen)
 
 
 def _open_held_out(config: TrainConfig, data: Dataset) -> Dataset | None:
-    if config.held_out is None:
+    if config.held_out == NONE:
         return None
-    whole = open_dataset(config.held_out)
+    whole = open_dataset(str(config.held_out))
     if whole.record.stabilised != data.record.stabilised:
         raise UserError(
             f"--held-out {config.held_out}: is not in the units of {config.data}, whose noise was stabilised, or the other way round;"
