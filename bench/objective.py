@@ -376,6 +376,11 @@ def main() -> None:
     parser.add_argument(
         "--report", action="store_true", help="write the results from the trainings that are there"
     )
+    parser.add_argument(
+        "--scale",
+        action="store_true",
+        help="measure what imputation costs with a million noisy images, and stop",
+    )
     parser.add_argument("--page", action="store_true", help="rewrite the page from the results, and stop")
     parser.add_argument(
         "--only", default="", help="train only the cells whose name this regular expression matches"
@@ -386,7 +391,15 @@ def main() -> None:
         train(arguments.work, {cell.name: cell for cell in plan()}[arguments.cell], arguments.size)
         return
     import objective_report
+    import objective_scale
 
+    if arguments.scale:
+        data = arguments.work / "data"
+        objective_scale.make(data / "million", data / "digits" / "train")
+        found = objective_scale.measure(data / "million", arguments.work / "million")
+        write_atomically(arguments.work / "scale.json", json.dumps(found))
+        print(found)
+        return
     if arguments.page:
         objective_report.rewrite_page(plan())
         return
@@ -394,7 +407,7 @@ def main() -> None:
         prepare(arguments.work, {"fashion": arguments.fashion, "cifar": arguments.cifar}, arguments.size)
         run_all(arguments.work, arguments.jobs, arguments.only, arguments.size)
     if not (arguments.report or arguments.no_report):
-        cells = [cell for cell in plan() if cell.count == 5_000 or cell.clean == 0]
+        cells = [c for c in plan() if c.data != "digits" and (c.count == 5_000 or c.clean == 0)]
         objective_report.measure_distances(arguments.work, cells)
     if not arguments.no_report:
         objective_report.write(arguments.work, plan())

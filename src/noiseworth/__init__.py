@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from noiseworth.data.views import split as split
     from noiseworth.data.views import subset as subset
     from noiseworth.diffusion.imputation import impute as impute
+    from noiseworth.diffusion.memorisation import Memorisation as Memorisation
     from noiseworth.diffusion.noise_distribution import LogNormalLevels as LogNormalLevels
     from noiseworth.diffusion.objective import ambient_loss as ambient_loss
     from noiseworth.diffusion.objective import ambient_pair as ambient_pair
@@ -114,6 +115,7 @@ _HOMES = {
     "Loader": "data.loader",
     "LogNormalLevels": "diffusion.noise_distribution",
     "Market": "laws.budget",
+    "Memorisation": "diffusion.memorisation",
     "NoiseworthPipeline": "runs.pipeline",
     "PairSampler": "diffusion.pair_sampler",
     "PosteriorVariance": "diffusion.worth",

@@ -20,7 +20,13 @@ LEVELS = (0.05, 0.16, 0.5, 1.6, 5.0)  # at which it is measured; between them it
 
 
 class Memorisation:
-    """A share from 0 to 1 for each level: 0 of a model that is as good on other images as on its own."""
+    """A share from 0 to 1 for each level: 0 of a model that is as good on other images as on its own.
+
+    A pair sampler has one; in a training loop of your own, `observe` now and then what you measure at `levels`, and the sampler's next
+    `refresh` follows it.
+    """
+
+    levels = LEVELS
 
     def __init__(self) -> None:
         self.share = torch.zeros(len(LEVELS), dtype=torch.float64)

@@ -18,7 +18,7 @@ from noiseworth.options import (
 from noiseworth.records import Use
 
 _MUON_RATE, _ADAM_RATE = 0.02, 2e-3  # the first at a batch of 128; it grows with the root of the batch
-NONE = "none"  # of --held-out
+OWN, NONE = "own", "none"  # of --held-out
 _LARGEST_BATCH = 1_000_000  # images
 _LEAST_MONITOR_INTERVAL = 20_000  # images: the monitors cost as much time as some hundred images
 
@@ -92,10 +92,10 @@ class TrainConfig:
     """Number of the newest checkpoints that are kept."""
     keep_every: int = 0
     """Images between checkpoints that are kept for good; 0: none."""
-    held_out: str | None = None
+    held_out: str | None = OWN
     """Packed data set of images that are not trained on. Clean ones show what the model knows by heart, which decides what it is trained
-    on next and which of its averages is kept; a few dozen suffice. Noisy ones tell the risk alone, at levels above their noise. By
-    default a tenth of the clean images, at most 32, is held back; "none" trains on all."""
+    on next and which of its averages is kept; a few dozen suffice. Noisy ones tell the risk alone, at levels above their noise. "own"
+    holds a tenth of the data's own clean images back, at most 32; "none" trains on all."""
     monitor_every: int | None = None
     """Images between uses of the monitors, which measure the risk and warn of what goes wrong; they also run at the end. By default a
     quarter of the training, 20,000 at least; 0: never."""

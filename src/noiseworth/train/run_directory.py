@@ -62,13 +62,16 @@ def hold(run: Path) -> Iterator[None]:
 def as_begun(config: TrainConfig) -> TrainConfig:
     """The settings; of a run that was begun, what they leave open is as it was decided then.
 
-    A run that was begun before Muon was the default goes on with its optimizer, rate and batch where the command names none.
+    A run that was begun before Muon was the default goes on with its optimizer, rate and batch where the command names none; one that was
+    begun before clean images were held back goes on with all of them.
     """
     path = Path(config.out) / "config.yaml"
     if not path.is_file():
         return config
     begun = load_config(Path(config.out))
     kept = {name: getattr(begun, name) for name in _DECIDED if getattr(config, name) in (None, "auto")}
+    if _is_default(config, "held_out") and begun.held_out is None:
+        kept["held_out"] = None
     is_named = config.optimizer != TrainConfig.optimizer
     if not is_named and "optimizer:" not in path.read_text(encoding="utf-8"):
         notice(f"{config.out}: was begun when Adam was the default, and goes on by it")

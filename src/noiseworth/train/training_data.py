@@ -9,7 +9,7 @@ from torch import Tensor
 from noiseworth.data.dataset import Dataset, open_dataset
 from noiseworth.errors import UserError
 from noiseworth.evaluate.risk import noise_is_measurable
-from noiseworth.train.config import NONE, TrainConfig
+from noiseworth.train.config import NONE, OWN, TrainConfig
 
 _OF, _HELD_BACK = 10, 32  # a tenth of the clean images, at most so many: a few show what is known by heart
 
@@ -40,10 +40,11 @@ def open_training_data(config: TrainConfig) -> TrainingData:
         raise UserError(f"--augment turns: needs square images, {config.data} has {size}; use flip")
     whole.require_known_sigma()
     data = whole.use(config.use)
-    if config.held_out is None:
-        data, held_out = hold_back(data) if config.objective == "worth" else (data, None)
-    else:
+    held_out = None
+    if config.held_out not in (None, OWN, NONE):
         held_out = _open_held_out(config, data)
+    elif config.held_out == OWN and config.objective == "worth":
+        data, held_out = hold_back(data)
     return TrainingData(data, held_out, _read_labels(config, data))
 
 
@@ -58,9 +59,7 @@ def hold_back(data: Dataset) -> tuple[Dataset, Dataset | None]:
     return data.select(~np.isin(np.arange(len(data)), chosen)), data.select(chosen)
 
 
-def _open_held_out(config: TrainConfig, data: Dataset) -> Dataset | None:
-    if config.held_out == NONE:
-        return None
+def _open_held_out(config: TrainConfig, data: Dataset) -> Dataset:
     whole = open_dataset(str(config.held_out))
     if whole.record.stabilised != data.record.stabilised:
         raise UserError(
