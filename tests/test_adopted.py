@@ -117,7 +117,7 @@ def test_fine_tuning_lowers_the_loss(tmp_path: Path, mixed: Path) -> None:
         )
     )
     losses = [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:5])
+    assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:5])
 
 
 def _spoil(folder: Path, name: str, **changes: Any) -> None:

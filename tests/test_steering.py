@@ -26,7 +26,7 @@ from noiseworth.train.training_data import hold_back
 
 def test_the_share_that_is_known_by_heart_follows_the_ratio_of_risks() -> None:
     memorisation, one = Memorisation(), torch.ones(len(LEVELS))
-    for ratio, share in ((0.5, 0.0), (1.1, 0.0), (1.25, 0.5), (1.4, 1.0), (9.0, 1.0)):
+    for ratio, share in ((0.5, 0.0), (1.05, 0.0), (1.2, 0.5), (1.35, 1.0), (9.0, 1.0)):
         memorisation.observe(ratio * one, one)
         assert memorisation.state() == pytest.approx([share] * len(LEVELS), abs=1 / 64)
     memorisation.observe(torch.tensor([4.0, 1.0, 1.0, 1.0, 1.0]), one)

@@ -11,12 +11,10 @@ and `mu` sets their sum to the images seen so far. Pairs are drawn in proportion
 loss is weighted by `w_i / (1 + c_i)`, so that an image counts by the information that it has given. There
 are two limits:
 
-- little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma),
-  EDM's noise distribution;
-- much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the
-  least variance of the gradient for images that count by their worth), and levels follow
-  `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: a level with more data gets more training, and a few clean images
-  are not overfitted.
+- little training for the data: only the images of the greatest worth are drawn, and levels follow p(sigma), EDM's distribution;
+- much training: images are drawn in proportion to `sqrt(w_i)` and weighted by it (Neyman's allocation: the least variance of the
+  gradient for images that count by their worth), and levels follow `sqrt(p(sigma) / N_eff) sum_i sqrt(w_i)`: a level with more
+  data gets more training.
 
 The one constant, PRESENTATIONS, is the same for all data. Where held-out images show that clean ones are known by heart, further
 presentations tell less than that: there `c_i` rises with the logarithm of lambda in place of its root (`memorisation.py`,
@@ -121,10 +119,7 @@ class PairSampler:
             )
 
     def set_imputed(self, rows: Tensor) -> None:
-        """Add imputed versions of the images at `rows` (M,); all levels are trained from now on.
-
-        Call `refresh` next.
-        """
+        """Add imputed versions of the images at `rows` (M,); all levels are trained from now on. Call `refresh` next."""
         self.imputed_rows = rows
         self._groups.set_imputed(rows)
         self.trained_from = 0.0

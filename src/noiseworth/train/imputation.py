@@ -22,7 +22,10 @@ from noiseworth.rng import Stream, normal, permutation
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.structure import NoiseStructure
 
-_FIRST = 40_000  # images seen before the model imputes; of a short run, a tenth
+_EARLIEST, _LATEST = (
+    4_000,
+    40_000,
+)  # images seen before the model imputes: a tenth of a run, or a quarter of one that is shorter than this
 _ROUNDS, _LEAST, _PER_ROUND = (
     8,
     64,
@@ -37,7 +40,7 @@ class Imputation:
     """Keeps the imputed images of a run, and replaces the pairs that are to be drawn from them.
 
     Attributes:
-        rows: (M,) positions of the imputed images in the data set.
+        rows: (M,) positions of the imputed images in the data set, the newest last: about those of the latest half of the training.
         images: (M, C, H, W) these images; None with "consistency", which makes its pairs anew each time.
     """
 
@@ -57,21 +60,18 @@ class Imputation:
         self.rows = torch.zeros(0, dtype=torch.int64)
         self.images: Tensor | None = None
         self.rounds = self._imputed = 0
-        self._made_at = torch.zeros(0, dtype=torch.int64)  # (M,) images seen then
-        self._next_round_at = min(_FIRST, config.n_images // 10)
+        self._next_round_at = min(config.n_images // 4, max(_EARLIEST, min(_LATEST, config.n_images // 10)))
         noise = pair_sampler.s if structure is None else structure.highest
         noisy = torch.nonzero(noise > 0)[:, 0]
         # In no particular order: of many images only some are ever imputed, and files are often sorted by what they show.
         self._noisy = noisy[permutation(config.seed, Stream.IMPUTE_ORDER, len(noisy))]
-        fits = _MOST_BYTES // (4 * math.prod(data.shape))
-        self._most = max(_PER_ROUND, fits)
+        self._fits = max(_PER_ROUND, _MOST_BYTES // (4 * math.prod(data.shape)))
         self._position = torch.zeros(0, dtype=torch.int64)
         if isinstance(pair_sampler, PairSampler) and len(
             pair_sampler.imputed_rows
         ):  # no image is whole: what is missing is made up until the model can tell
             self.rows = pair_sampler.imputed_rows
             self.images = torch.cat([self._made_up(part) for part in torch.split(self.rows, _CHUNK)])
-            self._made_at = torch.full((len(self.rows),), self._next_round_at)
             self._update_pair_sampler()
 
     def _made_up(self, rows: Tensor) -> Tensor:
@@ -94,14 +94,17 @@ class Imputation:
         if self.config.below_noise == "consistency":
             self.rows, self._next_round_at = self._noisy, 2**62
         else:
-            count = min(max(n_images // (_ROUNDS * _COST), _LEAST), _PER_ROUND, len(self._noisy))
+            count = max(n_images // (_ROUNDS * _COST), _LEAST)
+            if not len(self.rows) and self.pair_sampler.trained_from > 0:
+                count = _PER_ROUND  # below the noise they are all that there is
+            count = min(count, _PER_ROUND, len(self._noisy))
             rows = self._noisy[(self._imputed + torch.arange(count)) % len(self._noisy)]
             imputed = torch.cat([self._impute(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)])
-            kept = torch.nonzero(~torch.isin(self.rows, rows) & (self._made_at >= n_images // 2))[:, 0]
-            kept = kept[max(0, len(kept) + count - self._most) :]
+            kept = torch.nonzero(~torch.isin(self.rows, rows))[:, 0]
+            most = min(max(n_images // (2 * _COST), _LEAST), self._fits)
+            kept = kept[max(0, len(kept) + count - most) :]
             self.images = imputed if self.images is None else torch.cat([self.images[kept], imputed])
             self.rows = torch.cat([self.rows[kept], rows])
-            self._made_at = torch.cat([self._made_at[kept], torch.full((count,), n_images)])
             self.rounds, self._imputed = self.rounds + 1, self._imputed + count
             self._next_round_at = n_images + _COST * len(rows)
         self._update_pair_sampler()
@@ -179,7 +182,6 @@ class Imputation:
         return {
             "rows": self.rows,
             "counters": torch.tensor([self.rounds, self._next_round_at, self._imputed]),
-            "made_at": self._made_at,
             **({} if self.images is None else {"images": self.images}),
         }
 
@@ -188,8 +190,6 @@ class Imputation:
         self.rows, self.images = state["rows"], state.get("images")
         counters = [int(n) for n in np.asarray(state["counters"])]
         self.rounds, self._next_round_at = counters[:2]
-        # Of a run of an earlier release: rounds of 2,048 images, none of them dropped for its age.
-        self._imputed = counters[2] if len(counters) > 2 else self.rounds * _PER_ROUND
-        self._made_at = state.get("made_at", torch.full((len(self.rows),), self._next_round_at))
+        self._imputed = counters[2] if len(counters) > 2 else 0  # of a run of an earlier release
         if len(self.rows):
             self._update_pair_sampler()

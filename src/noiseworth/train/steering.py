@@ -52,7 +52,7 @@ class Steering:
 
     def is_due(self, n_images: int, batch: int, is_last: bool) -> bool:
         """Whether to measure after a step of `batch` images, `n_images` having been seen with it."""
-        every = max(_EVERY, 1 << (n_images.bit_length() - 4))
+        every = max(_EVERY, 1 << max(n_images.bit_length() - 4, 0))
         passed = n_images // every > (n_images - batch) // every
         return self._held_out is not None and (passed or is_last)
 
