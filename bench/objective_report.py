@@ -191,18 +191,9 @@ class Trainings:
         """
         path = RESULTS / FILE
         before = load_record(Results, path).data if path.is_file() else {}
-        curves = dict(before.get("curves", {}))
-        frechet = dict(before.get("frechet", {}))
-        missing = []
-        for cell in plan:
-            directory = work / "cells" / cell.name
-            if (directory / "done").exists():
-                curves[cell.name] = json.loads((directory / "curve.json").read_text())
-            if (directory / "frechet.json").is_file():
-                frechet[cell.name] = json.loads((directory / "frechet.json").read_text())
-            curve = curves.get(cell.name)
-            if not curve or curve[-1]["n_images"] < cell.n_images:
-                missing.append(cell.name)
+        curves, frechet, missing = _measured(work, plan)
+        curves, frechet = before.get("curves", {}) | curves, before.get("frechet", {}) | frechet
+        missing = [name for name in missing if name not in curves]
         return cls(plan, curves, frechet, missing)
 
     def pairs(self, count: int, clean: float) -> "list[tuple[Cell, Cell]]":
@@ -227,6 +218,20 @@ class Trainings:
     def data(self) -> dict[str, Any]:
         """As it is kept in the results."""
         return {"missing": self.missing, "curves": self.curves, "frechet": self.frechet}
+
+
+def _measured(work: Path, plan: "list[Cell]") -> tuple[dict[str, Curve], dict[str, Any], list[str]]:
+    """Curves, Frechet distances, and the names of those that are not done."""
+    curves, frechet, missing = {}, {}, []
+    for cell in plan:
+        directory = work / "cells" / cell.name
+        if (directory / "done").exists():
+            curves[cell.name] = json.loads((directory / "curve.json").read_text())
+        else:
+            missing.append(cell.name)
+        if (directory / "frechet.json").is_file():
+            frechet[cell.name] = json.loads((directory / "frechet.json").read_text())
+    return curves, frechet, missing
 
 
 def check_trainings(checklist: Checklist, trainings: Trainings) -> None:
@@ -491,6 +496,19 @@ def write(work: Path, plan: "list[Cell]") -> None:
     checklist.write(FILE, what, [0, 1, 2], trainings.data())
     write_page(checklist.checks, trainings)
     print(f"missing: {', '.join(trainings.missing) or 'nothing'}")
+
+
+def write_handful(work: Path, cells: "list[Cell]") -> None:
+    """The results of the digits, and their part of the page."""
+    trainings = Trainings(cells, *_measured(work, cells))
+    checklist = Checklist(f"{COMMAND} --handful")
+    check_handful(checklist, trainings)
+    if (work / "scale.json").is_file():
+        objective_scale.check_scale(checklist, json.loads((work / "scale.json").read_text()))
+    what = "a handful of clean images among noisy ones; imputation of a million"
+    checklist.write("objective-handful.json", what, [0, 1, 2], trainings.data())
+    rows = table_rows(checklist.checks)
+    pages.put("objective.md", "results: bench/objective.py --handful writes them", rows)
 
 
 def rewrite_page(plan: "list[Cell]") -> None:
