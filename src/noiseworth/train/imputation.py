@@ -22,15 +22,11 @@ from noiseworth.rng import Stream, normal, permutation
 from noiseworth.train.config import TrainConfig
 from noiseworth.train.structure import NoiseStructure
 
-_EARLIEST, _LATEST = (
-    4_000,
-    40_000,
-)  # images seen before the model imputes: a tenth of a run, or a quarter of one that is shorter than this
-_ROUNDS, _LEAST, _PER_ROUND = (
-    8,
-    64,
-    2048,
-)  # rounds in a doubling of the images seen; images in a round, least and most
+# Images seen before the model imputes: a tenth of a run within these bounds, or a quarter of one that is too short for them.
+_EARLIEST, _LATEST = 4_000, 40_000
+_ROUNDS = 8  # while as many images are seen as were seen before
+# Images imputed in a round. Where nothing else speaks below the noise, or no image is whole, each round has the most.
+_LEAST, _PER_ROUND = 64, 2048
 _MOST_BYTES = 2**28  # of memory that imputed images take
 _CHUNK = 512
 _COST = 20  # images trained on per image imputed, at least: 11 calls forward against 20 steps of about 3 calls each
@@ -65,6 +61,10 @@ class Imputation:
         noisy = torch.nonzero(noise > 0)[:, 0]
         # In no particular order: of many images only some are ever imputed, and files are often sorted by what they show.
         self._noisy = noisy[permutation(config.seed, Stream.IMPUTE_ORDER, len(noisy))]
+        is_alone = isinstance(pair_sampler, PairSampler) and (
+            pair_sampler.trained_from > 0 or len(pair_sampler.imputed_rows) > 0
+        )
+        self._least = _PER_ROUND if is_alone else _LEAST
         self._fits = max(_PER_ROUND, _MOST_BYTES // (4 * math.prod(data.shape)))
         self._position = torch.zeros(0, dtype=torch.int64)
         if isinstance(pair_sampler, PairSampler) and len(
@@ -94,14 +94,11 @@ class Imputation:
         if self.config.below_noise == "consistency":
             self.rows, self._next_round_at = self._noisy, 2**62
         else:
-            count = max(n_images // (_ROUNDS * _COST), _LEAST)
-            if not len(self.rows) and self.pair_sampler.trained_from > 0:
-                count = _PER_ROUND  # below the noise they are all that there is
-            count = min(count, _PER_ROUND, len(self._noisy))
+            count = min(max(n_images // (_ROUNDS * _COST), self._least), _PER_ROUND, len(self._noisy))
             rows = self._noisy[(self._imputed + torch.arange(count)) % len(self._noisy)]
             imputed = torch.cat([self._impute(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)])
             kept = torch.nonzero(~torch.isin(self.rows, rows))[:, 0]
-            most = min(max(n_images // (2 * _COST), _LEAST), self._fits)
+            most = min(max(n_images // (2 * _COST), self._least), self._fits)
             kept = kept[max(0, len(kept) + count - most) :]
             self.images = imputed if self.images is None else torch.cat([self.images[kept], imputed])
             self.rows = torch.cat([self.rows[kept], rows])

@@ -17,9 +17,7 @@ from noiseworth.diffusion.precondition import Denoiser
 from noiseworth.evaluate.risk import denoising_risk
 
 _IMAGES = 32  # at most, of each kind: 5 levels of both cost as much as training on a hundred images
-_EVERY = (
-    2048  # images seen, at least, between measurements; later an eighth to a sixteenth of those seen so far
-)
+_EVERY = 2048  # images seen between measurements, at least; later an eighth to a sixteenth of those seen
 
 
 class Steering:
@@ -88,12 +86,10 @@ class Steering:
 
     def state(self) -> dict[str, list[float]]:
         """What a checkpoint keeps as numbers; the best weights are a group of their own."""
-        risks = (
-            []
-            if self.risk is None or self.best_risk is None
-            else [self.risk, self.best_risk, float(self.best_at)]
-        )
-        return {"memorisation": self.memorisation.state(), "risks": risks}
+        state = {"memorisation": self.memorisation.state()}
+        if self.risk is not None and self.best_risk is not None:
+            state["risks"] = [self.risk, self.best_risk, float(self.best_at)]
+        return state
 
     def load_state(self, state: dict[str, list[float]], best: dict[str, Tensor]) -> None:
         """Go on from `state()`."""
