@@ -110,7 +110,7 @@ def test_few_clean_images_are_not_learned_by_heart(digits: Path, tmp_path: Path)
     held_out = str(digits / "held-out")
     risks = {}
     for name, which in (("held back", "own"), ("all", "none")):
-        config = _config(data, tmp_path / name, n_images=16_000, batch=128, held_out=which)
+        config = _config(data, tmp_path / name, n_images=10_000, batch=128, held_out=which)
         run_training(config)
         risks[name] = denoising_risk(
             load_run(tmp_path / name).denoiser, read_all(open_dataset(held_out))
