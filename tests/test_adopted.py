@@ -117,6 +117,7 @@ def test_fine_tuning_lowers_the_loss(tmp_path: Path, mixed: Path) -> None:
         )
     )
     losses = [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    # Of three seeds it fell to 0.66 to 0.73 of it; an untrained network stays near 1.
     assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:5])
 
 

@@ -55,9 +55,7 @@ PRESENTATIONS = 3.0  # of one image per unit of ln sigma, after which half of it
 
 _CELLS = 256
 _MAX_ATTEMPTS = 50
-_MOST_APART = (
-    1000.0  # times that the best worth at a level may exceed that at the centre of its cell, see `_cut`
-)
+_MOST_APART = 1000.0  # times that the best worth at a level may exceed that at its cell's centre, see `_cut`
 
 
 class PairSampler:

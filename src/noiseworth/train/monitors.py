@@ -78,8 +78,9 @@ def monitor(trainer: Trainer) -> MonitorRecord:
     generated = np.nan_to_num(generated, nan=0.0, posinf=1.0, neginf=-1.0)
     _write_sheet(trainer, generated)
     clean_training = None if len(clean) < 2 else clean
-    few = clean_held_out is None or len(clean_held_out) < _ENOUGH
-    sigmas, calibration = _calibration(trainer, clean_training if few else clean_held_out)
+    is_few = clean_held_out is None or len(clean_held_out) < _ENOUGH
+    use_own = is_few and clean_training is not None
+    sigmas, calibration = _calibration(trainer, clean_training if use_own else clean_held_out)
     losses, shares = _by_level(trainer)
     noise, noise_is_certain = _learned_noise(trainer, generated, clean_training)
     risk = memorised = None
